@@ -1,0 +1,11 @@
+-- Takes everything back.
+DROP TABLE audit_chains;
+DROP TABLE audit_events;
+DROP TABLE counters;
+DROP TABLE throttles;
+DROP TABLE sessions;
+DROP TABLE applications;
+DROP TABLE group_members;
+DROP TABLE groups;
+DROP TABLE sign_in_names;
+DROP TABLE users;

@@ -1,0 +1,130 @@
+//! Putting usher together: settings → keys → store → services → server. Used by the command line and by the tests alike.
+
+use crate::auth::hashing::Hasher;
+use crate::auth::keys::Keys;
+use crate::domain::chance::Entropy;
+use crate::domain::time::Clock;
+use crate::http;
+use crate::service::Services;
+use crate::settings::Settings;
+use crate::store::connection::Location;
+use crate::store::error::StoreError;
+use crate::store::{self, Store};
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Between two rounds of removing what has ended by itself.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// Why usher does not start, in one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartError {
+    /// Settings, keys or the database are not as they must be.
+    Refused(String),
+    /// Migrations are pending; their names.
+    Pending(Vec<String>),
+    /// The database cannot be reached.
+    Unreachable(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(cause) | Self::Unreachable(cause) => f.write_str(cause),
+            Self::Pending(names) => write!(f, "the database lacks the migrations {}: run `usher migrate`", names.join(", ")),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(cause) => Self::Unreachable(cause),
+            StoreError::Taken(_) | StoreError::Dangling(_) | StoreError::Broken(_) => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+/// Where the database is.
+///
+/// # Errors
+/// The URL is of no known scheme.
+pub fn location(settings: &Settings) -> Result<Location, StartError> {
+    Location::parse(&settings.database.url).map_err(|flaw| StartError::Refused(format!("setting database.url: it {flaw}")))
+}
+
+/// Where the key file is: given, or beside the SQLite file.
+///
+/// # Errors
+/// On PostgreSQL it must be given.
+pub fn key_file(settings: &Settings) -> Result<PathBuf, StartError> {
+    let given = &settings.secrets.file;
+    if !given.as_os_str().is_empty() {
+        return Ok(given.clone());
+    }
+    match location(settings)? {
+        Location::Sqlite(path) => Ok(path.with_file_name("usher.keys")),
+        Location::Postgres(_) => Err(StartError::Refused(
+            "setting secrets.file: on PostgreSQL the key file must be given; `usher secrets init` makes one".to_owned(),
+        )),
+    }
+}
+
+/// Whether pending migrations are applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Migrate {
+    /// All of them.
+    Always,
+    /// Only on a database that has none of them.
+    WhenEmpty,
+}
+
+/// Opens everything but the server.
+///
+/// # Errors
+/// One line on the cause.
+pub fn open(settings: &Settings, migrate: Migrate, clock: Clock, entropy: Entropy) -> Result<Services, StartError> {
+    let location = location(settings)?;
+    let key_file = key_file(settings)?;
+    let pending = store::pending(&location)?;
+    let is_empty = store::is_empty(&location)?;
+    if !pending.is_empty() && migrate == Migrate::WhenEmpty && !is_empty {
+        return Err(StartError::Pending(pending));
+    }
+    // A key file is made only where nothing can have been signed with another one.
+    if is_empty && settings.secrets.file.as_os_str().is_empty() && !key_file.exists() {
+        Keys::init(&key_file, &entropy).map_err(StartError::Refused)?;
+    }
+    let keys = Keys::load(&key_file).map_err(StartError::Refused)?;
+    for name in store::migrate(&location)? {
+        tracing::info!(migration = name, "migrated");
+    }
+    let store = Store::open(&location, settings.database.readers, keys.audit.clone(), entropy.clone())?;
+    let passwords = &settings.passwords;
+    let hasher = Hasher::start(passwords.hash_memory_kib, passwords.hash_passes, passwords.hash_threads, entropy.clone());
+    let hasher = hasher.map_err(StartError::Refused)?;
+    Ok(Services::new(settings, store, hasher, keys, clock, entropy))
+}
+
+/// Starts the server, and the task that removes what has ended by itself. To be called within an actix system.
+///
+/// # Errors
+/// The address cannot be bound.
+pub fn start(settings: &Settings, services: &Services) -> Result<http::Running, StartError> {
+    let running = http::start(&settings.server, services.clone())
+        .map_err(|e| StartError::Refused(format!("setting server.listen: cannot listen on {}: {e}", settings.server.listen)))?;
+    let services = services.clone();
+    actix_web::rt::spawn(async move {
+        let mut rounds = tokio::time::interval(SWEEP_EVERY);
+        loop {
+            rounds.tick().await;
+            if let Err(error) = services.sweep().await {
+                tracing::warn!(cause = error.logged_cause(), "what has ended was not removed");
+            }
+        }
+    });
+    Ok(running)
+}

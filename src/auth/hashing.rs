@@ -1,0 +1,186 @@
+//! Password hashing: argon2id (RFC 9106) on a pool of its own.
+//!
+//! A hash takes tens of milliseconds and tens of MiB. The pool computes at most one for each of its threads, each thread reusing
+//! one block of memory, and lets four times as many wait; whoever comes then is told to come back (S2). A sign-in asks for its
+//! [`Turn`] before anything is counted against it, so being told to come back leaves nothing behind.
+
+use crate::domain::chance::Entropy;
+use crate::domain::secret::{Password, PasswordHash};
+use crate::error::{Code, Error, Result};
+use argon2::password_hash::phc;
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+/// The most that a stored hash may ask for: memory in KiB and passes (S2).
+const COST_CAP: (u32, u32) = (256 * 1024, 10);
+/// Bytes of a salt and of a tag (S1).
+const SALT: usize = 16;
+const TAG: usize = 32;
+
+/// What a password turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the one; `is_weak` tells that its hash is below the settings and should be renewed.
+    Right {
+        /// Whether the stored hash is below the settings.
+        is_weak: bool,
+    },
+    /// It is not.
+    Wrong,
+}
+
+type Task = Box<dyn FnOnce(&mut Vec<Block>) + Send>;
+
+/// The pool.
+#[derive(Clone)]
+pub struct Hasher {
+    tasks: Sender<Task>,
+    turns: Arc<Semaphore>,
+    params: Params,
+    /// Verified in place of a hash that does not exist, so that it takes as long.
+    decoy: PasswordHash,
+    entropy: Entropy,
+}
+
+/// The right to have one password hashed or verified.
+pub struct Turn {
+    hasher: Hasher,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Hasher {
+    /// Starts `threads` threads (0: one for each core) that hash with `memory_kib` and `passes`.
+    ///
+    /// # Errors
+    /// The parameters are outside RFC 9106, or the operating system refuses a thread.
+    pub fn start(memory_kib: u32, passes: u32, threads: usize, entropy: Entropy) -> Result<Self, String> {
+        let params = Params::new(memory_kib, passes, 1, Some(TAG)).map_err(|e| format!("the password hash settings: {e}"))?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if threads == 0 { cores } else { threads };
+        let (tasks, queue) = channel::<Task>();
+        let queue = Arc::new(Mutex::new(queue));
+        for number in 0..threads {
+            let queue = Arc::clone(&queue);
+            std::thread::Builder::new()
+                .name(format!("hasher-{number}"))
+                .spawn(move || serve(&queue))
+                .map_err(|e| format!("cannot start a hashing thread: {e}"))?;
+        }
+        let turns = Arc::new(Semaphore::new(threads * 5));
+        let nobody = Password::new("nobody's password".to_owned());
+        let mut memory = Vec::new();
+        let decoy = hash(&params, &nobody, entropy.bytes(), &mut memory)
+            .ok_or_else(|| "the password hash settings do not work".to_owned())?;
+        Ok(Self { tasks, turns, params, decoy, entropy })
+    }
+
+    /// Takes a place in the queue.
+    ///
+    /// # Errors
+    /// [`Code::Unavailable`] if all places are taken.
+    pub fn turn(&self) -> Result<Turn> {
+        let permit = Arc::clone(&self.turns).try_acquire_owned();
+        let permit =
+            permit.map_err(|_| Error::new(Code::Unavailable).because("hashing_queue_full").cause("the hashing queue is full"))?;
+        Ok(Turn { hasher: self.clone(), _permit: permit })
+    }
+
+    async fn run<T: Send + 'static>(&self, task: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static) -> Result<T> {
+        let stopped = || Error::new(Code::Unavailable).cause("the hashing pool has stopped");
+        let (reply, answer) = oneshot::channel();
+        let task: Task = Box::new(move |memory| {
+            // Whoever asked may have gone away.
+            let _ = reply.send(task(memory));
+        });
+        self.tasks.send(task).map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())
+    }
+}
+
+impl Turn {
+    /// Compares `password` with a stored hash. Without one it takes as long and is wrong.
+    ///
+    /// # Errors
+    /// [`Code::Unavailable`] if the pool has stopped.
+    pub async fn verify(self, password: Password, stored: Option<PasswordHash>) -> Result<Verdict> {
+        let is_known = stored.is_some();
+        let stored = stored.unwrap_or_else(|| self.hasher.decoy.clone());
+        let params = self.hasher.params.clone();
+        let verdict = self.hasher.run(move |memory| verify(&params, &password, &stored, memory)).await?;
+        Ok(if is_known { verdict } else { Verdict::Wrong })
+    }
+
+    /// Hashes a password with a fresh salt.
+    ///
+    /// # Errors
+    /// [`Code::Unavailable`] if the pool has stopped.
+    pub async fn hash(self, password: Password) -> Result<PasswordHash> {
+        let (params, salt) = (self.hasher.params.clone(), self.hasher.entropy.bytes());
+        let hashed = self.hasher.run(move |memory| hash(&params, &password, salt, memory)).await?;
+        hashed.ok_or_else(|| Error::new(Code::Internal).cause("a password could not be hashed"))
+    }
+}
+
+fn serve(queue: &Mutex<Receiver<Task>>) {
+    let mut memory = Vec::new();
+    loop {
+        let task = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match task {
+            Ok(task) => task(&mut memory),
+            Err(_) => return,
+        }
+    }
+}
+
+/// Computes a tag in memory that is kept for the next one: fresh pages cost more than the hash.
+fn compute(
+    params: &Params,
+    version: Version,
+    password: &Password,
+    salt: &[u8],
+    tag: &mut [u8],
+    memory: &mut Vec<Block>,
+) -> Option<()> {
+    if memory.len() < params.block_count() {
+        memory.resize(params.block_count(), Block::default());
+    }
+    let blocks = memory.get_mut(..params.block_count())?;
+    Argon2::new(Algorithm::Argon2id, version, params.clone())
+        .hash_password_into_with_memory(password.expose().as_bytes(), salt, tag, blocks)
+        .ok()
+}
+
+fn hash(params: &Params, password: &Password, salt: [u8; SALT], memory: &mut Vec<Block>) -> Option<PasswordHash> {
+    let mut tag = [0; TAG];
+    compute(params, Version::V0x13, password, &salt, &mut tag, memory)?;
+    let hash = phc::PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: phc::ParamsString::try_from(params).ok()?,
+        salt: Some(phc::Salt::new(&salt).ok()?),
+        hash: Some(phc::Output::new(&tag).ok()?),
+    };
+    Some(PasswordHash::new(hash.to_string()))
+}
+
+fn verify(settings: &Params, password: &Password, stored: &PasswordHash, memory: &mut Vec<Block>) -> Verdict {
+    let mut checked = || {
+        let parsed = phc::PasswordHash::new(stored.expose()).ok()?;
+        let (salt, expected) = (parsed.salt?, parsed.hash?);
+        let params = Params::try_from(&parsed).ok()?;
+        let version = parsed.version.map_or(Ok(Version::V0x13), Version::try_from).ok()?;
+        let is_capped = params.m_cost() <= COST_CAP.0 && params.t_cost() <= COST_CAP.1;
+        if parsed.algorithm != Algorithm::Argon2id.ident() || !is_capped {
+            return None;
+        }
+        let mut tag = vec![0; expected.len()];
+        compute(&params, version, password, salt.as_ref(), &mut tag, memory)?;
+        use subtle::ConstantTimeEq as _;
+        let is_right: bool = tag.ct_eq(expected.as_bytes()).into();
+        let is_weak = params.m_cost() < settings.m_cost() || params.t_cost() < settings.t_cost() || tag.len() < TAG;
+        Some(if is_right { Verdict::Right { is_weak } } else { Verdict::Wrong })
+    };
+    checked().unwrap_or(Verdict::Wrong)
+}

@@ -1,0 +1,6 @@
+//! Proving who one is: one file for each thing that is proved or that protects the proof.
+
+pub mod breached;
+pub mod hashing;
+pub mod keys;
+pub mod policy;

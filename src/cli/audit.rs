@@ -1,0 +1,101 @@
+//! `usher audit …`
+
+use super::{Common, Exit, Outcome, act, output};
+use crate::domain::audit::{Action, EventView};
+use crate::service::{AuditQuery, SuperUser};
+use crate::store::{Finding, Search};
+use clap::Subcommand;
+use serde_json::json;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Show the events of a call.
+    Show {
+        /// The call's correlation id.
+        #[arg(long)]
+        cid: String,
+    },
+    /// Print every event as a line of JSON, oldest first.
+    Export,
+    /// Walk the hash chains; exit 1 at the first break, naming it.
+    Verify,
+}
+
+pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
+    match command {
+        Command::Show { cid } => show(common, cid).await,
+        Command::Export => export(common).await,
+        Command::Verify => verify(common).await,
+    }
+}
+
+async fn show(common: &Common, cid: String) -> Outcome {
+    let search = Search { cid: Some(cid), ..Search::default() };
+    let query = AuditQuery { search, limit: 500, cursor: None };
+    let page = common.act(Action::AuditRead, |root: SuperUser| async move { root.audit_events(query).await }).await?;
+    if common.json {
+        return output::json(&json!({ "items": page.items }));
+    }
+    if page.items.is_empty() {
+        return Err(Exit::Refused("there is no event of this correlation id".to_owned()));
+    }
+    page.items.iter().try_for_each(|event| {
+        let value = serde_json::to_value(event).map_err(|e| Exit::Refused(e.to_string()))?;
+        output::members(&value)?;
+        output::line("")
+    })
+}
+
+async fn export(common: &Common) -> Outcome {
+    let services = common.services()?;
+    let exported = act(&services, Action::AuditExport, |root| async move {
+        let mut query = AuditQuery { search: Search::default(), limit: 500, cursor: None };
+        loop {
+            let page = root.audit_events(query.clone()).await?;
+            print(&page.items)?;
+            match page.next_cursor {
+                Some(cursor) => query.cursor = Some(cursor),
+                None => return Ok(()),
+            }
+        }
+    });
+    exported.await?;
+    services.close();
+    Ok(())
+}
+
+fn print(events: &[EventView]) -> Result<(), crate::error::Error> {
+    let failed = |_| crate::error::Error::new(crate::error::Code::Internal).cause("standard output is closed");
+    events.iter().try_for_each(|event| output::json(event).map_err(failed))
+}
+
+async fn verify(common: &Common) -> Outcome {
+    let finding = common.act(Action::AuditVerify, |root: SuperUser| async move { root.verify_audit().await }).await?;
+    match finding {
+        Finding::Sound(verified) => {
+            let heads = verified.heads.iter().map(|h| json!({"chain": h.chain, "seq": h.seq, "hash": hex(&h.hash)}));
+            if common.json {
+                let heads: Vec<_> = heads.collect();
+                return output::json(
+                    &json!({"sound": true, "events": verified.events, "erased": verified.erased, "heads": heads}),
+                );
+            }
+            output::line(&format!(
+                "sound: {} events in {} chains, {} with erased values",
+                verified.events,
+                verified.heads.len(),
+                verified.erased
+            ))
+        }
+        Finding::Broken { chain, seq, flaw } => {
+            if common.json {
+                output::json(&json!({"sound": false, "chain": chain, "seq": seq, "flaw": flaw}))?;
+            }
+            Err(Exit::Refused(format!("the audit trail is broken in chain {chain} at event {seq}: {flaw}")))
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,196 @@
+//! The command line: the same use cases as HTTP, on the same code path, by an operator.
+//!
+//! Exit codes: 0 done; 1 refused, the reason on standard error; 2 wrong usage; 3 something is pending; 69 the database is unreachable.
+
+mod applications;
+mod audit;
+mod config;
+mod operator;
+mod output;
+mod secrets;
+mod serve;
+mod sessions;
+mod users;
+
+use crate::app::{self, Migrate, StartError};
+use crate::domain::audit::Action;
+use crate::domain::chance::Entropy;
+use crate::domain::time::Clock;
+use crate::error::{Code, Error};
+use crate::service::{Call, Context, Services, SuperUser};
+use crate::settings::{self, Settings};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// SSO identity service: session tokens, privilege-scoped views, and an audit trail that proves itself.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args, Clone)]
+struct Common {
+    /// The settings file; see config/default.toml for every setting.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Migrate the database and start the service.
+    Serve,
+    /// Apply pending migrations.
+    Migrate {
+        /// Only say which are pending; exit 3 if there are any.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Look after users.
+    #[command(subcommand)]
+    User(users::Command),
+    /// Look after applications.
+    #[command(subcommand)]
+    App(applications::Command),
+    /// Look after sessions.
+    #[command(subcommand)]
+    Session(sessions::Command),
+    /// Read the audit trail.
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Look after the key file.
+    #[command(subcommand)]
+    Secrets(secrets::Command),
+    /// Look at the settings.
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Print the OpenAPI document.
+    Openapi,
+}
+
+/// How a command ends other than well.
+enum Exit {
+    Refused(String),
+    Pending(String),
+    Unreachable(String),
+}
+
+impl From<StartError> for Exit {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Refused(cause) => Self::Refused(cause),
+            StartError::Pending(_) => Self::Pending(error.to_string()),
+            StartError::Unreachable(cause) => Self::Unreachable(cause),
+        }
+    }
+}
+
+impl From<Error> for Exit {
+    fn from(error: Error) -> Self {
+        let cause = error.logged_cause().map(|cause| format!(" ({cause})")).unwrap_or_default();
+        match error.code() {
+            Code::Unavailable => Self::Unreachable(format!("{error}{cause}")),
+            _ => Self::Refused(format!("{error}{cause}")),
+        }
+    }
+}
+
+impl From<String> for Exit {
+    fn from(cause: String) -> Self {
+        Self::Refused(cause)
+    }
+}
+
+type Outcome = Result<(), Exit>;
+
+/// Runs the command that the arguments name.
+pub fn run() -> ExitCode {
+    let Cli { common, command } = Cli::parse();
+    let (code, cause) = match actix_web::rt::System::new().block_on(execute(&common, command)) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Exit::Refused(cause)) => (1, cause),
+        Err(Exit::Pending(cause)) => (3, cause),
+        Err(Exit::Unreachable(cause)) => (69, cause),
+    };
+    output::complain(&cause);
+    ExitCode::from(code)
+}
+
+async fn execute(common: &Common, command: Command) -> Outcome {
+    match command {
+        Command::Serve => serve::serve(&common.settings()?).await,
+        Command::Migrate { check } => migrate(common, check),
+        Command::User(command) => users::execute(common, command).await,
+        Command::App(command) => applications::execute(common, command).await,
+        Command::Session(command) => sessions::execute(common, command).await,
+        Command::Audit(command) => audit::execute(common, command).await,
+        Command::Secrets(command) => secrets::execute(common, &command),
+        Command::Config(command) => config::execute(common, &command),
+        Command::Openapi => output::json(crate::http::document()),
+    }
+}
+
+fn migrate(common: &Common, check: bool) -> Outcome {
+    let location = app::location(&common.settings()?)?;
+    let names = if check { crate::store::pending(&location) } else { crate::store::migrate(&location) };
+    let names = names.map_err(StartError::from)?;
+    if common.json {
+        output::json(&serde_json::json!({ "items": names }))?;
+    } else {
+        output::lines(&names)?;
+    }
+    if check && !names.is_empty() { Err(Exit::Pending(format!("{} pending", names.len()))) } else { Ok(()) }
+}
+
+impl Common {
+    fn settings(&self) -> Result<Settings, Exit> {
+        Ok(settings::load(self.config.as_deref())?)
+    }
+
+    /// Opens the database for a command.
+    fn services(&self) -> Result<Services, Exit> {
+        Ok(app::open(&self.settings()?, Migrate::WhenEmpty, Clock::system(), Entropy::system())?)
+    }
+
+    /// Has an operator do `work`, and leaves its audit event.
+    async fn act<T, W: Future<Output = Result<T, Error>>>(
+        &self,
+        action: Action,
+        work: impl FnOnce(SuperUser) -> W,
+    ) -> Result<T, Exit> {
+        let services = self.services()?;
+        let done = act(&services, action, work).await;
+        services.close();
+        Ok(done?)
+    }
+}
+
+async fn act<T, W: Future<Output = Result<T, Error>>>(
+    services: &Services,
+    action: Action,
+    work: impl FnOnce(SuperUser) -> W,
+) -> Result<T, Error> {
+    let call = Call {
+        now: services.clock().now(),
+        cid: format!("cli-{:032x}", u128::from_be_bytes(services.entropy().bytes())),
+        action,
+        remote_addr: None,
+        user_agent: None,
+        traceparent: None,
+        application: None,
+        application_key: None,
+        token: None,
+        device: None,
+    };
+    let context = Context::new(services.clone(), call);
+    let outcome = work(SuperUser::at_the_command_line(context.clone(), operator::current())).await;
+    context.conclude(outcome.as_ref().map(|_| ())).await?;
+    outcome
+}

@@ -1,0 +1,107 @@
+//! `usher serve`
+
+use super::{Exit, Outcome, output};
+use crate::app::{self, Migrate};
+use crate::domain::chance::Entropy;
+use crate::domain::secret::Password;
+use crate::domain::time::Clock;
+use crate::service::FirstStart;
+use crate::settings::{LogFormat, Settings};
+use actix_web::rt::signal::unix::{SignalKind, signal};
+use std::fs::{self, OpenOptions};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use tracing_subscriber::EnvFilter;
+
+pub(super) async fn serve(settings: &Settings) -> Outcome {
+    start_log(settings)?;
+    let services = app::open(settings, Migrate::Always, Clock::system(), Entropy::system())?;
+    let first = services.first_start(&settings.bootstrap.username, bootstrap_password(settings)?).await?;
+    let running = app::start(settings, &services)?;
+    output::line(&format!("usher {} listens on http://{}", env!("CARGO_PKG_VERSION"), running.address))?;
+    if let Some(first) = first {
+        welcome(settings, &first, running.address)?;
+    }
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let handle = running.handle.clone();
+    actix_web::rt::spawn(async move {
+        if let (Ok(terminate), Ok(interrupt)) = (&mut terminate, &mut interrupt) {
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+            tracing::info!("stopping");
+            handle.stop(true).await;
+        }
+    });
+    running.server.await.map_err(|e| Exit::Refused(format!("the server failed: {e}")))?;
+    services.close();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn start_log(settings: &Settings) -> Result<(), Exit> {
+    let filter = EnvFilter::try_new(&settings.log.filter).map_err(|e| Exit::Refused(format!("setting log.filter: {e}")))?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match settings.log.format {
+        LogFormat::Json => subscriber.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
+        LogFormat::Text => subscriber.with_ansi(io::stderr().is_terminal()).init(),
+    }
+    Ok(())
+}
+
+fn bootstrap_password(settings: &Settings) -> Result<Option<Password>, Exit> {
+    let path = &settings.bootstrap.password_file;
+    if path.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(path)
+        .map_err(|e| Exit::Refused(format!("setting bootstrap.password_file: cannot read {}: {e}", path.display())))?;
+    Ok(Some(Password::new(text.trim_end_matches(['\r', '\n']).to_owned())))
+}
+
+/// Tells the first super-user's password, once: on the terminal, or else in a file.
+fn welcome(settings: &Settings, first: &FirstStart, address: SocketAddr) -> Outcome {
+    let name = &first.username;
+    let Some(password) = &first.generated else {
+        return output::line(&format!("The super-user {name} was made with the password of bootstrap.password_file."));
+    };
+    let sent = if io::stdout().is_terminal() {
+        output::line(&format!(
+            "\nThe super-user {name} was made. Its password is told this once:\n\n    {}\n",
+            password.expose()
+        ))?;
+        password.expose().to_owned()
+    } else {
+        let path = write_password(settings, password)?;
+        output::line(&format!("\nThe super-user {name} was made. Its password is in {}\n", path.display()))?;
+        format!("'\"$(cat {})\"'", path.display())
+    };
+    let base = format!("http://{address}/api/v1");
+    output::line("Sign in, see who you are, look a user up:\n")?;
+    output::line(&format!(
+        "UST=$(curl -s {base}/sessions -H 'Content-Type: application/json' -d '{{\"username\":\"{name}\",\"password\":\"{sent}\"}}' | sed 's/.*\"ust\":\"\\([^\"]*\\)\".*/\\1/')"
+    ))?;
+    output::line(&format!("curl -s {base}/users/me -H \"Authorization: Bearer $UST\""))?;
+    output::line(&format!("curl -s {base}/users/{} -H \"Authorization: Bearer $UST\"", first.user_id))?;
+    output::line("")
+}
+
+/// Writes the password into a new file beside the database, readable by its owner alone.
+fn write_password(settings: &Settings, password: &Password) -> Result<PathBuf, Exit> {
+    let location = app::location(settings)?;
+    let folder = location.file().and_then(Path::parent).unwrap_or(Path::new(""));
+    let mut number = 1;
+    loop {
+        let name = if number == 1 { "usher-first-password".to_owned() } else { format!("usher-first-password-{number}") };
+        let path = folder.join(name);
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Ok(mut file) => {
+                let written = file.write_all(password.expose().as_bytes()).and_then(|()| file.sync_all());
+                written.map_err(|e| Exit::Refused(format!("cannot write {}: {e}", path.display())))?;
+                return Ok(std::path::absolute(&path).unwrap_or(path));
+            }
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            Err(e) => return Err(Exit::Refused(format!("cannot make {}: {e}", path.display()))),
+        }
+    }
+}

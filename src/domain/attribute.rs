@@ -1,0 +1,250 @@
+//! The attribute table: the mechanism. The rows are in [`super::user`].
+//!
+//! A row names an attribute, its type, its SQL type, who sees it and who may change it. From the rows the macro
+//! [`attributes!`] makes
+//!
+//! - the diesel table and the row type, which has **no** `Serialize`: a row cannot become an answer by accident;
+//! - [`View`](super::user::View), the only thing about a user that can be serialised: for each attribute it asks [`allows`];
+//! - [`Patch`](super::user::Patch), which has exactly the attributes that someone may change, and refuses the rest;
+//! - the list of [`Attribute`]s that `GET /api/v1/views` and the documentation print.
+//!
+//! A row without a rule does not compile, nor does one that shows a type without `Serialize`, as secrets are.
+
+use super::ids::UserId;
+use super::user::User;
+
+super::words::words! {
+    /// Who looks, relative to whom: computed once per request from caller and subject, never taken from the request.
+    Viewer {
+        /// Not signed in.
+        Nobody = "nobody",
+        /// Signed in, looking at someone else.
+        Peer = "peer",
+        /// Looking at oneself.
+        Owner = "owner",
+        /// A super-user, looking at anyone, oneself included.
+        SuperUser = "super_user",
+    }
+}
+
+/// The viewer that `caller` is towards the user `subject`.
+pub fn viewer_of(caller: Option<&User>, subject: UserId) -> Viewer {
+    match caller {
+        None => Viewer::Nobody,
+        Some(user) if user.is_super_user() => Viewer::SuperUser,
+        Some(user) if user.user_id == subject => Viewer::Owner,
+        Some(_) => Viewer::Peer,
+    }
+}
+
+/// What the table says of one attribute.
+#[derive(Debug)]
+pub struct Attribute {
+    /// Its name in answers and requests.
+    pub name: &'static str,
+    /// What it means.
+    pub doc: &'static str,
+    /// Who sees it.
+    pub see: &'static [Viewer],
+    /// Who may change it through a patch.
+    pub edit: &'static [Viewer],
+    /// The JSON schema of its value.
+    pub schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
+    /// Shown only while it has a value.
+    pub transient: bool,
+}
+
+/// What a viewer may do with an attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// See its value.
+    See,
+    /// Change it through a patch.
+    Edit,
+}
+
+/// The one decision on visibility and editability.
+pub fn allows(viewer: Viewer, act: Act, attribute: &Attribute) -> bool {
+    let rule = match act {
+        Act::See => attribute.see,
+        Act::Edit => attribute.edit,
+    };
+    match viewer {
+        Viewer::Nobody | Viewer::Peer => false,
+        Viewer::Owner | Viewer::SuperUser => rule.contains(&viewer),
+    }
+}
+
+/// Why a member of a patch was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The member's name.
+    pub member: String,
+    /// The cause.
+    pub why: Why,
+}
+
+/// The causes for which a member of a patch is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// No such attribute.
+    Unknown,
+    /// The viewer may not change it.
+    Forbidden,
+    /// The value does not fit; the text completes "the value …".
+    Unfit(String),
+}
+
+/// Reads one member of a patch.
+pub fn read_member<T: serde::de::DeserializeOwned>(value: &serde_json::Value) -> Result<T, Why> {
+    T::deserialize(value).map_err(|e| Why::Unfit(e.to_string()))
+}
+
+/// Declares the user's attributes. Rows are one of
+///
+/// - `name: Type => Sql, see [Viewer…], edit [Viewer…];` stored, and changed through patches;
+/// - `name: Type => Sql, see [Viewer…];` stored, and changed by operations of its own;
+/// - `derived name: Type = function, see [Viewer…];` computed from the account;
+/// - `derived name: Option<Type> = function, see [Viewer…] while present;` absent from the answer while there is none;
+/// - `hidden name: Type => Sql;` stored, never shown to anyone.
+macro_rules! attributes {
+    (@rows $stored:tt $patch:tt $shown:tt) => { attributes! { @make $stored $patch $shown } };
+    (@rows {$($stored:tt)*} {$($patch:tt)*} {$($shown:tt)*}
+        $(#[doc = $doc:literal])+ $name:ident: $ty:ty => $sql:ty, see [$($see:ident)+], edit [$($edit:ident)+]; $($rest:tt)*) => {
+        attributes! { @rows
+            {$($stored)* {$(#[doc = $doc])+ $name, $ty, $sql}}
+            {$($patch)* {$(#[doc = $doc])+ $name, $ty}}
+            {$($shown)* {[$($doc)+] $name, $ty, [$($see)+], [$($edit)+], false, (|account| Some(&account.user.$name))}}
+            $($rest)* }
+    };
+    (@rows {$($stored:tt)*} {$($patch:tt)*} {$($shown:tt)*}
+        $(#[doc = $doc:literal])+ $name:ident: $ty:ty => $sql:ty, see [$($see:ident)+]; $($rest:tt)*) => {
+        attributes! { @rows
+            {$($stored)* {$(#[doc = $doc])+ $name, $ty, $sql}}
+            {$($patch)*}
+            {$($shown)* {[$($doc)+] $name, $ty, [$($see)+], [], false, (|account| Some(&account.user.$name))}}
+            $($rest)* }
+    };
+    (@rows {$($stored:tt)*} {$($patch:tt)*} {$($shown:tt)*}
+        $(#[doc = $doc:literal])+ derived $name:ident: $ty:ty = $get:path, see [$($see:ident)+]; $($rest:tt)*) => {
+        attributes! { @rows
+            {$($stored)*} {$($patch)*}
+            {$($shown)* {[$($doc)+] $name, $ty, [$($see)+], [], false, (|account| Some($get(account)))}}
+            $($rest)* }
+    };
+    (@rows {$($stored:tt)*} {$($patch:tt)*} {$($shown:tt)*}
+        $(#[doc = $doc:literal])+ derived $name:ident: Option<$ty:ty> = $get:path, see [$($see:ident)+] while present; $($rest:tt)*) => {
+        attributes! { @rows
+            {$($stored)*} {$($patch)*}
+            {$($shown)* {[$($doc)+] $name, $ty, [$($see)+], [], true, (|account| $get(account))}}
+            $($rest)* }
+    };
+    (@rows {$($stored:tt)*} {$($patch:tt)*} {$($shown:tt)*}
+        $(#[doc = $doc:literal])+ hidden $name:ident: $ty:ty => $sql:ty; $($rest:tt)*) => {
+        attributes! { @rows
+            {$($stored)* {$(#[doc = $doc])+ $name, $ty, $sql}}
+            {$($patch)*} {$($shown)*}
+            $($rest)* }
+    };
+    (@make
+        {$({$(#[doc = $sdoc:literal])+ $stored:ident, $sty:ty, $sql:ty})*}
+        {$({$(#[doc = $pdoc:literal])+ $patch:ident, $pty:ty})*}
+        {$({[$($vdoc:literal)+] $shown:ident, $vty:ty, [$($see:ident)+], [$($edit:ident)*], $transient:literal, (|$account:ident| $get:expr)})*}
+    ) => {
+        diesel::table! {
+            use crate::domain::sql;
+            use diesel::sql_types::*;
+
+            /// In columns: see `User`.
+            users (user_id) { $($(#[doc = $sdoc])+ $stored -> $sql,)* }
+        }
+
+        /// A user as the database holds it: every stored attribute, secrets included. Not serialisable; see [`View`].
+        #[derive(Clone, Debug, diesel::Queryable, diesel::Insertable, diesel::AsChangeset)]
+        #[diesel(table_name = users, primary_key(user_id), treat_none_as_null = true, treat_none_as_default_value = false)]
+        pub struct User { $($(#[doc = $sdoc])+ pub $stored: $sty,)* }
+
+        /// A change of the attributes that someone may change; `None` leaves one as it is.
+        #[derive(Clone, Debug, Default)]
+        pub struct Patch { $($(#[doc = $pdoc])+ pub $patch: Option<$pty>,)* }
+
+        impl Patch {
+            /// Reads the members of a JSON object on behalf of `viewer`. Every member that is unknown, forbidden or unfit is
+            /// named; nothing is taken if one is.
+            pub fn read(viewer: $crate::domain::attribute::Viewer, members: &serde_json::Map<String, serde_json::Value>)
+                -> Result<Self, Vec<$crate::domain::attribute::Refused>>
+            {
+                use $crate::domain::attribute::{Act, Refused, Why, allows, read_member};
+                let mut patch = Self::default();
+                let mut refused = Vec::new();
+                for (member, value) in members {
+                    let read = match ATTRIBUTES.iter().find(|a| a.name == member) {
+                        None => Err(Why::Unknown),
+                        Some(attribute) if !allows(viewer, Act::Edit, attribute) => Err(Why::Forbidden),
+                        Some(_) => match member.as_str() {
+                            $(stringify!($patch) => read_member(value).map(|v| patch.$patch = Some(v)),)*
+                            _ => Err(Why::Forbidden),
+                        },
+                    };
+                    if let Err(why) = read {
+                        refused.push(Refused { member: member.clone(), why });
+                    }
+                }
+                if refused.is_empty() { Ok(patch) } else { Err(refused) }
+            }
+
+            /// Puts the change into `user`.
+            pub fn apply(self, user: &mut User) {
+                $(if let Some(value) = self.$patch { user.$patch = value; })*
+            }
+
+            /// Whether nothing would change hands.
+            pub fn is_empty(&self) -> bool {
+                true $(&& self.$patch.is_none())*
+            }
+        }
+
+        /// The attribute table.
+        pub static ATTRIBUTES: &[$crate::domain::attribute::Attribute] = &[$(
+            $crate::domain::attribute::Attribute {
+                name: stringify!($shown),
+                doc: concat!($($vdoc),+).trim_ascii(),
+                see: &[$($crate::domain::attribute::Viewer::$see),+],
+                edit: &[$($crate::domain::attribute::Viewer::$edit),*],
+                schema: <$vty as schemars::JsonSchema>::json_schema,
+                transient: $transient,
+            },
+        )*];
+
+        /// An account as one viewer sees it: the only serialisable form of a user.
+        #[derive(Clone, Copy, Debug)]
+        pub struct View<'a> { account: &'a Account, viewer: $crate::domain::attribute::Viewer }
+
+        impl Account {
+            /// This account as `viewer` sees it.
+            pub fn view(&self, viewer: $crate::domain::attribute::Viewer) -> View<'_> {
+                View { account: self, viewer }
+            }
+        }
+
+        impl serde::Serialize for View<'_> {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                use serde::ser::SerializeMap as _;
+                use $crate::domain::attribute::{Act, allows};
+                let mut map = serializer.serialize_map(None)?;
+                let mut table = ATTRIBUTES.iter();
+                $(
+                    if let Some(attribute) = table.next() && allows(self.viewer, Act::See, attribute) {
+                        let $account = self.account;
+                        if let Some(value) = $get {
+                            map.serialize_entry(stringify!($shown), &value)?;
+                        }
+                    }
+                )*
+                map.end()
+            }
+        }
+    };
+    ($($rows:tt)+) => { attributes! { @rows {} {} {} $($rows)+ } };
+}
+pub(crate) use attributes;

@@ -1,0 +1,397 @@
+//! What the audit trail records: one [`Event`] for every call, reads and refusals included.
+//!
+//! Events form *chains*. The hash of an event is the SHA-256 of the hash before it and of the event's [canonical form]
+//! (`Event::canonical`), so no event can be altered, removed or moved without breaking every hash after it. A chain's *head*, the
+//! number and hash of its last event, bears a MAC under the audit key, so that neither the end of a chain can be cut off nor a
+//! whole chain be written anew by someone who holds the database alone.
+//!
+//! The values that a change replaced are personal data, which a person may have erased. The chain therefore holds only their
+//! salted digest: values can be removed while the chain still verifies, but not altered.
+//!
+//! [canonical form]: Event::canonical
+
+use super::ids::SessionId;
+use super::time::Utc;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+mod schema {
+    #![expect(missing_docs, reason = "the columns are documented where they become fields")]
+
+    diesel::table! {
+        use crate::domain::sql;
+        use diesel::sql_types::*;
+
+        audit_events (chain, seq) {
+            chain -> BigInt,
+            seq -> BigInt,
+            time -> sql::Instant,
+            cid -> Text,
+            action -> Text,
+            outcome -> Text,
+            reason -> Nullable<Text>,
+            actor_type -> Text,
+            actor -> Nullable<Text>,
+            actor_session -> Nullable<sql::Uuid>,
+            subject -> Nullable<Text>,
+            application -> Nullable<Text>,
+            remote_addr -> Nullable<Text>,
+            traceparent -> Nullable<Text>,
+            changes -> Nullable<Text>,
+            changes_salt -> Nullable<Binary>,
+            changes_digest -> Nullable<Binary>,
+            hash -> Binary,
+        }
+    }
+
+    diesel::table! {
+        use crate::domain::sql;
+        use diesel::sql_types::*;
+
+        audit_chains (chain) {
+            chain -> BigInt,
+            seq -> BigInt,
+            hash -> Binary,
+            mac -> Binary,
+        }
+    }
+}
+pub use schema::{audit_chains, audit_events};
+
+super::words::words! {
+    /// What a call set out to do.
+    Action {
+        /// Sign in.
+        SignIn = "session.sign_in",
+        /// Sign out.
+        SignOut = "session.sign_out",
+        /// Look at the current session.
+        SessionRead = "session.read",
+        /// Renew the current session.
+        SessionRenew = "session.renew",
+        /// Ask whether a token is good.
+        SessionIntrospect = "session.introspect",
+        /// List sessions.
+        SessionList = "session.list",
+        /// End one session.
+        SessionRevoke = "session.revoke",
+        /// End all sessions of a user.
+        SessionRevokeAll = "session.revoke_all",
+        /// get_current_user.
+        CurrentUserRead = "user.read_current",
+        /// get_user_by_id, or a look-up by name.
+        UserRead = "user.read",
+        /// List users.
+        UserList = "user.list",
+        /// Create a user.
+        UserCreate = "user.create",
+        /// Lock a user.
+        UserLock = "user.lock",
+        /// Unlock a user.
+        UserUnlock = "user.unlock",
+        /// Change one's own password.
+        PasswordChange = "user.change_password",
+        /// Set another's password.
+        PasswordSet = "user.set_password",
+        /// Read the attribute table.
+        ViewsRead = "views.read",
+        /// Search the audit trail.
+        AuditRead = "audit.read",
+        /// Export the audit trail.
+        AuditExport = "audit.export",
+        /// Verify the audit trail.
+        AuditVerify = "audit.verify",
+        /// Register an application.
+        ApplicationCreate = "application.create",
+        /// List applications.
+        ApplicationList = "application.list",
+        /// A call that no route answers.
+        Unrouted = "unrouted",
+    }
+
+    /// How a call ended.
+    Outcome {
+        /// Done as asked.
+        Success = "success",
+        /// Refused: not allowed, not possible, or not understood.
+        Refused = "refused",
+        /// Failed for a cause on this side.
+        Failed = "failed",
+    }
+
+    /// What kind of thing acted.
+    ActorType {
+        /// Nobody known.
+        Anonymous = "anonymous",
+        /// A user; `actor` is the user's id.
+        User = "user",
+        /// An application by its key; `actor` is its name.
+        Application = "application",
+        /// Someone at the command line; `actor` is `user@host`.
+        Operator = "operator",
+        /// usher itself.
+        System = "system",
+    }
+}
+
+/// Who acted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// What kind of thing.
+    pub kind: ActorType,
+    /// Which one.
+    pub id: Option<String>,
+    /// Through which session.
+    pub session: Option<SessionId>,
+}
+
+impl Actor {
+    /// Nobody known.
+    pub const ANONYMOUS: Self = Self { kind: ActorType::Anonymous, id: None, session: None };
+}
+
+/// One call, as the audit trail keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When the call began.
+    pub time: Utc,
+    /// The call's correlation id.
+    pub cid: String,
+    /// What it set out to do.
+    pub action: Action,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it did not succeed: a stable code, often more exact than the caller was told.
+    pub reason: Option<String>,
+    /// Who acted.
+    pub actor: Actor,
+    /// On whom or what: an id.
+    pub subject: Option<String>,
+    /// Through which application: its name.
+    pub application: Option<String>,
+    /// From which address.
+    pub remote_addr: Option<String>,
+    /// The W3C trace context that came with the call.
+    pub traceparent: Option<String>,
+    /// The attributes that changed, with the values before and after.
+    pub changes: Option<Changes>,
+}
+
+/// Attributes with their values before and after a change; never a secret, as views have none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Changes(Map<String, Value>);
+
+impl Changes {
+    /// What differs between two views of the same thing; `None` if nothing does. `Value::Null` stands for "there was nothing".
+    pub fn between(before: &Value, after: &Value) -> Option<Self> {
+        let empty = Map::new();
+        let (before, after) = (before.as_object().unwrap_or(&empty), after.as_object().unwrap_or(&empty));
+        let mut changes = Map::new();
+        for name in before.keys().chain(after.keys().filter(|n| !before.contains_key(*n))) {
+            let (old, new) = (before.get(name).unwrap_or(&Value::Null), after.get(name).unwrap_or(&Value::Null));
+            if old != new {
+                changes.insert(name.clone(), serde_json::json!({"before": old, "after": new}));
+            }
+        }
+        (!changes.is_empty()).then_some(Self(changes))
+    }
+
+    /// As the database keeps them.
+    pub fn to_text(&self) -> String {
+        Value::Object(self.0.clone()).to_string()
+    }
+
+    /// From the database's text.
+    pub fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok().map(Self)
+    }
+}
+
+/// The salted digest by which the chain holds the changed values.
+pub fn digest_of_changes(salt: &[u8], changes: &str) -> Vec<u8> {
+    Sha256::new().chain_update(salt).chain_update(changes).finalize().to_vec()
+}
+
+/// An event in its place in a chain, as the database holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Which chain.
+    pub chain: i64,
+    /// Which place in it, from 1.
+    pub seq: i64,
+    /// What happened.
+    pub event: Event,
+    /// The digest of the changed values, if there were any.
+    pub changes_digest: Option<Vec<u8>>,
+    /// The salt of that digest; gone once the values are erased.
+    pub changes_salt: Option<Vec<u8>>,
+    /// The chain's hash up to and including this event.
+    pub hash: Vec<u8>,
+}
+
+impl Event {
+    /// The bytes that the chain's hash covers: every field in a fixed order, each preceded by its length in bytes as 8 bytes big
+    /// endian, an absent field by eight bytes of ones.
+    fn canonical(&self, chain: i64, seq: i64, changes_digest: Option<&[u8]>) -> Vec<u8> {
+        let session = self.actor.session.map(|s| *s.as_bytes());
+        let fields: [Option<&[u8]>; 15] = [
+            Some(&chain.to_be_bytes()),
+            Some(&seq.to_be_bytes()),
+            Some(&self.time.micros().to_be_bytes()),
+            Some(self.cid.as_bytes()),
+            Some(self.action.as_str().as_bytes()),
+            Some(self.outcome.as_str().as_bytes()),
+            self.reason.as_deref().map(str::as_bytes),
+            Some(self.actor.kind.as_str().as_bytes()),
+            self.actor.id.as_deref().map(str::as_bytes),
+            session.as_ref().map(<[u8; 16]>::as_slice),
+            self.subject.as_deref().map(str::as_bytes),
+            self.application.as_deref().map(str::as_bytes),
+            self.remote_addr.as_deref().map(str::as_bytes),
+            self.traceparent.as_deref().map(str::as_bytes),
+            changes_digest,
+        ];
+        let mut bytes = Vec::with_capacity(512);
+        for field in fields {
+            match field {
+                Some(field) => {
+                    bytes.extend_from_slice(&(field.len() as u64).to_be_bytes());
+                    bytes.extend_from_slice(field);
+                }
+                None => bytes.extend_from_slice(&u64::MAX.to_be_bytes()),
+            }
+        }
+        bytes
+    }
+}
+
+impl Link {
+    /// The event that follows `head`. `salt` is for the digest of its changes.
+    pub fn forge(head: &Head, event: Event, salt: [u8; 16]) -> Self {
+        let seq = head.seq + 1;
+        let (changes_salt, changes_digest) = match &event.changes {
+            Some(changes) => (Some(salt.to_vec()), Some(digest_of_changes(&salt, &changes.to_text()))),
+            None => (None, None),
+        };
+        let hash = hash_after(&head.hash, &event.canonical(head.chain, seq, changes_digest.as_deref()));
+        Self { chain: head.chain, seq, event, changes_digest, changes_salt, hash }
+    }
+
+    /// What is wrong with this link if it is to follow `head`; `None` if nothing is.
+    pub fn flaw_after(&self, head: &Head) -> Option<&'static str> {
+        if self.seq != head.seq + 1 {
+            return Some("an event is missing before this one");
+        }
+        let canonical = self.event.canonical(self.chain, self.seq, self.changes_digest.as_deref());
+        if hash_after(&head.hash, &canonical) != self.hash {
+            return Some("the event does not match its hash");
+        }
+        match (&self.event.changes, &self.changes_salt, &self.changes_digest) {
+            (Some(changes), Some(salt), Some(digest)) if digest_of_changes(salt, &changes.to_text()) == *digest => None,
+            (None, None, _) => None,
+            _ => Some("the changed values do not match their digest"),
+        }
+    }
+
+    /// Whether its changed values have been erased.
+    pub fn is_erased(&self) -> bool {
+        self.changes_digest.is_some() && self.event.changes.is_none()
+    }
+
+    /// The head of a chain that ends with this link.
+    pub fn as_head(&self) -> Head {
+        Head { chain: self.chain, seq: self.seq, hash: self.hash.clone() }
+    }
+}
+
+fn hash_after(previous: &[u8], canonical: &[u8]) -> Vec<u8> {
+    Sha256::new().chain_update(previous).chain_update(canonical).finalize().to_vec()
+}
+
+/// Where a chain ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Which chain.
+    pub chain: i64,
+    /// The place of its last event; 0 if it has none.
+    pub seq: i64,
+    /// The chain's hash up to there.
+    pub hash: Vec<u8>,
+}
+
+impl Head {
+    /// The head of a chain without events.
+    pub fn of_empty(chain: i64) -> Self {
+        Self { chain, seq: 0, hash: vec![0; 32] }
+    }
+
+    /// The bytes that the head's MAC covers.
+    pub fn canonical(&self) -> Vec<u8> {
+        let mut bytes = b"usher audit chain head 1".to_vec();
+        bytes.extend_from_slice(&self.chain.to_be_bytes());
+        bytes.extend_from_slice(&self.seq.to_be_bytes());
+        bytes.extend_from_slice(&self.hash);
+        bytes
+    }
+}
+
+/// An event as answers and exports show it.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+pub struct EventView {
+    /// Its place in the trail: chain and number.
+    pub event_id: String,
+    /// When the call began.
+    pub time: Utc,
+    /// The call's correlation id.
+    pub cid: String,
+    /// What the call set out to do.
+    pub action: Action,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it did not succeed.
+    pub reason: Option<String>,
+    /// What kind of thing acted.
+    pub actor_type: ActorType,
+    /// Who acted: a user's id, an application's name, an operator's `user@host`.
+    pub actor: Option<String>,
+    /// The session through which it acted.
+    pub actor_session: Option<SessionId>,
+    /// On whom or what: an id.
+    pub subject: Option<String>,
+    /// Through which application.
+    pub application: Option<String>,
+    /// From which address.
+    pub remote_addr: Option<String>,
+    /// The trace context that came with the call.
+    pub traceparent: Option<String>,
+    /// The attributes that changed: `{"name": {"before": …, "after": …}}`.
+    pub changes: Option<Value>,
+    /// The chain's hash up to and including this event, in hex.
+    pub hash: String,
+}
+
+impl From<Link> for EventView {
+    fn from(link: Link) -> Self {
+        let Event { time, cid, action, outcome, reason, actor, subject, application, remote_addr, traceparent, changes } =
+            link.event;
+        Self {
+            event_id: format!("{}.{}", link.chain, link.seq),
+            time,
+            cid,
+            action,
+            outcome,
+            reason,
+            actor_type: actor.kind,
+            actor: actor.id,
+            actor_session: actor.session,
+            subject,
+            application,
+            remote_addr,
+            traceparent,
+            changes: changes.map(|c| Value::Object(c.0)),
+            hash: link.hash.iter().map(|b| format!("{b:02x}")).collect(),
+        }
+    }
+}

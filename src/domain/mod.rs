@@ -1,0 +1,19 @@
+//! What things are: users, sessions, applications, audit events, and the rules about them that need neither the web nor SQL.
+//!
+//! Types in here may derive how they are read from and written to a row; nothing in here runs a query.
+
+pub mod application;
+pub mod attribute;
+pub mod audit;
+pub mod chance;
+pub mod group;
+pub mod ids;
+pub mod secret;
+pub mod session;
+pub mod sql;
+pub mod standing;
+pub mod text;
+pub mod throttle;
+pub mod time;
+pub mod user;
+pub(crate) mod words;

@@ -1,0 +1,172 @@
+//! What a session is: the time between a sign-in and its end, known to its bearer by a UST and to everyone else by its id.
+//!
+//! A session has two ends, both checked whenever it is used: `idle_expiry`, which a renewal moves, and `absolute_expiry`, which
+//! nothing moves. Renewals that come within [`RENEWAL_WINDOW`] of the last one answer what that one decided: parallel renewals
+//! agree on one expiry.
+
+use super::application::Application;
+use super::ids::{ApplicationId, SessionId, UserId};
+use super::secret::TokenHash;
+use super::time::Utc;
+use serde::Serialize;
+use std::time::Duration;
+
+mod schema {
+    #![expect(missing_docs, reason = "the columns are documented where they become fields")]
+
+    diesel::table! {
+        use crate::domain::sql;
+        use diesel::sql_types::*;
+
+        sessions (session_id) {
+            session_id -> sql::Uuid,
+            token_hash -> Binary,
+            user_id -> sql::Uuid,
+            application_id -> sql::Uuid,
+            created_time -> sql::Instant,
+            renewed_time -> Nullable<sql::Instant>,
+            idle_expiry -> sql::Instant,
+            absolute_expiry -> sql::Instant,
+            remote_addr -> Nullable<Text>,
+            user_agent -> Nullable<Text>,
+        }
+    }
+}
+pub use schema::sessions;
+
+/// Renewals closer together than this are one renewal.
+pub const RENEWAL_WINDOW: Duration = Duration::from_secs(2);
+
+/// A session as the database holds it.
+#[derive(Clone, Debug, diesel::Queryable, diesel::Insertable)]
+#[diesel(table_name = sessions, treat_none_as_default_value = false)]
+pub struct Session {
+    /// Its public key.
+    pub session_id: SessionId,
+    /// The SHA-256 of its UST.
+    pub token_hash: TokenHash,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// The application through which it was opened.
+    pub application_id: ApplicationId,
+    /// When it was opened.
+    pub created_time: Utc,
+    /// When it was last renewed.
+    pub renewed_time: Option<Utc>,
+    /// It ends at this time unless renewed.
+    pub idle_expiry: Utc,
+    /// It ends at this time at the latest.
+    pub absolute_expiry: Utc,
+    /// The address it was opened from.
+    pub remote_addr: Option<String>,
+    /// The user agent it was opened with.
+    pub user_agent: Option<String>,
+}
+
+impl Session {
+    /// When the session ends if nobody renews it.
+    pub fn expiry(&self) -> Utc {
+        self.idle_expiry.min(self.absolute_expiry)
+    }
+
+    /// Whether it has ended by itself.
+    pub fn is_expired(&self, now: Utc) -> bool {
+        self.expiry() <= now
+    }
+
+    /// The idle expiry that a renewal at `now` gives; `None` if the last renewal stands.
+    pub fn renewal(&self, now: Utc, idle: Duration) -> Option<Utc> {
+        let stands = self.renewed_time.is_some_and(|t| now < t + RENEWAL_WINDOW);
+        let moved = (now + idle).min(self.absolute_expiry);
+        (!stands && moved > self.idle_expiry).then_some(moved)
+    }
+
+    /// Whether a caller that comes through `current` may use this session, which was opened through `opened`.
+    pub fn is_accepted_by(opened: &Application, current: &Application) -> bool {
+        opened.application_id == current.application_id || (opened.is_shared() && current.is_shared())
+    }
+}
+
+/// A session as its owner and super-users see it: never with its token.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+pub struct SessionView {
+    /// Its id.
+    pub session_id: SessionId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// The name of the application through which it was opened.
+    pub application: String,
+    /// When it was opened.
+    pub created_time: Utc,
+    /// It ends at this time unless renewed.
+    pub idle_expiry: Utc,
+    /// It ends at this time at the latest.
+    pub absolute_expiry: Utc,
+    /// The address it was opened from.
+    pub remote_addr: Option<String>,
+    /// The user agent it was opened with.
+    pub user_agent: Option<String>,
+    /// Whether this is the session of the call.
+    pub is_current: bool,
+}
+
+impl SessionView {
+    /// The public part of `session`.
+    pub fn of(session: &Session, application: &str, current: Option<SessionId>) -> Self {
+        Self {
+            session_id: session.session_id,
+            user_id: session.user_id,
+            application: application.to_owned(),
+            created_time: session.created_time,
+            idle_expiry: session.idle_expiry,
+            absolute_expiry: session.absolute_expiry,
+            remote_addr: session.remote_addr.clone(),
+            user_agent: session.user_agent.clone(),
+            is_current: current == Some(session.session_id),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn session(absolute: i64) -> Session {
+        Session {
+            session_id: SessionId::from_bytes([0; 16]),
+            token_hash: TokenHash::from_bytes(Vec::new()),
+            user_id: UserId::from_bytes([0; 16]),
+            application_id: ApplicationId::from_bytes([0; 16]),
+            created_time: Utc::from_micros(0),
+            renewed_time: None,
+            idle_expiry: Utc::from_micros(1_000_000),
+            absolute_expiry: Utc::from_micros(absolute),
+            remote_addr: None,
+            user_agent: None,
+        }
+    }
+
+    proptest! {
+        /// S20: no sequence of renewals passes the absolute expiry, and none shortens a session.
+        #[test]
+        fn renewals_never_pass_the_absolute_expiry(
+            steps in prop::collection::vec(0i64..5_000_000, 0..200),
+            idle in 0u64..10_000_000,
+            absolute in 1_000_000i64..100_000_000,
+        ) {
+            let mut session = session(absolute);
+            let mut now = 0;
+            for step in steps {
+                now += step;
+                let before = session.idle_expiry;
+                if let Some(moved) = session.renewal(Utc::from_micros(now), Duration::from_micros(idle)) {
+                    session.idle_expiry = moved;
+                    session.renewed_time = Some(Utc::from_micros(now));
+                }
+                prop_assert!(session.idle_expiry >= before);
+                prop_assert!(session.expiry() <= session.absolute_expiry);
+            }
+        }
+    }
+}

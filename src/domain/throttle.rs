@@ -1,0 +1,163 @@
+//! Guessing slowed down: the arithmetic of lock-out.
+//!
+//! A *bucket* counts the failures of one account, one known device of an account, one name that nobody bears, or one network
+//! address. Failures are counted **before** the secret is verified and taken back if it was right, so parallel guesses cannot
+//! overtake the count. From a bucket's `free`th failure on, the bucket is blocked for a time that doubles with each failure up to
+//! a limit; while it is blocked nothing is verified, so a right password does not help either.
+
+use super::ids::UserId;
+use super::time::Utc;
+use sha2::{Digest, Sha256};
+use std::net::IpAddr;
+use std::time::Duration;
+
+mod schema {
+    #![expect(missing_docs, reason = "the columns are documented where they become fields")]
+
+    diesel::table! {
+        use crate::domain::sql;
+        use diesel::sql_types::*;
+
+        throttles (bucket) {
+            bucket -> Binary,
+            failures -> BigInt,
+            last_time -> sql::Instant,
+            blocked_until -> Nullable<sql::Instant>,
+        }
+    }
+}
+pub use schema::throttles;
+
+/// What is counted together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bucket {
+    /// An account, by its id: however its name was typed.
+    Account(UserId),
+    /// A device that has signed in to an account before: its own count, so that strangers cannot lock the owner out.
+    Device(UserId, [u8; 16]),
+    /// A name that nobody bears: it must behave like an account.
+    Unknown(String),
+    /// An IPv4 address, or the /64 of an IPv6 address.
+    Address(IpAddr),
+}
+
+impl Bucket {
+    /// The bucket of an address.
+    pub fn of_address(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::Address(address),
+            IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+                Some(v4) => Self::Address(v4.into()),
+                None => {
+                    let network = u128::from(v6) & (u128::MAX << 64);
+                    Self::Address(IpAddr::V6(network.into()))
+                }
+            },
+        }
+    }
+
+    /// The key under which the database counts: a hash, so that it holds no names and no addresses.
+    pub fn key(&self) -> Vec<u8> {
+        let hash = match self {
+            Self::Account(user) => Sha256::new().chain_update(b"account").chain_update(user.as_bytes()),
+            Self::Device(user, device) => {
+                Sha256::new().chain_update(b"device").chain_update(user.as_bytes()).chain_update(device)
+            }
+            Self::Unknown(name) => Sha256::new().chain_update(b"unknown").chain_update(name),
+            Self::Address(address) => Sha256::new().chain_update(b"address").chain_update(address.to_string()),
+        };
+        hash.finalize().to_vec()
+    }
+}
+
+/// How a kind of bucket is slowed down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// From this failure on there is a delay.
+    pub free: i64,
+    /// The delay after that failure; each further failure doubles it.
+    pub first_delay: Duration,
+    /// The longest delay.
+    pub longest_delay: Duration,
+    /// Failures are forgotten after this much time without one; `None`: only a success forgets them.
+    pub forgotten_after: Option<Duration>,
+}
+
+/// A bucket's count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// Failures, attempts in flight included.
+    pub failures: i64,
+    /// When the last attempt was counted.
+    pub last_time: Utc,
+    /// Until when nothing is verified.
+    pub blocked_until: Option<Utc>,
+}
+
+impl Rule {
+    /// Counts an attempt at `now`. `Err` tells until when the bucket is blocked; such an attempt is not counted.
+    pub fn attempt(&self, tally: Option<Tally>, now: Utc) -> Result<Tally, Utc> {
+        let mut tally = tally.unwrap_or(Tally { failures: 0, last_time: now, blocked_until: None });
+        if let Some(until) = tally.blocked_until.filter(|until| now < *until) {
+            return Err(until);
+        }
+        if self.forgotten_after.is_some_and(|span| tally.last_time + span <= now) {
+            tally.failures = 0;
+        }
+        tally.failures += 1;
+        tally.last_time = now;
+        tally.blocked_until = self.delay(tally.failures).map(|delay| now + delay);
+        Ok(tally)
+    }
+
+    /// Takes one attempt back that turned out to be no failure.
+    pub fn take_back(&self, mut tally: Tally) -> Tally {
+        tally.failures = (tally.failures - 1).max(0);
+        if tally.failures < self.free {
+            tally.blocked_until = None;
+        }
+        tally
+    }
+
+    fn delay(&self, failures: i64) -> Option<Duration> {
+        let beyond = u32::try_from(failures.checked_sub(self.free)?).ok()?;
+        let delay = self.first_delay.saturating_mul(2u32.saturating_pow(beyond));
+        Some(delay.min(self.longest_delay))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULE: Rule =
+        Rule { free: 5, first_delay: Duration::from_secs(1), longest_delay: Duration::from_secs(900), forgotten_after: None };
+
+    /// S7: an exponential delay from the fifth failure on.
+    #[test]
+    fn delays_double_from_the_fifth_failure() {
+        let mut now = Utc::from_micros(0);
+        let mut tally = None;
+        let mut delays = Vec::new();
+        for _ in 0..18 {
+            let counted = RULE.attempt(tally, now).unwrap();
+            delays.push(counted.blocked_until.map_or(0, |until| until.since(now).as_secs()));
+            if let Some(until) = counted.blocked_until {
+                assert_eq!(RULE.attempt(Some(counted), until - Duration::from_micros(1)), Err(until));
+                now = until;
+            }
+            tally = Some(counted);
+        }
+        assert_eq!(delays, [0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900, 900]);
+    }
+
+    /// S7: an IPv6 customer has a /64, not an address.
+    #[test]
+    fn addresses_of_one_network_share_a_bucket() {
+        let key = |text: &str| Bucket::of_address(text.parse().unwrap()).key();
+        assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:0:0:1"));
+        assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
+        assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
+        assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
+    }
+}

@@ -1,0 +1,399 @@
+//! What a user is. The table below is the single place that says which attributes there are, of which type, who sees them and
+//! who may change them; see [`super::attribute`] for what is made from it.
+
+use super::attribute::attributes;
+use super::ids::{GroupId, UserId};
+use super::secret::{PasswordHash, Sealed};
+use super::text::{Email, Line, Name, Note};
+use super::time::Utc;
+use super::words;
+use diesel::sql_types::Text;
+use std::time::Duration;
+
+words::words! {
+    /// What a user may do. A super-user is an administrator.
+    UserRole {
+        /// Sees what is shared.
+        Viewer = "viewer",
+        /// Also publishes.
+        Publisher = "publisher",
+        /// Also looks after users: a super-user.
+        Administrator = "administrator",
+    }
+
+    /// Why an account is locked.
+    LockCause {
+        /// A super-user or operator locked it.
+        Administrator = "administrator",
+        /// Too many consecutive failed sign-ins.
+        FailedLogins = "failed_logins",
+    }
+
+    /// Whether a super-user has decided on the account.
+    ApprovalStatus {
+        /// Not yet.
+        BeforeDecision = "before_decision",
+        /// Approved.
+        Approved = "approved",
+        /// Rejected.
+        Rejected = "rejected",
+    }
+
+    /// Whether the person has confirmed the sign-up.
+    SignUpStatus {
+        /// Not yet.
+        BeforeConfirmation = "before_confirmation",
+        /// Confirmed, or never in need of it.
+        Final = "final",
+    }
+
+    /// A summary of an account for lists.
+    AccountStatus {
+        /// Locked.
+        Locked = "locked",
+        /// Unlocked, and active within the last 365 days.
+        Licensed = "licensed",
+        /// The rest.
+        Inactive = "inactive",
+    }
+}
+
+attributes! {
+    /// The key by which other programs know the user.
+    user_id: UserId => sql::Uuid, see [Owner SuperUser];
+    /// A positive integer in order of creation.
+    number: i64 => BigInt, see [SuperUser];
+    /// The user's name; unique without regard to case.
+    username: Name => Text, see [Owner SuperUser], edit [SuperUser];
+    /// The username's key: what makes it unique.
+    hidden username_key: String => Text;
+    /// The name used to sign in, besides the username; unique the same way.
+    login_name: Name => Text, see [Owner SuperUser], edit [SuperUser];
+    /// The login name's key.
+    hidden login_name_key: String => Text;
+    /// The identity provider's subject; unique.
+    external_id: Option<Line> => Nullable<Text>, see [SuperUser], edit [SuperUser];
+    /// The e-mail address.
+    email: Option<Email> => Nullable<Text>, see [Owner SuperUser], edit [Owner SuperUser];
+    /// The name to show: by default the first, middle and last name joined, else the username.
+    display_name: Line => Text, see [Owner SuperUser], edit [Owner SuperUser];
+    /// First name.
+    first_name: Option<Line> => Nullable<Text>, see [Owner SuperUser], edit [Owner SuperUser];
+    /// Middle name.
+    middle_name: Option<Line> => Nullable<Text>, see [Owner SuperUser], edit [Owner SuperUser];
+    /// Last name.
+    last_name: Option<Line> => Nullable<Text>, see [Owner SuperUser], edit [Owner SuperUser];
+    /// Whether sign-in asks for a one-time code.
+    is_totp_enabled: bool => Bool, see [Owner SuperUser];
+    /// The label an authenticator shows.
+    totp_label: Option<Line> => Nullable<Text>, see [Owner SuperUser], edit [Owner SuperUser];
+    /// The one-time code's key in base32, only while its enrolment is unconfirmed.
+    derived totp_key: Option<String> = Account::totp_key_in_enrolment, see [Owner] while present;
+    /// The one-time code's key, encrypted.
+    hidden totp_secret: Option<Sealed> => Nullable<Binary>;
+    /// The role.
+    user_role: UserRole => Text, see [Owner SuperUser], edit [SuperUser];
+    /// The groups the user is a member of.
+    derived groups: Vec<GroupRef> = Account::groups, see [Owner SuperUser];
+    /// The language; null is the server's default.
+    lang_id: Option<i64> => Nullable<BigInt>, see [Owner SuperUser], edit [Owner SuperUser];
+    /// When the user last signed in.
+    login_time: Option<Utc> => Nullable<sql::Instant>, see [Owner SuperUser];
+    /// From which address the user last signed in.
+    login_station: Option<String> => Nullable<Text>, see [Owner SuperUser];
+    /// Whether the user's role is administrator.
+    derived is_super_user: bool = Account::is_super_user, see [SuperUser];
+    /// False: may not sign in.
+    is_active: bool => Bool, see [SuperUser], edit [SuperUser];
+    /// A technical account.
+    is_internal: bool => Bool, see [SuperUser];
+    /// Locked: may not sign in, and sessions have ended.
+    is_locked: bool => Bool, see [SuperUser];
+    /// Why it is locked.
+    lock_cause: Option<LockCause> => Nullable<Text>, see [SuperUser];
+    /// Since when it is locked.
+    locked_time: Option<Utc> => Nullable<sql::Instant>, see [SuperUser];
+    /// Who locked it; null if no user did.
+    locked_by: Option<UserId> => Nullable<sql::Uuid>, see [SuperUser];
+    /// The reason given for the lock.
+    lock_reason: Option<Line> => Nullable<Text>, see [SuperUser];
+    /// Whether the account is of no use before a super-user approves it.
+    is_approval_needed: bool => Bool, see [SuperUser];
+    /// What was decided.
+    approval_status: ApprovalStatus => Text, see [SuperUser];
+    /// Who set the approval status; null if no user did.
+    approval_status_mod_by: Option<UserId> => Nullable<sql::Uuid>, see [SuperUser];
+    /// When the approval status was set.
+    approval_status_mod_time: Option<Utc> => Nullable<sql::Instant>, see [SuperUser];
+    /// Who approved or rejected; null while undecided.
+    derived approv_rej_by: Option<UserId> = Account::approv_rej_by, see [SuperUser];
+    /// When it was approved or rejected; null while undecided.
+    derived approv_rej_time: Option<Utc> = Account::approv_rej_time, see [SuperUser];
+    /// Whether the sign-up is confirmed.
+    sign_up_status: SignUpStatus => Text, see [SuperUser];
+    /// When the user signed up: the time of creation.
+    derived sign_up_time: Utc = Account::sign_up_time, see [SuperUser];
+    /// How and from where the account came.
+    creation_ctx: CreationContext => Text, see [SuperUser];
+    /// The password's hash.
+    hidden password_hash: Option<PasswordHash> => Nullable<Text>;
+    /// Whether there is a password.
+    derived password_is_set: bool = Account::password_is_set, see [SuperUser];
+    /// The next sign-in must set a new password.
+    password_must_change: bool => Bool, see [SuperUser], edit [SuperUser];
+    /// When the password was last set.
+    password_last_set: Option<Utc> => Nullable<sql::Instant>, see [SuperUser];
+    /// When the password expires.
+    password_expiry: Option<Utc> => Nullable<sql::Instant>, see [SuperUser], edit [SuperUser];
+    /// True: the password's expiry is ignored.
+    password_never_expires: bool => Bool, see [SuperUser], edit [SuperUser];
+    /// Successful sign-ins.
+    login_count: i64 => BigInt, see [SuperUser];
+    /// Consecutive failed sign-ins.
+    failed_login_count: i64 => BigInt, see [SuperUser];
+    /// No sign-in before this time.
+    valid_from: Option<Utc> => Nullable<sql::Instant>, see [SuperUser], edit [SuperUser];
+    /// No sign-in from this time on.
+    valid_to: Option<Utc> => Nullable<sql::Instant>, see [SuperUser], edit [SuperUser];
+    /// True: `valid_to` is ignored.
+    never_expire: bool => Bool, see [SuperUser], edit [SuperUser];
+    /// The profile; null is none.
+    profile_id: Option<i64> => Nullable<BigInt>, see [SuperUser], edit [SuperUser];
+    /// The supervisor; null is none.
+    supervisor_id: Option<UserId> => Nullable<sql::Uuid>, see [SuperUser], edit [SuperUser];
+    /// The account's home server.
+    server_id: Option<i64> => Nullable<BigInt>, see [SuperUser], edit [SuperUser];
+    /// The account's type.
+    account_type: i64 => BigInt, see [SuperUser], edit [SuperUser];
+    /// A bit field.
+    flags: i64 => BigInt, see [SuperUser], edit [SuperUser];
+    /// The default station.
+    station: Option<Line> => Nullable<Text>, see [SuperUser], edit [SuperUser];
+    /// A remark.
+    remark: Option<Note> => Nullable<Text>, see [SuperUser], edit [SuperUser];
+    /// When the account was created.
+    created_time: Utc => sql::Instant, see [SuperUser];
+    /// When the profile was last edited.
+    updated_time: Utc => sql::Instant, see [SuperUser];
+    /// The last authenticated use, to the minute.
+    active_time: Option<Utc> => Nullable<sql::Instant>, see [SuperUser];
+    /// Whether the sign-up is final.
+    derived confirmed: bool = Account::confirmed, see [SuperUser];
+    /// Locked, licensed or inactive.
+    derived account_status: AccountStatus = Account::account_status, see [SuperUser];
+}
+
+/// A group, as its members' accounts show it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+#[schemars(inline)]
+pub struct GroupRef {
+    /// The group's id.
+    pub group_id: GroupId,
+    /// The group's name.
+    pub name: Name,
+}
+
+/// How and from where an account came.
+#[derive(
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+    diesel::deserialize::FromSqlRow,
+    diesel::expression::AsExpression,
+)]
+#[diesel(sql_type = Text)]
+#[schemars(inline)]
+pub struct CreationContext {
+    /// By which way: `api`, `cli`, `first_start`, `sign_up`, `import`.
+    pub via: String,
+    /// By whom: a user's id, or an operator's `user@host`.
+    pub by: Option<String>,
+    /// Through which application.
+    pub application: Option<String>,
+    /// From which address.
+    pub remote_addr: Option<String>,
+    /// In which call.
+    pub cid: Option<String>,
+}
+
+impl User {
+    /// A super-user is an administrator; nothing else makes one.
+    pub fn is_super_user(&self) -> bool {
+        match self.user_role {
+            UserRole::Administrator => true,
+            UserRole::Viewer | UserRole::Publisher => false,
+        }
+    }
+
+    /// A fresh account: active, approved, final, a viewer without a password. `number` is given by the store.
+    pub fn fresh(user_id: UserId, username: Name, now: Utc, creation_ctx: CreationContext) -> Self {
+        Self {
+            user_id,
+            number: 0,
+            username_key: username.key(),
+            login_name: username.clone(),
+            login_name_key: username.key(),
+            display_name: Line::from(username.clone()),
+            username,
+            external_id: None,
+            email: None,
+            first_name: None,
+            middle_name: None,
+            last_name: None,
+            is_totp_enabled: false,
+            totp_label: None,
+            totp_secret: None,
+            user_role: UserRole::Viewer,
+            lang_id: None,
+            login_time: None,
+            login_station: None,
+            is_active: true,
+            is_internal: false,
+            is_locked: false,
+            lock_cause: None,
+            locked_time: None,
+            locked_by: None,
+            lock_reason: None,
+            is_approval_needed: false,
+            approval_status: ApprovalStatus::Approved,
+            approval_status_mod_by: None,
+            approval_status_mod_time: Some(now),
+            sign_up_status: SignUpStatus::Final,
+            creation_ctx,
+            password_hash: None,
+            password_must_change: false,
+            password_last_set: None,
+            password_expiry: None,
+            password_never_expires: false,
+            login_count: 0,
+            failed_login_count: 0,
+            valid_from: None,
+            valid_to: None,
+            never_expire: false,
+            profile_id: None,
+            supervisor_id: None,
+            server_id: None,
+            account_type: 0,
+            flags: 0,
+            station: None,
+            remark: None,
+            created_time: now,
+            updated_time: now,
+            active_time: None,
+        }
+    }
+
+    /// Locks the account.
+    pub fn lock(&mut self, cause: LockCause, by: Option<UserId>, reason: Option<Line>, now: Utc) {
+        self.is_locked = true;
+        self.lock_cause = Some(cause);
+        self.locked_time = Some(now);
+        self.locked_by = by;
+        self.lock_reason = reason;
+    }
+
+    /// Unlocks the account; its failures are forgotten with the lock.
+    pub fn unlock(&mut self) {
+        self.is_locked = false;
+        self.lock_cause = None;
+        self.locked_time = None;
+        self.locked_by = None;
+        self.lock_reason = None;
+        self.failed_login_count = 0;
+    }
+
+    /// Sets the password by its hash.
+    pub fn set_password(&mut self, hash: PasswordHash, must_change: bool, expiry: Option<Utc>, now: Utc) {
+        self.password_hash = Some(hash);
+        self.password_must_change = must_change;
+        self.password_expiry = expiry;
+        self.password_last_set = Some(now);
+    }
+
+    /// What follows from other attributes: the keys of the names.
+    pub fn settle_keys(&mut self) {
+        self.username_key = self.username.key();
+        self.login_name_key = self.login_name.key();
+    }
+
+    /// The name to show when none was given.
+    pub fn default_display_name(&self) -> Line {
+        let names = [&self.first_name, &self.middle_name, &self.last_name];
+        let joined = names.into_iter().flatten().map(Line::as_str).filter(|n| !n.is_empty()).collect::<Vec<_>>().join(" ");
+        match Line::try_from(joined) {
+            Ok(line) if !line.as_str().is_empty() => line,
+            Ok(_) | Err(_) => Line::from(self.username.clone()),
+        }
+    }
+}
+
+/// For how long after the last use an unlocked account counts as licensed.
+const LICENSED_FOR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// A user with what hangs on it, as it was at one instant.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The row.
+    pub user: User,
+    /// The groups the user is a member of, by name.
+    pub groups: Vec<GroupRef>,
+    /// The key of an unconfirmed one-time code enrolment.
+    pub enrolment: Option<String>,
+    /// When this was loaded.
+    pub as_of: Utc,
+}
+
+impl Account {
+    fn totp_key_in_enrolment(&self) -> Option<&str> {
+        self.enrolment.as_deref().filter(|_| !self.user.is_totp_enabled)
+    }
+
+    fn groups(&self) -> &[GroupRef] {
+        &self.groups
+    }
+
+    fn is_super_user(&self) -> bool {
+        self.user.is_super_user()
+    }
+
+    fn decided(&self) -> bool {
+        match self.user.approval_status {
+            ApprovalStatus::BeforeDecision => false,
+            ApprovalStatus::Approved | ApprovalStatus::Rejected => true,
+        }
+    }
+
+    fn approv_rej_by(&self) -> Option<UserId> {
+        self.user.approval_status_mod_by.filter(|_| self.decided())
+    }
+
+    fn approv_rej_time(&self) -> Option<Utc> {
+        self.user.approval_status_mod_time.filter(|_| self.decided())
+    }
+
+    fn sign_up_time(&self) -> Utc {
+        self.user.created_time
+    }
+
+    fn password_is_set(&self) -> bool {
+        self.user.password_hash.is_some()
+    }
+
+    fn confirmed(&self) -> bool {
+        self.user.sign_up_status == SignUpStatus::Final
+    }
+
+    fn account_status(&self) -> AccountStatus {
+        if self.user.is_locked {
+            AccountStatus::Locked
+        } else if self.user.active_time.is_some_and(|t| t + LICENSED_FOR > self.as_of) {
+            AccountStatus::Licensed
+        } else {
+            AccountStatus::Inactive
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The way of every request, from its first byte that matters to its log line.
+
+use super::address;
+use super::gate::GateKind;
+use super::input::Parts;
+use super::reply::{Reply, problem};
+use super::route::Route;
+use super::server::{Desk, Place};
+use crate::domain::audit::Action;
+use crate::error::{Code, Error, Result};
+use crate::service::{Call, Context};
+use actix_web::HttpRequest;
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::web::Payload;
+use sha2::{Digest, Sha256};
+
+/// The correlation id, in both directions.
+pub const CORRELATION_ID: &str = "x-correlation-id";
+/// The device cookie. The prefix makes browsers keep it to this host and to TLS (RFC 6265bis, section 4.1.3.2).
+pub const DEVICE_COOKIE: &str = "__Host-usher_device";
+
+/// The longest URL and the largest headers, in bytes (S38).
+const LONGEST_URL: usize = 8 * 1024;
+const LARGEST_HEADERS: usize = 16 * 1024;
+/// What is kept of a user agent, in characters.
+const USER_AGENT: usize = 256;
+
+/// Sent with every answer, errors included (S37).
+const SECURITY_HEADERS: &[(&str, &str)] = &[
+    ("strict-transport-security", "max-age=31536000; includeSubDomains"),
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("permissions-policy", "accelerometer=(), camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+    ("cache-control", "no-store"),
+];
+
+/// What a request is routed to.
+#[derive(Clone, Copy)]
+pub enum Target<'a> {
+    /// An endpoint.
+    Route(&'a Route),
+    /// A path that has endpoints, but not for this method; those it has.
+    OtherMethod(&'a str),
+    /// Nothing.
+    Nowhere,
+}
+
+/// Answers a request.
+pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target: Target<'_>) -> HttpResponse {
+    let began = desk.services.clock().now();
+    let headers = request.headers().clone();
+    let (cid, replaced) = correlation_id(desk, &headers);
+    let (action, pattern, is_probe) = match target {
+        Target::Route(route) => (route.action.unwrap_or(Action::Unrouted), route.path, route.gate == GateKind::Probe),
+        Target::OtherMethod(_) => (Action::Unrouted, "other method", false),
+        Target::Nowhere => (Action::Unrouted, "no route", false),
+    };
+    let peer = request.peer_addr().map(|a| a.ip());
+    let remote_addr = address::client(peer, &headers, &desk.trusted_proxies);
+    let call = Call {
+        now: began,
+        cid: cid.clone(),
+        action,
+        remote_addr: remote_addr.as_ref().ok().copied().flatten(),
+        user_agent: text(&headers, "user-agent").map(|t| t.chars().filter(|c| !c.is_control()).take(USER_AGENT).collect()),
+        traceparent: text(&headers, "traceparent").filter(|t| is_traceparent(t)).map(str::to_owned),
+        application: text(&headers, "x-current-app").map(str::to_owned),
+        application_key: text(&headers, "x-application-key").map(str::to_owned),
+        token: text(&headers, "authorization").and_then(bearer).map(str::to_owned),
+        device: request.cookie(DEVICE_COOKIE).map(|c| c.value().to_owned()),
+    };
+    let context = Context::new(desk.services.clone(), call);
+    let method = request.method().clone();
+    let crowded = request.conn_data::<Place>().is_some_and(Place::is_crowded);
+    let outcome = async {
+        remote_addr?;
+        check_size(&request, &headers)?;
+        if crowded {
+            return Err(Error::new(Code::Unavailable)
+                .because("too_many_connections")
+                .cause("too many connections from one address"));
+        }
+        match target {
+            Target::Route(route) => (route.handler)(context.clone(), Parts { request, payload }).await,
+            Target::OtherMethod(_) => Err(Error::new(Code::MethodNotAllowed)),
+            Target::Nowhere => Err(Error::new(Code::NotFound).because("no_route")),
+        }
+    };
+    let mut outcome = outcome.await;
+    if !is_probe && let Err(unwritten) = context.conclude(outcome.as_ref().map(|_| ())).await {
+        // Without its event there is no answer, whatever it would have been.
+        outcome = Err(unwritten);
+    }
+    let mut reply = match &outcome {
+        Ok(_) => None,
+        Err(error) => Some(problem(error, &cid)),
+    };
+    let reason = outcome.as_ref().err().map(Error::reason);
+    let cause = outcome.as_ref().err().and_then(Error::logged_cause);
+    let status = reply.as_ref().map_or_else(|| outcome.as_ref().map_or(500, |r| r.status), |r| r.status);
+    let line = Line {
+        cid: &cid,
+        replaced: replaced.as_deref(),
+        method: method.as_str(),
+        route: pattern,
+        status,
+        micros: desk.services.clock().now().since(began).as_micros(),
+        reason,
+        cause,
+        is_probe,
+    };
+    line.write(&context);
+    if let (Some(reply), Target::OtherMethod(methods)) = (&mut reply, target) {
+        reply.headers.push(("allow", methods.to_owned()));
+    }
+    let reply = match (reply, outcome) {
+        (Some(reply), _) | (None, Ok(reply)) => reply,
+        (None, Err(error)) => problem(&error, &cid),
+    };
+    respond(reply, &cid, crowded)
+}
+
+fn respond(reply: Reply, cid: &str, close: bool) -> HttpResponse {
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::build(status);
+    for (name, value) in SECURITY_HEADERS {
+        response.insert_header((*name, *value));
+    }
+    response.insert_header((CORRELATION_ID, cid));
+    for (name, value) in &reply.headers {
+        response.insert_header((*name, value.as_str()));
+    }
+    if close {
+        response.force_close();
+    }
+    if reply.content_type.is_empty() {
+        return response.finish();
+    }
+    response.content_type(reply.content_type).body(reply.body)
+}
+
+/// One line for each request; `docs/LOGGING.md` is its description.
+struct Line<'a> {
+    cid: &'a str,
+    replaced: Option<&'a str>,
+    method: &'a str,
+    route: &'a str,
+    status: u16,
+    micros: u128,
+    reason: Option<&'a str>,
+    cause: Option<&'a str>,
+    is_probe: bool,
+}
+
+impl Line<'_> {
+    fn write(&self, context: &Context) {
+        let actor = context.trail().actor();
+        let (actor_type, actor) = (actor.kind.as_str(), actor.id);
+        let remote_addr = context.call().remote_addr.map(tracing::field::display);
+        let Self { cid, replaced, method, route, status, micros, reason, cause, .. } = *self;
+        let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+        let action = context.call().action.as_str();
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "usher::request",
+                    cid, cid_replaced = replaced, method, route, action, status, micros, actor_type, actor, remote_addr, reason, cause,
+                    "request"
+                )
+            };
+        }
+        match status {
+            500.. => line!(error),
+            _ if self.is_probe => line!(debug),
+            _ => line!(info),
+        }
+    }
+}
+
+/// The caller's correlation id if it is one, else a fresh one with the beginning of the hash of what was sent instead (S41).
+fn correlation_id(desk: &Desk, headers: &HeaderMap) -> (String, Option<String>) {
+    let sent = headers.get(CORRELATION_ID);
+    if let Some(cid) = sent.and_then(|v| v.to_str().ok()).filter(|t| is_correlation_id(t)) {
+        return (cid.to_owned(), None);
+    }
+    let fresh = hex(&desk.services.entropy().bytes::<16>());
+    (fresh, sent.map(|sent| hex(Sha256::digest(sent.as_bytes()).get(..8).unwrap_or_default())))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// `^[A-Za-z0-9._:-]{1,64}$`
+fn is_correlation_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
+}
+
+/// Version 00 of the W3C trace context's `traceparent`.
+fn is_traceparent(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let is_hex = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let lengths: Vec<usize> = parts.iter().map(|p| p.len()).collect();
+    lengths == [2, 32, 16, 2] && parts.iter().all(|p| is_hex(p)) && parts.first() != Some(&"ff")
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|v| v.to_str().ok())
+}
+
+/// The token of `Authorization: Bearer …` (RFC 6750, section 2.1); the scheme's case does not matter (RFC 9110, section 11.1).
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
+}
+
+fn check_size(request: &HttpRequest, headers: &HeaderMap) -> Result<()> {
+    let url = request.uri();
+    let length = url.path().len() + url.query().map_or(0, |q| q.len() + 1);
+    if length > LONGEST_URL {
+        return Err(Error::new(Code::UrlTooLong));
+    }
+    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if size > LARGEST_HEADERS {
+        return Err(Error::new(Code::HeadersTooLarge));
+    }
+    // Two values for what decides on who is calling could be read differently by a proxy.
+    for single in [header::AUTHORIZATION.as_str(), "x-current-app", "x-application-key"] {
+        if headers.get_all(single).count() > 1 {
+            return Err(Error::new(Code::BadRequest).because("header_repeated"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// S41: nothing but the listed characters is ever echoed.
+        #[test]
+        fn correlation_ids(text in "(.{0,70}|[A-Za-z0-9._:-]{0,70})") {
+            let is_listed = text.chars().all(|c| c.is_ascii_alphanumeric() || "._:-".contains(c));
+            prop_assert_eq!(is_correlation_id(&text), is_listed && (1..=64).contains(&text.len()));
+        }
+
+        #[test]
+        fn traceparents(text in "([0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}|.{0,60})") {
+            if is_traceparent(&text) {
+                prop_assert_eq!(text.len(), 55);
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Endpoints of the audit trail.
+
+use super::input::Query;
+use super::reply::Found;
+use crate::domain::audit::{Action, EventView, Outcome};
+use crate::domain::time::Utc;
+use crate::error::{Code, Error, Result};
+use crate::service::{AuditQuery, SuperUser};
+use crate::store::Search;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Which events are looked for; everything given must hold.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SearchQuery {
+    /// The correlation id.
+    cid: Option<String>,
+    /// Who acted: a user's id, an application's name, an operator's `user@host`.
+    actor: Option<String>,
+    /// On whom or what: an id.
+    subject: Option<String>,
+    /// What the call set out to do.
+    action: Option<Action>,
+    /// How it ended.
+    outcome: Option<Outcome>,
+    /// Through which application.
+    application: Option<String>,
+    /// Not before this time.
+    from: Option<Utc>,
+    /// Before this time.
+    to: Option<Utc>,
+    /// `time` (oldest first, the default) or `-time`.
+    sort: Option<Sort>,
+    /// Events on a page, 1 to 500; 50 by default.
+    #[schemars(range(min = 1, max = 500))]
+    limit: Option<i64>,
+    /// Where the page before this one ended.
+    cursor: Option<String>,
+}
+
+/// The order of events.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+enum Sort {
+    #[serde(rename = "time")]
+    OldestFirst,
+    #[serde(rename = "-time")]
+    NewestFirst,
+}
+
+/// A page of events.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct EventsBody {
+    /// The events.
+    items: Vec<EventView>,
+    /// Where the next page begins; null on the last one.
+    next_cursor: Option<String>,
+}
+
+pub(super) async fn search(caller: SuperUser, Query(query): Query<SearchQuery>) -> Result<Found<EventsBody>> {
+    let limit = query.limit.unwrap_or(50);
+    if !(1..=500).contains(&limit) {
+        return Err(Error::new(Code::BadQuery).at("limit", "is not between 1 and 500"));
+    }
+    let search = Search {
+        cid: query.cid,
+        actor: query.actor,
+        subject: query.subject,
+        action: query.action,
+        outcome: query.outcome,
+        application: query.application,
+        from: query.from,
+        to: query.to,
+        after: None,
+        newest_first: matches!(query.sort, Some(Sort::NewestFirst)),
+    };
+    let page = caller.audit_events(AuditQuery { search, limit, cursor: query.cursor }).await?;
+    Ok(Found(EventsBody { items: page.items, next_cursor: page.next_cursor }))
+}

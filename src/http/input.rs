@@ -1,0 +1,286 @@
+//! What a handler reads from a request: typed, bounded, and refused with the member at fault.
+//!
+//! Bounds (S38): a body of 64 KiB, within ten seconds; JSON nested 32 deep. An unknown member is refused, never ignored.
+
+use crate::error::{Code, Error, Fault, Result};
+use actix_web::HttpRequest;
+use actix_web::http::header;
+use actix_web::web::{Bytes, BytesMut, Payload, Query as ActixQuery};
+use futures_util::StreamExt as _;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// The largest body, in bytes.
+pub const LARGEST_BODY: usize = 64 * 1024;
+/// The deepest nesting of JSON.
+pub const DEEPEST: usize = 32;
+/// A body must have arrived by then.
+const BODY_TIME: Duration = Duration::from_secs(10);
+
+/// A request that is not read yet.
+pub struct Parts {
+    pub(super) request: HttpRequest,
+    pub(super) payload: Payload,
+}
+
+/// Something that can be read from a request.
+pub trait Input: Sized {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// What is wrong with the request.
+    fn read(parts: &mut Parts) -> impl Future<Output = Result<Self>>;
+
+    /// Its part of an OpenAPI operation object.
+    fn describe(schemas: &mut SchemaGenerator) -> Value;
+}
+
+impl Input for () {
+    async fn read(_: &mut Parts) -> Result<Self> {
+        Ok(())
+    }
+
+    fn describe(_: &mut SchemaGenerator) -> Value {
+        json!({})
+    }
+}
+
+impl<A: Input, B: Input> Input for (A, B) {
+    async fn read(parts: &mut Parts) -> Result<Self> {
+        Ok((A::read(parts).await?, B::read(parts).await?))
+    }
+
+    fn describe(schemas: &mut SchemaGenerator) -> Value {
+        let (mut both, other) = (A::describe(schemas), B::describe(schemas));
+        if let (Some(both), Value::Object(other)) = (both.as_object_mut(), other) {
+            for (name, value) in other {
+                match (both.get_mut(&name), value) {
+                    (Some(Value::Array(list)), Value::Array(more)) => list.extend(more),
+                    (_, value) => drop(both.insert(name, value)),
+                }
+            }
+        }
+        both
+    }
+}
+
+/// A variable segment of the path. What does not parse names nothing.
+pub struct Segment<const AT: usize, T>(pub T);
+
+/// The names of variable segments, in the order in which paths have them.
+const SEGMENTS: [&str; 2] = ["user_id", "session_id"];
+
+impl<const AT: usize, T: FromStr> Input for Segment<AT, T> {
+    async fn read(parts: &mut Parts) -> Result<Self> {
+        let text = SEGMENTS.get(AT).and_then(|name| parts.request.match_info().get(name));
+        let unknown = || Error::new(Code::NotFound).because("id_malformed");
+        text.and_then(|t| t.parse().ok()).map(Self).ok_or_else(unknown)
+    }
+
+    fn describe(_: &mut SchemaGenerator) -> Value {
+        let name = SEGMENTS.get(AT);
+        json!({"parameters": [{"name": name, "in": "path", "required": true, "schema": {"type": "string", "format": "uuid"}}]})
+    }
+}
+
+/// `{user_id}` in the path.
+pub type UserSegment = Segment<0, crate::domain::ids::UserId>;
+/// `{session_id}` in the path.
+pub type SessionSegment = Segment<1, crate::domain::ids::SessionId>;
+
+/// The query string.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned + JsonSchema> Input for Query<T> {
+    async fn read(parts: &mut Parts) -> Result<Self> {
+        let query = ActixQuery::<T>::from_query(parts.request.query_string());
+        let bad = |e: actix_web::error::QueryPayloadError| Error::new(Code::BadQuery).detail(e.to_string());
+        query.map(|q| Self(q.into_inner())).map_err(bad)
+    }
+
+    fn describe(schemas: &mut SchemaGenerator) -> Value {
+        let schema = T::json_schema(schemas).to_value();
+        let members = schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+        let parameter = |(name, mut schema): (String, Value)| {
+            let doc = schema.as_object_mut().and_then(|s| s.remove("description"));
+            json!({"name": name, "in": "query", "description": doc, "schema": schema})
+        };
+        json!({"parameters": members.into_iter().map(parameter).collect::<Vec<_>>()})
+    }
+}
+
+/// A JSON object with exactly the members of `T`.
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned + JsonSchema> Input for Body<T> {
+    async fn read(parts: &mut Parts) -> Result<Self> {
+        let members = read_object(parts).await?.ok_or_else(|| Error::new(Code::NotJson).detail("There is no body."))?;
+        take_members(members).map(Self)
+    }
+
+    fn describe(schemas: &mut SchemaGenerator) -> Value {
+        let schema = schemas.subschema_for::<T>();
+        json!({"requestBody": {"required": true, "content": {"application/json": {"schema": schema}}}})
+    }
+}
+
+/// Like [`Body`], but there may be none.
+pub struct OptionalBody<T>(pub T);
+
+impl<T: DeserializeOwned + JsonSchema + Default> Input for OptionalBody<T> {
+    async fn read(parts: &mut Parts) -> Result<Self> {
+        match read_object(parts).await? {
+            Some(members) => take_members(members).map(Self),
+            None => Ok(Self(T::default())),
+        }
+    }
+
+    fn describe(schemas: &mut SchemaGenerator) -> Value {
+        let schema = schemas.subschema_for::<T>();
+        json!({"requestBody": {"required": false, "content": {"application/json": {"schema": schema}}}})
+    }
+}
+
+/// A JSON object whose members the use case itself reads by the attribute table.
+pub struct Members(pub Map<String, Value>);
+
+impl Input for Members {
+    async fn read(parts: &mut Parts) -> Result<Self> {
+        read_object(parts).await?.map(Self).ok_or_else(|| Error::new(Code::NotJson).detail("There is no body."))
+    }
+
+    fn describe(schemas: &mut SchemaGenerator) -> Value {
+        let schema = super::openapi::new_user_schema(schemas);
+        json!({"requestBody": {"required": true, "content": {"application/json": {"schema": schema}}}})
+    }
+}
+
+/// Makes a `T` of an object's members, after every unknown one has been named.
+fn take_members<T: DeserializeOwned + JsonSchema>(members: Map<String, Value>) -> Result<T> {
+    let schema = T::json_schema(&mut SchemaGenerator::default());
+    let known = schema.get("properties").and_then(Value::as_object);
+    let unknown: Vec<&String> = members.keys().filter(|m| known.is_none_or(|known| !known.contains_key(*m))).collect();
+    if !unknown.is_empty() {
+        let fault = |member: &String| Fault { member: member.clone(), code: "unknown_member", detail: "is not known".to_owned() };
+        return Err(unknown.into_iter().map(fault).fold(Error::new(Code::Invalid), Error::fault));
+    }
+    // serde's message names types and members, and quotes values only of numbers and words that are no secrets: where the member is
+    // one (a password), its type is a string and the message says no more than that it is not one.
+    T::deserialize(Value::Object(members)).map_err(|e| Error::new(Code::BadType).detail(shape_of(&e)))
+}
+
+/// What of a serde message does not repeat the value that was sent.
+fn shape_of(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected ")) {
+        Some((found, expected)) => {
+            let kind = found.split([' ', '`']).next().unwrap_or_default();
+            format!("A member is of the wrong type: {kind} where {expected} is expected.")
+        }
+        None => match text.strip_prefix("missing field ") {
+            Some(name) => format!("The member {} is missing.", name.replace('`', "")),
+            None => "A member does not fit.".to_owned(),
+        },
+    }
+}
+
+/// Reads the body as a JSON object; `None` if it is empty.
+async fn read_object(parts: &mut Parts) -> Result<Option<Map<String, Value>>> {
+    let bytes = match tokio::time::timeout(BODY_TIME, read_bytes(parts)).await {
+        Ok(bytes) => bytes?,
+        Err(_) => return Err(Error::new(Code::RequestTimeout)),
+    };
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let kind = parts.request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    if !["application/json", "application/merge-patch+json"].iter().any(|known| essence.eq_ignore_ascii_case(known)) {
+        return Err(Error::new(Code::NotJsonType));
+    }
+    if is_deeper_than(&bytes, DEEPEST) {
+        return Err(Error::new(Code::NotJson).detail(format!("The JSON is nested deeper than {DEEPEST}.")));
+    }
+    match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(members)) => Ok(Some(members)),
+        Ok(_) => Err(Error::new(Code::BadType).detail("The body is no JSON object.")),
+        Err(e) => Err(Error::new(Code::NotJson).detail(format!("Line {}, column {}.", e.line(), e.column()))),
+    }
+}
+
+async fn read_bytes(parts: &mut Parts) -> Result<Bytes> {
+    let too_large = || Error::new(Code::TooLarge).detail(format!("At most {LARGEST_BODY} bytes are taken."));
+    let announced = parts.request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > LARGEST_BODY as u64) {
+        return Err(too_large());
+    }
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = parts.payload.next().await {
+        let chunk = chunk.map_err(|e| Error::new(Code::BadRequest).cause(e.to_string()))?;
+        if bytes.len() + chunk.len() > LARGEST_BODY {
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.freeze())
+}
+
+/// Whether JSON text nests deeper than `limit`, judged before it is parsed.
+fn is_deeper_than(json: &[u8], limit: usize) -> bool {
+    let (mut depth, mut in_string, mut is_escaped) = (0usize, false, false);
+    for byte in json {
+        match (in_string, byte) {
+            (true, _) if is_escaped => is_escaped = false,
+            (true, b'\\') => is_escaped = true,
+            (_, b'"') => in_string = !in_string,
+            (false, b'[' | b'{') => depth += 1,
+            (false, b']' | b'}') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > limit {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn depth(value: &Value) -> usize {
+        match value {
+            Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+            Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+        }
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf =
+            prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), "[\\[\\]{}\"\\\\a]{0,6}".prop_map(Value::from)];
+        leaf.prop_recursive(6, 40, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::hash_map("[\\[{\"]{0,3}", inner, 0..4).prop_map(|m| Value::Object(m.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// S38: the depth is judged rightly, brackets within strings notwithstanding.
+        #[test]
+        fn the_depth_is_the_depth(value in any_json(), limit in 0usize..8) {
+            prop_assert_eq!(is_deeper_than(value.to_string().as_bytes(), limit), depth(&value) > limit);
+        }
+
+        #[test]
+        fn any_bytes_have_a_depth(bytes in any::<Vec<u8>>()) {
+            let _ = is_deeper_than(&bytes, 3);
+        }
+    }
+}

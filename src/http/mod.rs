@@ -1,0 +1,29 @@
+//! HTTP: from requests to callers and use cases, and back.
+//!
+//! Every request takes one way, [`answer::answer`]: it is received (correlation id, address, limits), its route's *gate* makes the caller
+//! out of it, its input is read, the handler calls a use case, the audit event is written, and only then the answer goes out. A handler
+//! gets its caller from the gate and has no other way to the services, so an endpoint without a check cannot be written.
+//!
+//! [`routes::table`] is the one list of endpoints: routing, the OpenAPI document and the tests read it.
+
+mod address;
+mod answer;
+mod audit_events;
+mod docs;
+mod gate;
+mod health;
+mod input;
+mod openapi;
+mod reply;
+mod route;
+mod routes;
+mod server;
+mod sessions;
+mod users;
+mod views;
+
+pub use gate::GateKind;
+pub use openapi::document;
+pub use route::Route;
+pub use routes::table;
+pub use server::{Running, start};

@@ -1,0 +1,165 @@
+//! What a handler answers.
+
+use crate::domain::attribute::Viewer;
+use crate::domain::user::Account;
+use crate::error::{Code, Error, Result};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
+use std::borrow::Cow;
+
+/// An answer ready to be sent.
+pub struct Reply {
+    pub(super) status: u16,
+    pub(super) content_type: &'static str,
+    pub(super) body: Vec<u8>,
+    pub(super) headers: Vec<(&'static str, String)>,
+}
+
+/// Something that a handler may answer.
+pub trait Answer {
+    /// Serialises it.
+    ///
+    /// # Errors
+    /// [`Code::Internal`].
+    fn into_reply(self) -> Result<Reply>;
+
+    /// Its status and the schema of its body.
+    fn describe(schemas: &mut SchemaGenerator) -> (u16, Option<Value>);
+}
+
+fn json_reply(status: u16, body: &impl Serialize) -> Result<Reply> {
+    let body = serde_json::to_vec(body).map_err(|e| Error::new(Code::Internal).cause(e.to_string()))?;
+    Ok(Reply { status, content_type: "application/json", body, headers: Vec::new() })
+}
+
+/// 200 with a body.
+pub struct Found<T>(pub T);
+
+impl<T: Serialize + JsonSchema> Answer for Found<T> {
+    fn into_reply(self) -> Result<Reply> {
+        json_reply(200, &self.0)
+    }
+
+    fn describe(schemas: &mut SchemaGenerator) -> (u16, Option<Value>) {
+        (200, Some(schemas.subschema_for::<T>().to_value()))
+    }
+}
+
+/// 201 with a body, and perhaps a cookie.
+pub struct Created<T> {
+    pub(super) body: T,
+    pub(super) cookie: Option<String>,
+}
+
+impl<T: Serialize + JsonSchema> Answer for Created<T> {
+    fn into_reply(self) -> Result<Reply> {
+        let mut reply = json_reply(201, &self.body)?;
+        reply.headers.extend(self.cookie.map(|cookie| ("set-cookie", cookie)));
+        Ok(reply)
+    }
+
+    fn describe(schemas: &mut SchemaGenerator) -> (u16, Option<Value>) {
+        (201, Some(schemas.subschema_for::<T>().to_value()))
+    }
+}
+
+/// 204.
+pub struct Done;
+
+impl Answer for Done {
+    fn into_reply(self) -> Result<Reply> {
+        Ok(Reply { status: 204, content_type: "", body: Vec::new(), headers: Vec::new() })
+    }
+
+    fn describe(_: &mut SchemaGenerator) -> (u16, Option<Value>) {
+        (204, None)
+    }
+}
+
+/// A document that is not JSON of the API.
+pub struct Document {
+    pub(super) status: u16,
+    pub(super) content_type: &'static str,
+    pub(super) body: Vec<u8>,
+    pub(super) headers: Vec<(&'static str, String)>,
+}
+
+impl Answer for Document {
+    fn into_reply(self) -> Result<Reply> {
+        Ok(Reply { status: self.status, content_type: self.content_type, body: self.body, headers: self.headers })
+    }
+
+    fn describe(_: &mut SchemaGenerator) -> (u16, Option<Value>) {
+        (200, None)
+    }
+}
+
+/// A user as the caller sees it.
+pub struct UserAnswer {
+    account: Box<Account>,
+    viewer: Viewer,
+}
+
+impl UserAnswer {
+    /// `account` as `viewer` sees it.
+    pub fn new(account: Account, viewer: Viewer) -> Self {
+        Self { account: Box::new(account), viewer }
+    }
+}
+
+impl Serialize for UserAnswer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.account.view(self.viewer).serialize(serializer)
+    }
+}
+
+impl JsonSchema for UserAnswer {
+    fn schema_name() -> Cow<'static, str> {
+        "User".into()
+    }
+
+    fn json_schema(schemas: &mut SchemaGenerator) -> Schema {
+        super::openapi::user_schema(schemas)
+    }
+}
+
+/// A list in one piece.
+#[derive(Serialize, JsonSchema)]
+pub struct Items<T> {
+    /// The items.
+    pub(super) items: Vec<T>,
+}
+
+/// An error as `application/problem+json` (RFC 9457). Of a failure on this side only the code is told.
+pub fn problem(error: &Error, cid: &str) -> Reply {
+    let code = error.code();
+    let status = code.status();
+    let is_ours = status >= 500;
+    let detail = error.sentence().filter(|_| !is_ours);
+    let faults = error
+        .faults()
+        .iter()
+        .map(|f| json!({"pointer": pointer(&f.member), "code": f.code, "detail": format!("The value {}.", f.detail)}));
+    let body = json!({
+        "type": format!("urn:usher:error:{}", code.as_str()),
+        "title": code.title(),
+        "status": status,
+        "code": code.as_str(),
+        "detail": detail.unwrap_or(code.title()),
+        "cid": cid,
+        "errors": faults.collect::<Vec<_>>(),
+    });
+    let mut headers = Vec::new();
+    headers.extend(error.retry_after_seconds().map(|seconds| ("retry-after", seconds.to_string())));
+    if status == 401 {
+        // RFC 6750, section 3. Always the same: it tells nothing of the cause.
+        headers.push(("www-authenticate", "Bearer realm=\"usher\"".to_owned()));
+    }
+    Reply { status, content_type: "application/problem+json", body: body.to_string().into_bytes(), headers }
+}
+
+/// A member as a JSON pointer (RFC 6901, section 3).
+fn pointer(member: &str) -> String {
+    format!("/{}", member.replace('~', "~0").replace('/', "~1"))
+}

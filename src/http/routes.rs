@@ -1,0 +1,45 @@
+//! The route table: every endpoint in one row. The gate is the type of the handler's first argument; see [`super::route`].
+//!
+//! Paths that are more exact stand before those with variable segments that would match them too.
+
+use super::route::{Route, route};
+use super::{audit_events, docs, health, sessions, users, views};
+use crate::domain::audit::Action;
+use actix_web::http::Method;
+
+/// The table.
+pub fn table() -> Vec<Route> {
+    use Action as A;
+    let get = || Method::GET;
+    let post = || Method::POST;
+    let put = || Method::PUT;
+    let delete = || Method::DELETE;
+    #[rustfmt::skip]
+    let table = vec![
+        route(get(),    "/healthz",                                      None,                           "Whether the process runs.",                               health::alive),
+        route(get(),    "/readyz",                                       None,                           "Whether the service can answer calls.",                   health::ready),
+        route(get(),    "/openapi.json",                                 None,                           "This document.",                                          docs::openapi),
+        route(get(),    "/docs",                                         None,                           "A browser for this document.",                            docs::index),
+        route(get(),    "/docs/{file}",                                  None,                           "The browser's files.",                                    docs::file),
+        route(post(),   "/api/v1/sessions",                              Some(A::SignIn),                "Signs in.",                                               sessions::sign_in),
+        route(get(),    "/api/v1/sessions/current",                      Some(A::SessionRead),           "The session of this call.",                               sessions::current),
+        route(delete(), "/api/v1/sessions/current",                      Some(A::SignOut),               "Signs out.",                                              sessions::sign_out),
+        route(post(),   "/api/v1/sessions/current/renew",                Some(A::SessionRenew),          "Moves the idle expiry, never past the absolute one.",     sessions::renew),
+        route(post(),   "/api/v1/sessions/introspect",                   Some(A::SessionIntrospect),     "Whether a token is good, and whose it is.",               sessions::introspect),
+        route(get(),    "/api/v1/users/me",                              Some(A::CurrentUserRead),       "get_current_user: oneself.",                              users::current),
+        route(put(),    "/api/v1/users/me/password",                     Some(A::PasswordChange),        "Changes one's own password; all other sessions end.",     users::change_password),
+        route(get(),    "/api/v1/users/me/sessions",                     Some(A::SessionList),           "One's own live sessions.",                                sessions::own),
+        route(delete(), "/api/v1/users/me/sessions",                     Some(A::SessionRevokeAll),      "Ends all of one's own sessions.",                         sessions::end_own_all),
+        route(delete(), "/api/v1/users/me/sessions/{session_id}",        Some(A::SessionRevoke),         "Ends one of one's own sessions.",                         sessions::end_own),
+        route(post(),   "/api/v1/users",                                 Some(A::UserCreate),            "Creates a user.",                                         users::create),
+        route(get(),    "/api/v1/users/{user_id}",                       Some(A::UserRead),              "get_user_by_id.",                                         users::by_id),
+        route(post(),   "/api/v1/users/{user_id}/lock",                  Some(A::UserLock),              "Locks an account and ends its sessions.",                 users::lock),
+        route(post(),   "/api/v1/users/{user_id}/unlock",                Some(A::UserUnlock),            "Unlocks an account.",                                     users::unlock),
+        route(get(),    "/api/v1/users/{user_id}/sessions",              Some(A::SessionList),           "A user's live sessions.",                                 sessions::of_user),
+        route(delete(), "/api/v1/users/{user_id}/sessions",              Some(A::SessionRevokeAll),      "Ends all sessions of a user.",                            sessions::end_all),
+        route(delete(), "/api/v1/users/{user_id}/sessions/{session_id}", Some(A::SessionRevoke),         "Ends one session of a user.",                             sessions::end_one),
+        route(get(),    "/api/v1/audit-events",                          Some(A::AuditRead),             "Searches the audit trail.",                               audit_events::search),
+        route(get(),    "/api/v1/views",                                 Some(A::ViewsRead),             "Which attributes exist for the caller.",                  views::list),
+    ];
+    table
+}

@@ -1,0 +1,168 @@
+//! The server: sockets, limits, and the mounting of the route table.
+
+use super::answer::{Target, answer};
+use super::route::Route;
+use super::routes::table;
+use crate::service::Services;
+use crate::settings;
+use actix_web::dev::{Extensions, Server, ServerHandle};
+use actix_web::http::Method;
+use actix_web::web::{self, Data, Payload};
+use actix_web::{App, HttpRequest, HttpServer};
+use ipnet::IpNet;
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// A request's header must have arrived by then (S39).
+const HEADER_TIME: Duration = Duration::from_secs(5);
+/// An idle connection is kept open so long (S39).
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// What every request needs.
+pub struct Desk {
+    pub(super) services: Services,
+    pub(super) trusted_proxies: Vec<IpNet>,
+}
+
+/// A server that runs.
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// To be awaited until it has stopped.
+    pub server: Server,
+    /// To stop it.
+    pub handle: ServerHandle,
+}
+
+/// Binds and starts.
+///
+/// # Errors
+/// The address cannot be bound.
+pub fn start(settings: &settings::Server, services: Services) -> io::Result<Running> {
+    let listener = TcpListener::bind(settings.listen)?;
+    let address = listener.local_addr()?;
+    let desk = Data::new(Desk { services, trusted_proxies: settings.trusted_proxies.clone() });
+    let routes: Data<Mounted> = Data::new(Mounted::new(table()));
+    let crowd = Crowd { most: settings.max_connections_per_address, counts: Arc::default() };
+    let workers = match settings.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        given => given,
+    };
+    let server =
+        HttpServer::new(move || App::new().app_data(desk.clone()).app_data(routes.clone()).configure(|app| mount(app, &routes)))
+            .workers(workers)
+            .max_connections(settings.max_connections.div_ceil(workers).max(1))
+            .client_request_timeout(HEADER_TIME)
+            .keep_alive(KEEP_ALIVE)
+            .shutdown_timeout(settings.shutdown_seconds)
+            .disable_signals()
+            .on_connect(move |io, data| crowd.enter(io, data))
+            .listen(listener)?
+            .run();
+    let handle = server.handle();
+    Ok(Running { address, server, handle })
+}
+
+/// The table, by path.
+struct Mounted {
+    paths: Vec<Path>,
+}
+
+struct Path {
+    path: &'static str,
+    routes: BTreeMap<String, Route>,
+    methods: String,
+}
+
+impl Mounted {
+    fn new(table: Vec<Route>) -> Self {
+        let mut paths: Vec<Path> = Vec::new();
+        for route in table {
+            let at = paths.iter().position(|p| p.path == route.path);
+            let path = match at.and_then(|at| paths.get_mut(at)) {
+                Some(path) => path,
+                None => {
+                    paths.push(Path { path: route.path, routes: BTreeMap::new(), methods: String::new() });
+                    match paths.last_mut() {
+                        Some(path) => path,
+                        None => continue,
+                    }
+                }
+            };
+            path.routes.insert(route.method.to_string(), route);
+            path.methods = path.routes.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        }
+        Self { paths }
+    }
+
+    fn target(&self, at: usize, method: &Method) -> Target<'_> {
+        match self.paths.get(at) {
+            Some(path) => path.routes.get(method.as_str()).map_or(Target::OtherMethod(&path.methods), Target::Route),
+            None => Target::Nowhere,
+        }
+    }
+}
+
+/// The single mounting function: every path of the table, in its order, and one answer for everything else.
+fn mount(app: &mut web::ServiceConfig, mounted: &Data<Mounted>) {
+    for (at, path) in mounted.paths.iter().enumerate() {
+        let serve = move |request: HttpRequest, payload: Payload, desk: Data<Desk>, mounted: Data<Mounted>| async move {
+            let target = mounted.target(at, request.method());
+            answer(&desk, request, payload, target).await
+        };
+        app.service(web::resource(path.path).default_service(web::to(serve)));
+    }
+    let nowhere = |request: HttpRequest, payload: Payload, desk: Data<Desk>| async move {
+        answer(&desk, request, payload, Target::Nowhere).await
+    };
+    app.default_service(web::to(nowhere));
+}
+
+/// Connections by address. One too many is let in, told to come back, and closed.
+#[derive(Clone)]
+struct Crowd {
+    most: usize,
+    counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// A connection's place in the crowd; leaves it when dropped.
+pub struct Place {
+    address: IpAddr,
+    is_crowded: bool,
+    crowd: Crowd,
+}
+
+impl Place {
+    /// Whether the address had too many connections when this one was made.
+    pub fn is_crowded(&self) -> bool {
+        self.is_crowded
+    }
+}
+
+impl Crowd {
+    fn enter(&self, io: &dyn Any, data: &mut Extensions) {
+        let peer = io.downcast_ref::<actix_web::rt::net::TcpStream>().and_then(|s| s.peer_addr().ok());
+        let Some(address) = peer.map(|p| p.ip().to_canonical()) else { return };
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_insert(0);
+        *count += 1;
+        let is_crowded = *count > self.most;
+        data.insert(Place { address, is_crowded, crowd: self.clone() });
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.crowd.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Endpoints of sessions.
+
+use super::answer::DEVICE_COOKIE;
+use super::input::{Body, SessionSegment, UserSegment};
+use super::reply::{Created, Done, Found, Items, UserAnswer};
+use crate::domain::secret::Password;
+use crate::domain::session::SessionView;
+use crate::error::Result;
+use crate::service::{Anyone, Introspection, NewSession, SignIn, SignedIn, SuperUser, TrustedApplication};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How long a device stays known, in seconds: a year.
+const DEVICE_AGE: u32 = 365 * 24 * 60 * 60;
+
+/// What one signs in with.
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct SignInBody {
+    /// The username or login name.
+    username: String,
+    /// The password.
+    password: Password,
+    /// The one-time code, where one is asked for.
+    totp_code: Option<String>,
+    /// A new password, where one is demanded.
+    new_password: Option<Password>,
+    /// The application, instead of the one in `X-Current-App`.
+    current_app: Option<String>,
+}
+
+/// A session just opened.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct NewSessionBody {
+    /// The session token. It is told this once.
+    ust: String,
+    /// The session.
+    session: SessionView,
+    /// The user.
+    user: UserAnswer,
+}
+
+impl From<NewSession> for NewSessionBody {
+    fn from(new: NewSession) -> Self {
+        Self { ust: new.ust.expose().to_owned(), session: new.session, user: UserAnswer::new(new.account, new.viewer) }
+    }
+}
+
+pub(super) async fn sign_in(caller: Anyone, Body(body): Body<SignInBody>) -> Result<Created<NewSessionBody>> {
+    let SignInBody { username, password, totp_code, new_password, current_app } = body;
+    let mut new = caller.sign_in(SignIn { username, password, totp_code, new_password, current_app }).await?;
+    let cookie = new
+        .device
+        .take()
+        .map(|device| format!("{DEVICE_COOKIE}={device}; Path=/; Max-Age={DEVICE_AGE}; Secure; HttpOnly; SameSite=Strict"));
+    Ok(Created { body: new.into(), cookie })
+}
+
+pub(super) async fn current(caller: SignedIn, (): ()) -> Result<Found<SessionView>> {
+    Ok(Found(caller.session()))
+}
+
+pub(super) async fn sign_out(caller: Anyone, (): ()) -> Result<Done> {
+    caller.sign_out().await?;
+    Ok(Done)
+}
+
+pub(super) async fn renew(caller: SignedIn, (): ()) -> Result<Found<SessionView>> {
+    Ok(Found(caller.renew().await?))
+}
+
+/// A token to be asked about.
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct IntrospectBody {
+    /// The token.
+    ust: String,
+}
+
+/// What is said of a token.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct IntrospectionBody {
+    /// Whether it is good. If not, nothing else is told.
+    active: bool,
+    /// Its user, as the asker sees it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<UserAnswer>,
+    /// Its session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<SessionView>,
+}
+
+pub(super) async fn introspect(caller: TrustedApplication, Body(body): Body<IntrospectBody>) -> Result<Found<IntrospectionBody>> {
+    Ok(Found(match caller.introspect(&body.ust).await? {
+        Introspection::Inactive => IntrospectionBody { active: false, user: None, session: None },
+        Introspection::Active { session, account, viewer } => {
+            IntrospectionBody { active: true, user: Some(UserAnswer::new(*account, viewer)), session: Some(session) }
+        }
+    }))
+}
+
+pub(super) async fn own(caller: SignedIn, (): ()) -> Result<Found<Items<SessionView>>> {
+    Ok(Found(Items { items: caller.own_sessions().await? }))
+}
+
+pub(super) async fn end_own(caller: SignedIn, session: SessionSegment) -> Result<Done> {
+    caller.end_own_session(session.0).await?;
+    Ok(Done)
+}
+
+pub(super) async fn end_own_all(caller: SignedIn, (): ()) -> Result<Done> {
+    caller.end_own_sessions().await?;
+    Ok(Done)
+}
+
+pub(super) async fn of_user(caller: SuperUser, user: UserSegment) -> Result<Found<Items<SessionView>>> {
+    Ok(Found(Items { items: caller.sessions_of(user.0).await? }))
+}
+
+pub(super) async fn end_one(caller: SuperUser, (user, session): (UserSegment, SessionSegment)) -> Result<Done> {
+    caller.end_session(user.0, session.0).await?;
+    Ok(Done)
+}
+
+pub(super) async fn end_all(caller: SuperUser, user: UserSegment) -> Result<Done> {
+    caller.end_sessions(user.0).await?;
+    Ok(Done)
+}

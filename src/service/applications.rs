@@ -1,0 +1,55 @@
+//! Applications: registering and listing.
+
+use super::caller::SuperUser;
+use super::context::Did;
+use crate::domain::application::{Application, ApplicationView, SessionScope};
+use crate::domain::audit::Changes;
+use crate::domain::ids::ApplicationId;
+use crate::domain::secret::ApplicationKey;
+use crate::domain::text::Name;
+use crate::error::{Code, Error, Result};
+use crate::store::Tx;
+use serde_json::Value;
+
+impl SuperUser {
+    /// Registers an application and makes its key, which is told this once.
+    ///
+    /// # Errors
+    /// [`Code::ValueTaken`].
+    pub async fn create_application(
+        self,
+        name: Name,
+        session_scope: SessionScope,
+        is_key_required: bool,
+    ) -> Result<(ApplicationView, ApplicationKey)> {
+        let context = self.context;
+        let entropy = &context.services.inner.entropy;
+        let key = ApplicationKey::mint(entropy);
+        let application = Application {
+            application_id: ApplicationId::mint(context.now(), entropy),
+            name_key: name.key(),
+            name,
+            session_scope,
+            is_key_required,
+            key_hash: Some(key.hash()),
+            created_time: context.now(),
+        };
+        let create = move |tx: &mut Tx<'_>| {
+            tx.insert_application(&application)?;
+            let view = application.view();
+            let shown = serde_json::to_value(&view).map_err(|e| Error::new(Code::Internal).cause(e.to_string()))?;
+            let did = Did::to(view.application_id).changing(Changes::between(&Value::Null, &shown));
+            Ok((view, did))
+        };
+        Ok((context.change(create).await?, key))
+    }
+
+    /// All applications, by name.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn applications(&self) -> Result<Vec<ApplicationView>> {
+        let found = self.context.services.inner.store.read(|snapshot| Ok(snapshot.applications()?)).await?;
+        Ok(found.iter().map(Application::view).collect())
+    }
+}

@@ -1,0 +1,86 @@
+//! The audit trail: searching, exporting, verifying.
+
+use super::caller::SuperUser;
+use crate::domain::audit::EventView;
+use crate::domain::time::Utc;
+use crate::error::{Code, Error, Result};
+use crate::store::{Finding, Position, Search};
+
+/// The most events on one page.
+pub const LARGEST_PAGE: i64 = 500;
+
+/// A search of the audit trail, page by page.
+#[derive(Clone, Debug, Default)]
+pub struct AuditQuery {
+    /// What to look for.
+    pub search: Search,
+    /// Events on a page, 1 to [`LARGEST_PAGE`].
+    pub limit: i64,
+    /// Where the page before this one ended.
+    pub cursor: Option<String>,
+}
+
+/// A page of events.
+#[derive(Clone, Debug)]
+pub struct AuditPage {
+    /// The events, in order.
+    pub items: Vec<EventView>,
+    /// Where the next page begins; `None` if this is the last one.
+    pub next_cursor: Option<String>,
+}
+
+impl AuditQuery {
+    /// What a cursor is bound to: everything about the query but the place in it.
+    fn context(&self) -> String {
+        let search = Search { after: None, ..self.search.clone() };
+        format!("audit events {search:?}")
+    }
+}
+
+impl Position {
+    fn to_bytes(self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        let fields = [self.time.micros(), self.chain, self.seq];
+        bytes.chunks_exact_mut(8).zip(fields).for_each(|(to, field)| to.copy_from_slice(&field.to_be_bytes()));
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut fields = bytes.chunks_exact(8).map(|field| field.try_into().map(i64::from_be_bytes).ok());
+        let position = Self { time: Utc::from_micros(fields.next()??), chain: fields.next()??, seq: fields.next()?? };
+        (bytes.len() == 24 && position.chain > 0 && position.seq > 0).then_some(position)
+    }
+}
+
+impl SuperUser {
+    /// A page of the events that match.
+    ///
+    /// # Errors
+    /// [`Code::BadQuery`] for a cursor that was not given out for this very query.
+    pub async fn audit_events(&self, mut query: AuditQuery) -> Result<AuditPage> {
+        let inner = &self.context.services.inner;
+        let context = query.context();
+        if let Some(cursor) = &query.cursor {
+            let opened = inner.keys.seal.open(&context, cursor).and_then(|bytes| Position::from_bytes(&bytes));
+            let bad = || Error::new(Code::BadQuery).at("cursor", "was not given out for this query");
+            query.search.after = Some(opened.ok_or_else(bad)?);
+        }
+        let (search, limit) = (query.search, query.limit.clamp(1, LARGEST_PAGE));
+        // One more than asked for tells whether there is a next page.
+        let mut links = inner.store.read(move |snapshot| snapshot.audit_events(&search, limit + 1)).await?;
+        let has_more = links.len() as i64 > limit;
+        links.truncate(usize::try_from(limit).unwrap_or_default());
+        let last = links.last().map(|l| Position { time: l.event.time, chain: l.chain, seq: l.seq });
+        let next_cursor =
+            last.filter(|_| has_more).map(|position| inner.keys.seal.seal(&context, &position.to_bytes(), &inner.entropy));
+        Ok(AuditPage { items: links.into_iter().map(EventView::from).collect(), next_cursor })
+    }
+
+    /// Walks every chain from its first event to its head.
+    ///
+    /// # Errors
+    /// The database fails. A broken chain is a finding, not an error.
+    pub async fn verify_audit(&self) -> Result<Finding> {
+        self.context.services.inner.store.verify_audit().await
+    }
+}

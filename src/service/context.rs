@@ -1,0 +1,206 @@
+//! One call: what is known of it before anyone is asked who they are, and the trail it leaves.
+//!
+//! A call leaves **one** audit event. A change brings its event along and writes it in its own transaction ([`Context::change`]).
+//! Whatever else happens (a read, a refusal, an unknown path) is written at the end by [`Context::conclude`], before the answer. The
+//! [`Trail`] remembers what has become known on the way, and whether the event is written.
+
+use super::Services;
+use crate::domain::audit::{Action, Actor, Changes, Event, Outcome};
+use crate::domain::ids::UserId;
+use crate::domain::time::Utc;
+use crate::error::{Error, Result};
+use crate::store::Tx;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What is known of a call from the outside.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// When it began.
+    pub now: Utc,
+    /// Its correlation id.
+    pub cid: String,
+    /// What it sets out to do.
+    pub action: Action,
+    /// From which address.
+    pub remote_addr: Option<IpAddr>,
+    /// With which user agent.
+    pub user_agent: Option<String>,
+    /// The W3C trace context.
+    pub traceparent: Option<String>,
+    /// The application it names.
+    pub application: Option<String>,
+    /// The key of that application.
+    pub application_key: Option<String>,
+    /// The session token it bears.
+    pub token: Option<String>,
+    /// The device cookie it bears.
+    pub device: Option<String>,
+}
+
+/// What has become known of a call for its audit event. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Trail(Arc<Mutex<Draft>>);
+
+#[derive(Debug)]
+struct Draft {
+    actor: Actor,
+    subject: Option<String>,
+    application: Option<String>,
+    is_written: bool,
+}
+
+impl Default for Trail {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Draft { actor: Actor::ANONYMOUS, subject: None, application: None, is_written: false })))
+    }
+}
+
+impl Trail {
+    fn draft(&self) -> MutexGuard<'_, Draft> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_actor(&self, actor: Actor) {
+        self.draft().actor = actor;
+    }
+
+    pub(super) fn set_subject(&self, subject: impl ToString) {
+        self.draft().subject = Some(subject.to_string());
+    }
+
+    pub(super) fn set_application(&self, name: &str) {
+        self.draft().application = Some(name.to_owned());
+    }
+
+    pub(super) fn application(&self) -> Option<String> {
+        self.draft().application.clone()
+    }
+
+    /// Who turned out to be calling; for the log.
+    pub fn actor(&self) -> Actor {
+        self.draft().actor.clone()
+    }
+}
+
+/// What a change did, for its event.
+#[derive(Debug)]
+pub(super) struct Did {
+    outcome: Outcome,
+    reason: Option<&'static str>,
+    subject: Option<String>,
+    changes: Option<Changes>,
+    actor: Option<Actor>,
+}
+
+impl Did {
+    /// It was done as asked, to `subject`.
+    pub(super) fn to(subject: impl ToString) -> Self {
+        Self { outcome: Outcome::Success, reason: None, subject: Some(subject.to_string()), changes: None, actor: None }
+    }
+
+    /// It was refused, but something has to be remembered all the same.
+    pub(super) fn refused(reason: &'static str, subject: Option<UserId>) -> Self {
+        let subject = subject.map(|id| id.to_string());
+        Self { outcome: Outcome::Refused, reason: Some(reason), subject, changes: None, actor: None }
+    }
+
+    /// These attributes changed.
+    pub(super) fn changing(mut self, changes: Option<Changes>) -> Self {
+        self.changes = changes;
+        self
+    }
+
+    /// It turned out who acted.
+    pub(super) fn by(mut self, actor: Actor) -> Self {
+        self.actor = Some(actor);
+        self
+    }
+}
+
+/// A call in progress, with the services at hand.
+#[derive(Clone)]
+pub struct Context {
+    pub(super) services: Services,
+    pub(super) call: Arc<Call>,
+    pub(super) trail: Trail,
+}
+
+impl Context {
+    /// A call begins.
+    pub fn new(services: Services, call: Call) -> Self {
+        Self { services, call: Arc::new(call), trail: Trail::default() }
+    }
+
+    /// When the call began.
+    pub fn now(&self) -> Utc {
+        self.call.now
+    }
+
+    /// The call itself.
+    pub fn call(&self) -> &Call {
+        &self.call
+    }
+
+    /// The services, for probes: what needs a caller is not among its own methods.
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// The trail it leaves.
+    pub fn trail(&self) -> &Trail {
+        &self.trail
+    }
+
+    /// Runs a change with its event in one transaction.
+    pub(super) async fn change<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<(T, Did)> + Send + 'static,
+    ) -> Result<T> {
+        let context = self.clone();
+        let done = self.services.inner.store.change(move |tx| {
+            let (value, did) = work(tx)?;
+            Ok((value, context.event(did)))
+        });
+        let value = done.await?;
+        self.trail.draft().is_written = true;
+        Ok(value)
+    }
+
+    /// The call is over: writes its event if no change did. If it cannot be written, the answer must not be given.
+    ///
+    /// # Errors
+    /// [`Code::Unavailable`](crate::error::Code::Unavailable).
+    pub async fn conclude(&self, outcome: Result<(), &Error>) -> Result<()> {
+        if self.trail.draft().is_written {
+            return Ok(());
+        }
+        let did = match outcome {
+            Ok(()) => Did { outcome: Outcome::Success, reason: None, subject: None, changes: None, actor: None },
+            Err(error) => {
+                let outcome = if error.code().status() >= 500 { Outcome::Failed } else { Outcome::Refused };
+                Did { outcome, reason: Some(error.reason()), subject: None, changes: None, actor: None }
+            }
+        };
+        self.services.inner.store.record(self.event(did)).await?;
+        self.trail.draft().is_written = true;
+        Ok(())
+    }
+
+    fn event(&self, did: Did) -> Event {
+        let draft = self.trail.draft();
+        Event {
+            time: self.call.now,
+            cid: self.call.cid.clone(),
+            action: self.call.action,
+            outcome: did.outcome,
+            reason: did.reason.map(str::to_owned),
+            actor: did.actor.unwrap_or_else(|| draft.actor.clone()),
+            subject: did.subject.or_else(|| draft.subject.clone()),
+            application: draft.application.clone(),
+            remote_addr: self.call.remote_addr.map(|a| a.to_string()),
+            traceparent: self.call.traceparent.clone(),
+            changes: did.changes,
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The first start: an empty database gets its first super-user.
+
+use super::Services;
+use super::context::{Call, Context, Did};
+use crate::domain::attribute::Viewer;
+use crate::domain::audit::{Action, Actor, ActorType, Changes};
+use crate::domain::ids::UserId;
+use crate::domain::secret::Password;
+use crate::domain::text::Name;
+use crate::domain::user::{CreationContext, User, UserRole};
+use crate::error::{Code, Error, Result};
+use crate::store::Tx;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+
+/// The super-user that a first start made.
+#[derive(Debug)]
+pub struct FirstStart {
+    /// Its name.
+    pub username: Name,
+    /// Its id.
+    pub user_id: UserId,
+    /// Its password, if it was generated: to be told once, on the terminal or in a file.
+    pub generated: Option<Password>,
+}
+
+impl Services {
+    /// Makes the first super-user if there are no users; otherwise does nothing.
+    ///
+    /// # Errors
+    /// The username or the given password does not fit, or the database fails.
+    pub async fn first_start(&self, username: &str, given: Option<Password>) -> Result<Option<FirstStart>> {
+        let inner = &self.inner;
+        if !inner.store.read(|snapshot| Ok(snapshot.has_no_users()?)).await? {
+            return Ok(None);
+        }
+        let now = inner.clock.now();
+        let cid = format!("start-{}", UserId::mint(now, &inner.entropy));
+        let call = Call {
+            now,
+            cid: cid.clone(),
+            action: Action::UserCreate,
+            remote_addr: None,
+            user_agent: None,
+            traceparent: None,
+            application: None,
+            application_key: None,
+            token: None,
+            device: None,
+        };
+        let context = Context::new(self.clone(), call);
+        context.trail.set_actor(Actor { kind: ActorType::System, id: None, session: None });
+        let unfit = |e: crate::domain::text::Unfit| Error::new(Code::Invalid).at("bootstrap.username", e.to_string());
+        let username = Name::try_from(username.to_owned()).map_err(unfit)?;
+        let ctx =
+            CreationContext { via: "first_start".to_owned(), by: None, application: None, remote_addr: None, cid: Some(cid) };
+        let mut user = User::fresh(UserId::mint(now, &inner.entropy), username.clone(), now, ctx);
+        user.user_role = UserRole::Administrator;
+        let (password, generated) = match given {
+            Some(password) => {
+                inner.policy.check(&password, &user, None, "bootstrap.password_file")?;
+                (password, None)
+            }
+            None => {
+                let generated = Password::new(URL_SAFE_NO_PAD.encode(inner.entropy.bytes::<18>()));
+                (generated.clone(), Some(generated))
+            }
+        };
+        user.set_password(context.hash(password).await?, false, None, now);
+        let user_id = user.user_id;
+        let create = move |tx: &mut Tx<'_>| {
+            // Another node may have been first; it holds this row until its user is there.
+            tx.hold_super_users()?;
+            if !tx.read().has_no_users()? {
+                return Err(Error::new(Code::ValueTaken));
+            }
+            tx.insert_user(&mut user)?;
+            let account = tx.read().account(user, now)?;
+            let broken = |e: serde_json::Error| Error::new(Code::Internal).cause(e.to_string());
+            let view = serde_json::to_value(account.view(Viewer::SuperUser)).map_err(broken)?;
+            Ok(((), Did::to(account.user.user_id).changing(Changes::between(&Value::Null, &view))))
+        };
+        match context.change(create).await {
+            Ok(()) => Ok(Some(FirstStart { username, user_id, generated })),
+            Err(error) if error.code() == Code::ValueTaken => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Lock-out: one place where guesses are counted, whatever secret is guessed and whichever way in is used (S9).
+//!
+//! [`Lockout::begin`] counts an attempt before anything is verified, [`Lockout::succeed`] takes it back. What lies between happens for
+//! at most [`AT_ONCE`] attempts on one account at a time on this node: without that, a crowd of right sign-ins of one account would
+//! count as a crowd of guesses until they are settled.
+
+use crate::domain::ids::UserId;
+use crate::domain::throttle::{Bucket, Rule, Tally};
+use crate::domain::time::Utc;
+use crate::error::{Code, Error, Result};
+use crate::settings;
+use crate::store::Tx;
+use crate::store::error::StoreError;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Attempts on one account that may be under way at once.
+const AT_ONCE: usize = 4;
+
+/// How long a bucket is kept after its last attempt: longer than any delay.
+pub const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// The rules in force, and the attempts under way.
+#[derive(Clone)]
+pub struct Lockout {
+    account: Rule,
+    unknown: Rule,
+    address: Rule,
+    lock_after: i64,
+    under_way: Arc<Mutex<HashMap<Vec<u8>, Arc<Semaphore>>>>,
+}
+
+/// An attempt that was counted.
+#[derive(Debug)]
+pub struct Attempt {
+    account: Vec<u8>,
+    address: Option<Vec<u8>>,
+    /// Its place among those under way; given up when the attempt is settled.
+    _place: OwnedSemaphorePermit,
+    /// Consecutive failures of the account, this one included.
+    pub failures: i64,
+}
+
+/// The account that an attempt aims at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// What is counted for it.
+    pub bucket: Bucket,
+}
+
+impl Target {
+    /// The account of `user`, from a device that has or has not signed in to it before, or the name of nobody.
+    pub fn new(user: Option<UserId>, device: Option<[u8; 16]>, name_key: &str) -> Self {
+        let bucket = match (user, device) {
+            (Some(user), Some(device)) => Bucket::Device(user, device),
+            (Some(user), None) => Bucket::Account(user),
+            (None, _) => Bucket::Unknown(name_key.to_owned()),
+        };
+        Self { bucket }
+    }
+}
+
+impl Lockout {
+    /// With these settings.
+    pub fn new(settings: &settings::Lockout) -> Self {
+        let seconds = |s: u32| Duration::from_secs(s.into());
+        let account = Rule {
+            free: settings.account_free.into(),
+            first_delay: seconds(settings.first_delay_seconds),
+            longest_delay: seconds(settings.longest_delay_seconds),
+            forgotten_after: None,
+        };
+        let address = Rule {
+            free: settings.address_free.into(),
+            forgotten_after: Some(seconds(settings.address_window_seconds)),
+            ..account
+        };
+        Self { account, unknown: account, address, lock_after: settings.lock_after.into(), under_way: Arc::default() }
+    }
+
+    /// Waits until few enough attempts on this account are under way.
+    ///
+    /// # Errors
+    /// [`Code::Unavailable`] while stopping.
+    pub async fn line_up(&self, target: &Target) -> Result<OwnedSemaphorePermit> {
+        let line = {
+            let mut lines = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            // A line that nobody stands in is only in the map.
+            lines.retain(|_, line| Arc::strong_count(line) > 1);
+            Arc::clone(lines.entry(target.bucket.key()).or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE))))
+        };
+        line.acquire_owned().await.map_err(|_| Error::new(Code::Unavailable).cause("the service is stopping"))
+    }
+
+    /// Counts an attempt at `now` on `target` from `address`.
+    ///
+    /// # Errors
+    /// `Ok(Err(until))`: blocked until then; nothing may be verified. `Err`: the database fails.
+    pub fn begin(
+        &self,
+        tx: &mut Tx<'_>,
+        target: &Target,
+        place: OwnedSemaphorePermit,
+        address: Option<IpAddr>,
+        now: Utc,
+    ) -> Result<Result<Attempt, Utc>, StoreError> {
+        let account = target.bucket.key();
+        let address = address.map(|a| Bucket::of_address(a).key());
+        // In the order of their keys, so that two nodes never wait for each other crosswise.
+        let mut buckets: Vec<&[u8]> = address.iter().map(Vec::as_slice).chain([account.as_slice()]).collect();
+        buckets.sort_unstable();
+        for bucket in buckets {
+            tx.found_tally(bucket, now)?;
+        }
+        let rule = match target.bucket {
+            Bucket::Unknown(_) => &self.unknown,
+            Bucket::Account(_) | Bucket::Device(..) | Bucket::Address(_) => &self.account,
+        };
+        let of_account = rule.attempt(tx.hold_tally(&account)?, now);
+        let of_address = match &address {
+            Some(key) => Some((key, self.address.attempt(tx.hold_tally(key)?, now))),
+            None => None,
+        };
+        let counted = match (of_account, &of_address) {
+            (Err(until), Some((_, Err(other)))) => return Ok(Err(until.max(*other))),
+            (Err(until), _) => return Ok(Err(until)),
+            (Ok(_), Some((_, Err(until)))) => return Ok(Err(*until)),
+            (Ok(counted), _) => counted,
+        };
+        tx.save_tally(&account, counted)?;
+        if let Some((key, Ok(tally))) = &of_address {
+            tx.save_tally(key, *tally)?;
+        }
+        Ok(Ok(Attempt { account, address, _place: place, failures: counted.failures }))
+    }
+
+    /// The attempt was no guess: the account's count starts anew, the address's loses this one.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn succeed(&self, tx: &mut Tx<'_>, attempt: &Attempt) -> Result<(), StoreError> {
+        tx.forget_tally(&attempt.account)?;
+        self.take_back(tx, attempt.address.as_deref(), &self.address)
+    }
+
+    /// The attempt was neither right nor wrong (no turn to verify it): it does not count.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn withdraw(&self, tx: &mut Tx<'_>, attempt: &Attempt) -> Result<(), StoreError> {
+        self.take_back(tx, Some(&attempt.account), &self.account)?;
+        self.take_back(tx, attempt.address.as_deref(), &self.address)
+    }
+
+    /// Forgets the failures of an account: after an unlock.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn forgive(&self, tx: &mut Tx<'_>, user: UserId) -> Result<(), StoreError> {
+        tx.forget_tally(&Bucket::Account(user).key())
+    }
+
+    /// Whether an account is to be locked after so many consecutive failures.
+    pub fn is_exhausted(&self, attempt: &Attempt) -> bool {
+        attempt.failures >= self.lock_after
+    }
+
+    fn take_back(&self, tx: &mut Tx<'_>, bucket: Option<&[u8]>, rule: &Rule) -> Result<(), StoreError> {
+        let Some(bucket) = bucket else { return Ok(()) };
+        let Some(tally): Option<Tally> = tx.hold_tally(bucket)? else { return Ok(()) };
+        tx.save_tally(bucket, rule.take_back(tally))
+    }
+}

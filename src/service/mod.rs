@@ -1,0 +1,109 @@
+//! What can be done: use cases, each one transaction with one audit event.
+//!
+//! The services are reached only through a *caller*: [`Anyone`], [`SignedIn`], [`SuperUser`] or [`TrustedApplication`]. Each has just the
+//! methods that it may call, so a use case that is not allowed to a caller does not exist for it. How one becomes another is told in
+//! [`caller`]. The use cases of a noun are in the file of that noun.
+
+mod applications;
+mod audit;
+pub mod caller;
+mod context;
+mod first_start;
+mod lockout;
+mod passwords;
+mod sessions;
+mod users;
+
+pub use audit::{AuditPage, AuditQuery};
+pub use caller::{Anyone, Operator, SignedIn, SuperUser, TrustedApplication};
+pub use context::{Call, Context, Trail};
+pub use first_start::FirstStart;
+pub use sessions::{Introspection, NewSession, SignIn};
+pub use users::{NewUser, Password};
+
+use crate::auth::hashing::Hasher;
+use crate::auth::keys::Keys;
+use crate::auth::policy::Policy;
+use crate::domain::chance::Entropy;
+use crate::domain::time::Clock;
+use crate::error::Result;
+use crate::settings::Settings;
+use crate::store::Store;
+use lockout::Lockout;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What every use case needs. Clones share it.
+#[derive(Clone)]
+pub struct Services {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    hasher: Hasher,
+    keys: Keys,
+    lockout: Lockout,
+    policy: Policy,
+    idle: Duration,
+    absolute: Duration,
+    clock: Clock,
+    entropy: Entropy,
+}
+
+impl Services {
+    /// Puts the services together.
+    pub fn new(settings: &Settings, store: Store, hasher: Hasher, keys: Keys, clock: Clock, entropy: Entropy) -> Self {
+        let policy =
+            Policy { min_length: settings.passwords.min_length, min_length_with_totp: settings.passwords.min_length_with_totp };
+        let inner = Inner {
+            store,
+            hasher,
+            keys,
+            lockout: Lockout::new(&settings.lockout),
+            policy,
+            idle: settings.sessions.idle(),
+            absolute: settings.sessions.absolute(),
+            clock,
+            entropy,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The clock that calls take their time from.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// The source that correlation ids are drawn from.
+    pub fn entropy(&self) -> &Entropy {
+        &self.inner.entropy
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn is_ready(&self) -> Result<()> {
+        self.inner.store.read(|snapshot| Ok(snapshot.has_no_users()?)).await.map(|_| ())
+    }
+
+    /// Removes what has ended by itself: expired sessions, forgotten counts. Correctness never depends on it.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn sweep(&self) -> Result<usize> {
+        /// Rows in one transaction: few enough to keep nobody waiting.
+        const STRIDE: i64 = 500;
+        let now = self.inner.clock.now();
+        let sweep = move |tx: &mut crate::store::Tx<'_>| {
+            Ok(tx.sweep_sessions(now, STRIDE)? + tx.sweep_tallies(now - lockout::KEPT, STRIDE)?)
+        };
+        self.inner.store.keep_count(sweep).await
+    }
+
+    /// Finishes accepted writes and stops.
+    pub fn close(&self) {
+        self.inner.store.close();
+    }
+}

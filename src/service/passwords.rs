@@ -1,0 +1,97 @@
+//! Passwords: changing one's own, setting another's.
+
+use super::caller::{SignedIn, SuperUser, user_actor};
+use super::context::Did;
+use super::lockout::Target;
+use super::sessions::NewSession;
+use crate::auth::hashing::Verdict;
+use crate::domain::ids::UserId;
+use crate::domain::secret::Password;
+use crate::domain::session::SessionView;
+use crate::domain::time::Utc;
+use crate::domain::user::Account;
+use crate::error::{Code, Error, Result};
+use crate::store::Tx;
+
+impl SignedIn {
+    /// Changes one's own password. The session of this call goes on under a new token; all others end.
+    ///
+    /// # Errors
+    /// [`Code::OldPasswordWrong`], [`Code::TooManyAttempts`], [`Code::PasswordUnfit`].
+    pub async fn change_password(self, old: Password, new: Password) -> Result<NewSession> {
+        let Self { context, application, opened } = self;
+        let user = opened.user;
+        context.trail.set_subject(user.user_id);
+        let inner = &context.services.inner;
+        let target = Target::new(Some(user.user_id), None, "");
+        let (verdict, attempt) = context.try_password(&target, Some(&user), old.clone()).await?;
+        if verdict == Verdict::Wrong {
+            context.remember_failure(attempt, Some(user.user_id), "password_wrong").await?;
+            return Err(Error::new(Code::OldPasswordWrong).because("password_wrong"));
+        }
+        let lockout = inner.lockout.clone();
+        let user_id = user.user_id;
+        let settle = move |tx: &mut Tx<'_>| {
+            tx.forgive_failures(user_id)?;
+            Ok(lockout.succeed(tx, &attempt)?)
+        };
+        inner.store.keep_count(settle).await?;
+        if new.expose() == old.expose() {
+            return Err(Error::new(Code::PasswordUnfit).at("new_password", "is the old one"));
+        }
+        inner.policy.check(&new, &user, Some(application.name.as_str()), "new_password")?;
+        let hash = context.hash(new).await?;
+        let now = context.now();
+        let (ust, mut session) = context.new_session(user.user_id, &opened.application);
+        // It is the same sign-in under a new token: its absolute end stays where it was.
+        session.absolute_expiry = opened.session.absolute_expiry;
+        session.idle_expiry = session.idle_expiry.min(session.absolute_expiry);
+        let old_session = opened.session.session_id;
+        let change = move |tx: &mut Tx<'_>| {
+            let gone = || Error::new(Code::SessionInvalid).because("session_unknown");
+            let before = tx.hold_user(user.user_id)?.ok_or_else(gone)?;
+            if before.password_hash != user.password_hash || tx.hold_session(old_session)?.is_none() {
+                return Err(gone());
+            }
+            let mut after = before.clone();
+            after.set_password(hash, false, None, now);
+            tx.save_user(&before, &after)?;
+            tx.end_sessions(after.user_id)?;
+            tx.insert_session(&session)?;
+            let did = Did::to(after.user_id)
+                .by(user_actor(&after, old_session))
+                .changing(super::users::changes(tx, &before, &after, now)?);
+            Ok(((tx.read().account(after, now)?, session), did))
+        };
+        let (account, session) = context.change(change).await?;
+        let viewer = crate::domain::attribute::viewer_of(Some(&account.user), account.user.user_id);
+        let view = SessionView::of(&session, opened.application.name.as_str(), Some(session.session_id));
+        Ok(NewSession { ust, session: view, account, viewer, device: None })
+    }
+}
+
+impl SuperUser {
+    /// Sets a user's password and ends the user's sessions.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], [`Code::PasswordUnfit`].
+    pub async fn set_password(self, user_id: UserId, new: Password, must_change: bool, expiry: Option<Utc>) -> Result<Account> {
+        let user = self.user(user_id).await?.user;
+        let context = self.context;
+        let inner = &context.services.inner;
+        inner.policy.check(&new, &user, context.trail.application().as_deref(), "new_password")?;
+        let hash = context.hash(new).await?;
+        let (now, lockout) = (context.now(), inner.lockout.clone());
+        let set = move |tx: &mut Tx<'_>| {
+            let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
+            let mut after = before.clone();
+            after.set_password(hash, must_change, expiry, now);
+            tx.save_user(&before, &after)?;
+            tx.end_sessions(user_id)?;
+            lockout.forgive(tx, user_id)?;
+            let did = Did::to(user_id).changing(super::users::changes(tx, &before, &after, now)?);
+            Ok((tx.read().account(after, now)?, did))
+        };
+        context.change(set).await
+    }
+}

@@ -1,0 +1,285 @@
+//! Settings: the compiled-in default file < a file < the environment. `config/default.toml` documents each.
+//!
+//! Unknown keys, wrong types and values out of range stop the start with one line that names the key and where it came from.
+
+use figment::Figment;
+use figment::providers::{Env, Format as _, Toml};
+use figment::value::{Dict, Value};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The default file.
+const DEFAULT: &str = include_str!("../config/default.toml");
+/// The variable that names a settings file.
+const FILE_VARIABLE: &str = "USHER_CONFIG";
+/// Variables that begin so are settings.
+const PREFIX: &str = "USHER__";
+
+/// Every setting.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each is documented in config/default.toml, the one place for it")]
+pub struct Settings {
+    pub server: Server,
+    pub database: Database,
+    pub secrets: Secrets,
+    pub bootstrap: Bootstrap,
+    pub sessions: Sessions,
+    pub passwords: Passwords,
+    pub lockout: Lockout,
+    pub log: Log,
+}
+
+macro_rules! sections {
+    ($($(#[doc = $doc:literal])* $name:ident { $($key:ident: $ty:ty),* $(,)? })*) => {$(
+        $(#[doc = $doc])*
+        #[derive(Clone, Debug, Deserialize, Serialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(missing_docs, reason = "each is documented in config/default.toml, the one place for it")]
+        pub struct $name { $(pub $key: $ty,)* }
+    )*};
+}
+
+sections! {
+    /// `[server]`
+    Server {
+        listen: SocketAddr,
+        workers: usize,
+        trusted_proxies: Vec<IpNet>,
+        max_connections: usize,
+        max_connections_per_address: usize,
+        shutdown_seconds: u64,
+    }
+    /// `[database]`
+    Database { url: String, readers: u32 }
+    /// `[secrets]`
+    Secrets { file: PathBuf }
+    /// `[bootstrap]`
+    Bootstrap { username: String, password_file: PathBuf }
+    /// `[sessions]`
+    Sessions { idle_seconds: u32, absolute_seconds: u32 }
+    /// `[passwords]`
+    Passwords {
+        min_length: usize,
+        min_length_with_totp: usize,
+        hash_memory_kib: u32,
+        hash_passes: u32,
+        hash_threads: usize,
+    }
+    /// `[lockout]`
+    Lockout {
+        account_free: u32,
+        first_delay_seconds: u32,
+        longest_delay_seconds: u32,
+        lock_after: u32,
+        address_free: u32,
+        address_window_seconds: u32,
+    }
+    /// `[log]`
+    Log { filter: String, format: LogFormat }
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// A JSON object for each line.
+    Json,
+    /// Words for people.
+    Text,
+}
+
+impl Sessions {
+    /// After this much time a session ends unless it is renewed.
+    pub fn idle(&self) -> Duration {
+        Duration::from_secs(self.idle_seconds.into())
+    }
+
+    /// After this much time a session ends whatever happens.
+    pub fn absolute(&self) -> Duration {
+        Duration::from_secs(self.absolute_seconds.into())
+    }
+}
+
+/// One setting in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// `section.key`.
+    pub key: String,
+    /// Its value, secrets blanked.
+    pub value: serde_json::Value,
+    /// `default`, a file's path, or `environment`.
+    pub source: String,
+}
+
+fn figment(file: Option<&Path>) -> Result<Figment, String> {
+    let mut figment = Figment::from(Toml::string(DEFAULT));
+    let named = std::env::var_os(FILE_VARIABLE).map(PathBuf::from);
+    if let Some(file) = file.map(Path::to_path_buf).or(named) {
+        if !file.is_file() {
+            return Err(format!("the settings file {} cannot be read", file.display()));
+        }
+        figment = figment.merge(Toml::file_exact(file));
+    }
+    Ok(figment.merge(Env::prefixed(PREFIX).split("__")))
+}
+
+/// Reads the settings in force.
+///
+/// # Errors
+/// One line that names the key, the cause and the source.
+pub fn load(file: Option<&Path>) -> Result<Settings, String> {
+    let figment = figment(file)?;
+    let settings: Settings = figment.extract_lossy().map_err(|e| e.into_iter().map(explain).collect::<Vec<_>>().join("; "))?;
+    settings.check().map_err(|(key, flaw)| format!("setting {key} ({}): {flaw}", source(&figment, key)))?;
+    Ok(settings)
+}
+
+/// Every setting in force with its source, in the order of the default file.
+///
+/// # Errors
+/// Those of [`load`].
+pub fn lines(file: Option<&Path>) -> Result<Vec<Line>, String> {
+    let settings = load(file)?;
+    let figment = figment(file)?;
+    let mut lines = Vec::new();
+    let tree = serde_json::to_value(&settings).map_err(|e| e.to_string())?;
+    for (section, keys) in tree.as_object().into_iter().flatten() {
+        for (name, value) in keys.as_object().into_iter().flatten() {
+            let key = format!("{section}.{name}");
+            let value = if key == "database.url" { blank_password(value) } else { value.clone() };
+            lines.push(Line { source: source(&figment, &key), key, value });
+        }
+    }
+    Ok(lines)
+}
+
+fn source(figment: &Figment, key: &str) -> String {
+    match figment.find_metadata(key) {
+        Some(metadata) if metadata.name.contains("environment") => "environment".to_owned(),
+        Some(metadata) => match &metadata.source {
+            Some(figment::Source::File(path)) => path.display().to_string(),
+            _ => "default".to_owned(),
+        },
+        None => "default".to_owned(),
+    }
+}
+
+fn explain(error: figment::Error) -> String {
+    let mut key = error.path.join(".");
+    let cause = match &error.kind {
+        figment::error::Kind::UnknownField(field, known) => {
+            key = if key.is_empty() {
+                field.clone()
+            } else if key.ends_with(field.as_str()) {
+                key
+            } else {
+                format!("{key}.{field}")
+            };
+            format!("there is no such setting; known here are {}", known.join(", "))
+        }
+        kind => kind.to_string(),
+    };
+    let source = match &error.metadata {
+        Some(metadata) if metadata.name.contains("environment") => "environment".to_owned(),
+        Some(metadata) => match &metadata.source {
+            Some(figment::Source::File(path)) => path.display().to_string(),
+            _ => "default".to_owned(),
+        },
+        None => "default".to_owned(),
+    };
+    format!("setting {key} ({source}): {cause}")
+}
+
+/// The URL with its password replaced.
+fn blank_password(url: &serde_json::Value) -> serde_json::Value {
+    let blank = |text: &str| -> Option<String> {
+        let (scheme, rest) = text.split_once("://")?;
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (user, host) = authority.rsplit_once('@')?;
+        let (user, _) = user.split_once(':')?;
+        Some(format!("{scheme}://{user}:***@{host}/{path}"))
+    };
+    let text = url.as_str().unwrap_or_default();
+    let text = blank(text).unwrap_or_else(|| text.to_owned());
+    // libpq takes a password among the parameters as well.
+    match text.split_once("password=") {
+        Some((before, after)) => {
+            let rest = after.split_once('&').map_or(String::new(), |(_, rest)| format!("&{rest}"));
+            format!("{before}password=***{rest}").into()
+        }
+        None => text.into(),
+    }
+}
+
+impl Settings {
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let at_least = |key, value: u64, floor: u64| {
+            if value < floor { Err((key, format!("{value} is less than {floor}"))) } else { Ok(()) }
+        };
+        at_least("passwords.hash_memory_kib", self.passwords.hash_memory_kib.into(), 19_456)?;
+        at_least("passwords.hash_passes", self.passwords.hash_passes.into(), 2)?;
+        at_least("passwords.min_length", self.passwords.min_length as u64, 8)?;
+        at_least("passwords.min_length_with_totp", self.passwords.min_length_with_totp as u64, 8)?;
+        at_least("sessions.idle_seconds", self.sessions.idle_seconds.into(), 1)?;
+        at_least("sessions.absolute_seconds", self.sessions.absolute_seconds.into(), 1)?;
+        at_least("lockout.account_free", self.lockout.account_free.into(), 1)?;
+        at_least("lockout.lock_after", self.lockout.lock_after.into(), 1)?;
+        at_least("lockout.address_free", self.lockout.address_free.into(), 1)?;
+        at_least("database.readers", self.database.readers.into(), 1)?;
+        if self.passwords.hash_memory_kib > 1 << 20 {
+            return Err(("passwords.hash_memory_kib", "is more than 1 GiB".to_owned()));
+        }
+        if self.passwords.min_length > 64 {
+            return Err(("passwords.min_length", "is more than the 64 characters that must be accepted".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// The keys of the default file, for the documentation's test.
+pub fn documented_keys() -> Vec<String> {
+    let sections: Result<Dict, _> = Figment::from(Toml::string(DEFAULT)).extract();
+    let mut keys = Vec::new();
+    for (section, value) in sections.unwrap_or_default() {
+        if let Value::Dict(_, dict) = value {
+            keys.extend(dict.keys().map(|key| format!("{section}.{key}")));
+        }
+    }
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The default file is complete and acceptable, and documents every key with a comment of its own.
+    #[test]
+    fn the_default_file_is_every_setting() {
+        let settings: Settings = Figment::from(Toml::string(DEFAULT)).extract().unwrap();
+        settings.check().unwrap();
+        let tree = serde_json::to_value(&settings).unwrap();
+        let mut in_code: Vec<String> = tree
+            .as_object()
+            .unwrap()
+            .iter()
+            .flat_map(|(section, keys)| keys.as_object().unwrap().keys().map(move |key| format!("{section}.{key}")))
+            .collect();
+        in_code.sort();
+        let mut documented = documented_keys();
+        documented.sort();
+        assert_eq!(documented, in_code);
+    }
+
+    #[test]
+    fn passwords_in_urls_are_blanked() {
+        let blank = |url: &str| blank_password(&url.into()).as_str().unwrap().to_owned();
+        assert_eq!(blank("postgres://u:p@h/d?x=1"), "postgres://u:***@h/d?x=1");
+        assert_eq!(blank("postgres://u:p@ss@h/d"), "postgres://u:***@h/d");
+        assert_eq!(blank("postgres://h/d?password=p&x=1"), "postgres://h/d?password=***&x=1");
+        assert_eq!(blank("sqlite:usher.db"), "sqlite:usher.db");
+    }
+}

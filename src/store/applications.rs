@@ -1,0 +1,35 @@
+//! Applications.
+
+use super::error::StoreError;
+use super::{Snapshot, Tx};
+use crate::domain::application::{Application, applications};
+use diesel::prelude::*;
+
+impl Snapshot<'_> {
+    /// The application whose name has this key.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn application_by_name(&mut self, name_key: &str) -> Result<Option<Application>, StoreError> {
+        Ok(applications::table.filter(applications::name_key.eq(name_key)).get_result(self.0).optional()?)
+    }
+
+    /// All applications, by name.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn applications(&mut self) -> Result<Vec<Application>, StoreError> {
+        Ok(applications::table.order(applications::name_key.asc()).load(self.0)?)
+    }
+}
+
+impl Tx<'_> {
+    /// Registers an application.
+    ///
+    /// # Errors
+    /// Its name is taken, or the database fails.
+    pub fn insert_application(&mut self, application: &Application) -> Result<(), StoreError> {
+        diesel::insert_into(applications::table).values(application).execute(self.0)?;
+        Ok(())
+    }
+}

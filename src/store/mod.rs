@@ -1,0 +1,193 @@
+//! The store: all SQL, for both databases.
+//!
+//! Reading happens on a [`Snapshot`], changing in a [`Tx`]; the operations on them are in one file per noun. A change returns its
+//! audit event, and the two become durable together (see [`writer`]); forgetting the event is a type error.
+
+mod applications;
+mod audit;
+pub mod connection;
+pub mod error;
+mod migrations;
+mod sessions;
+mod throttles;
+mod users;
+mod writer;
+
+use crate::domain::audit::Event;
+use crate::domain::chance::Entropy;
+use crate::domain::secret::MacKey;
+use crate::error::{Code, Error, Result};
+use connection::{AnyConnection, Location, Purpose};
+use diesel::r2d2::{ManageConnection, Pool};
+use error::StoreError;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use writer::{Means, Writer};
+
+pub use audit::{Finding, Position, Search, Verified};
+pub use migrations::{is_empty, migrate, pending};
+pub use sessions::Opened;
+
+/// A connection that may read.
+pub struct Snapshot<'a>(&'a mut AnyConnection);
+
+/// A transaction that may change; see [`Store::change`].
+pub struct Tx<'a>(&'a mut AnyConnection);
+
+impl Tx<'_> {
+    /// Reads within the transaction.
+    pub fn read(&mut self) -> Snapshot<'_> {
+        Snapshot(self.0)
+    }
+}
+
+/// How long a call waits for a connection or for a query.
+const PATIENCE: Duration = Duration::from_millis(900);
+
+/// The database. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    location: Location,
+    readers: Pool<Readers>,
+    epoch: Arc<AtomicU64>,
+    writer: Writer,
+    key: MacKey,
+}
+
+impl Store {
+    /// Opens the database, which must be migrated, with `readers` reading connections at most.
+    ///
+    /// # Errors
+    /// It cannot be reached, or lacks migrations.
+    pub fn open(location: &Location, readers: u32, key: MacKey, entropy: Entropy) -> Result<Self, StoreError> {
+        let mut first = AnyConnection::open(location, Purpose::Writing)?;
+        let lacking = migrations::pending_on(&mut first)?;
+        if let Some(name) = lacking.first() {
+            return Err(StoreError::Unavailable(format!("the database lacks the migration {name}: run `usher migrate`")));
+        }
+        audit::prepare(&mut first, &key)?;
+        drop(first);
+        let epoch = Arc::new(AtomicU64::new(0));
+        let manager = Readers { location: location.clone(), epoch: Arc::clone(&epoch) };
+        let readers = Pool::builder()
+            .max_size(readers.max(1))
+            .min_idle(Some(1))
+            .connection_timeout(PATIENCE)
+            .error_handler(Box::new(QuietPool))
+            .build_unchecked(manager);
+        let means = Means { location: location.clone(), key: key.clone(), entropy };
+        let writer = Writer::start(&means)?;
+        Ok(Self { inner: Arc::new(Inner { location: location.clone(), readers, epoch, writer, key }) })
+    }
+
+    /// Where it is.
+    pub fn location(&self) -> &Location {
+        &self.inner.location
+    }
+
+    /// Runs `work` on a reading connection, off the caller's thread.
+    ///
+    /// # Errors
+    /// Those of `work`; [`Code::Unavailable`] if there is no connection in time.
+    pub async fn read<T: Send + 'static>(&self, work: impl FnOnce(&mut Snapshot<'_>) -> Result<T> + Send + 'static) -> Result<T> {
+        let inner = Arc::clone(&self.inner);
+        let reading = tokio::task::spawn_blocking(move || inner.read(work));
+        match tokio::time::timeout(PATIENCE * 2, reading).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(Error::new(Code::Internal).cause("a read panicked")),
+            Err(_) => Err(Error::new(Code::Unavailable).cause("the database did not answer in time")),
+        }
+    }
+
+    /// Runs `work` in a transaction with the event it returns. Nothing remains of a change that is refused or whose event cannot
+    /// be written.
+    ///
+    /// # Errors
+    /// Those of `work`; [`Code::Unavailable`] if it cannot be made durable.
+    pub async fn change<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<(T, Event)> + Send + 'static,
+    ) -> Result<T> {
+        self.inner.writer.submit(true, |tx| work(tx).map(|(value, event)| (value, Some(event)))).await
+    }
+
+    /// Makes an event durable that has no change of its own: a read, or a refusal.
+    ///
+    /// # Errors
+    /// [`Code::Unavailable`] if it cannot be written.
+    pub async fn record(&self, event: Event) -> Result<()> {
+        self.inner.writer.submit(false, |_| Ok(((), Some(event)))).await
+    }
+
+    /// Changes what is no one's data and therefore has no event: counts of attempts, times of last use.
+    ///
+    /// # Errors
+    /// Those of `work`; [`Code::Unavailable`] if it cannot be made durable.
+    pub async fn keep_count<T: Send + 'static>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static) -> Result<T> {
+        self.inner.writer.submit(true, |tx| work(tx).map(|value| (value, None))).await
+    }
+
+    /// Finishes accepted writes and stops.
+    pub fn close(&self) {
+        self.inner.writer.close();
+    }
+}
+
+impl Inner {
+    fn read<T>(&self, work: impl FnOnce(&mut Snapshot<'_>) -> Result<T>) -> Result<T> {
+        let mut pooled =
+            self.readers.get().map_err(|e| Error::new(Code::Unavailable).cause(e.to_string().replace('\n', "; ")))?;
+        let outcome = work(&mut Snapshot(&mut pooled.connection));
+        if let Err(error) = &outcome
+            && error.code() == Code::Unavailable
+        {
+            // One connection failed: those opened before now are not trusted either.
+            self.epoch.fetch_add(1, Ordering::AcqRel);
+        }
+        outcome
+    }
+}
+
+/// Opens reading connections for the pool. A connection is as good as its epoch: no query is spent on asking it.
+struct Readers {
+    location: Location,
+    epoch: Arc<AtomicU64>,
+}
+
+struct Reader {
+    connection: AnyConnection,
+    epoch: u64,
+}
+
+impl ManageConnection for Readers {
+    type Connection = Reader;
+    type Error = StoreError;
+
+    fn connect(&self) -> Result<Reader, StoreError> {
+        let epoch = self.epoch.load(Ordering::Acquire);
+        Ok(Reader { connection: AnyConnection::open(&self.location, Purpose::Reading)?, epoch })
+    }
+
+    fn is_valid(&self, reader: &mut Reader) -> Result<(), StoreError> {
+        if self.has_broken(reader) { Err(StoreError::Unavailable("an outdated connection".to_owned())) } else { Ok(()) }
+    }
+
+    fn has_broken(&self, reader: &mut Reader) -> bool {
+        reader.epoch != self.epoch.load(Ordering::Acquire)
+    }
+}
+
+/// The pool's own complaints are told by the calls that they fail.
+#[derive(Debug)]
+struct QuietPool;
+
+impl diesel::r2d2::HandleError<StoreError> for QuietPool {
+    fn handle_error(&self, error: StoreError) {
+        tracing::debug!(cause = %error, "a reading connection could not be opened");
+    }
+}

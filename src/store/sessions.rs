@@ -1,0 +1,145 @@
+//! Sessions. Of a session's token the database has only the hash, and finds a session by it.
+
+use super::error::StoreError;
+use super::{Snapshot, Tx};
+use crate::domain::application::{Application, applications};
+use crate::domain::ids::{SessionId, UserId};
+use crate::domain::secret::TokenHash;
+use crate::domain::session::{Session, sessions};
+use crate::domain::text::Name;
+use crate::domain::time::Utc;
+use crate::domain::user::{User, users};
+use diesel::prelude::*;
+
+diesel::joinable!(sessions -> users (user_id));
+diesel::joinable!(sessions -> applications (application_id));
+diesel::allow_tables_to_appear_in_same_query!(sessions, users, applications);
+
+/// A session with those it belongs to.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The session.
+    pub session: Session,
+    /// Whose it is.
+    pub user: User,
+    /// The application it was opened through.
+    pub application: Application,
+}
+
+impl Snapshot<'_> {
+    /// The session of a token, ended or not.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn session_by_token(&mut self, hash: &TokenHash) -> Result<Option<Opened>, StoreError> {
+        let found: Option<(Session, Application)> = sessions::table
+            .inner_join(applications::table)
+            .filter(sessions::token_hash.eq(hash))
+            .get_result(self.0)
+            .optional()?;
+        let Some((session, application)) = found else { return Ok(None) };
+        let Some(user) = self.user(session.user_id)? else { return Ok(None) };
+        Ok(Some(Opened { session, user, application }))
+    }
+
+    /// The live sessions of a user with the names of their applications, oldest first.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn sessions_of(&mut self, user_id: UserId, now: Utc) -> Result<Vec<(Session, Name)>, StoreError> {
+        let live = sessions::idle_expiry.gt(now).and(sessions::absolute_expiry.gt(now));
+        Ok(sessions::table
+            .inner_join(applications::table)
+            .filter(sessions::user_id.eq(user_id).and(live))
+            .order(sessions::session_id.asc())
+            .select((sessions::all_columns, applications::name))
+            .load(self.0)?)
+    }
+
+    /// Up to `limit` live sessions of anyone, in order of creation, after `after`.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn live_sessions(&mut self, after: Option<SessionId>, limit: i64, now: Utc) -> Result<Vec<(Session, Name)>, StoreError> {
+        let live = sessions::idle_expiry.gt(now).and(sessions::absolute_expiry.gt(now));
+        let mut query = sessions::table.inner_join(applications::table).filter(live).into_boxed();
+        if let Some(after) = after {
+            query = query.filter(sessions::session_id.gt(after));
+        }
+        Ok(query
+            .order(sessions::session_id.asc())
+            .limit(limit)
+            .select((sessions::all_columns, applications::name))
+            .load(self.0)?)
+    }
+
+    /// The session of this id.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn session(&mut self, session_id: SessionId) -> Result<Option<Session>, StoreError> {
+        Ok(sessions::table.find(session_id).get_result(self.0).optional()?)
+    }
+}
+
+impl Tx<'_> {
+    /// Opens a session.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn insert_session(&mut self, session: &Session) -> Result<(), StoreError> {
+        diesel::insert_into(sessions::table).values(session).execute(self.0)?;
+        Ok(())
+    }
+
+    /// The session of this id, held so that nobody else changes it until the transaction ends.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn hold_session(&mut self, session_id: SessionId) -> Result<Option<Session>, StoreError> {
+        if self.0.is_postgres() {
+            diesel::sql_query("SELECT 1 FROM sessions WHERE session_id = $1 FOR UPDATE")
+                .bind::<crate::domain::sql::Uuid, _>(session_id)
+                .execute(self.0)?;
+        }
+        self.read().session(session_id)
+    }
+
+    /// Moves a session's idle expiry.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn renew_session(&mut self, session_id: SessionId, idle_expiry: Utc, now: Utc) -> Result<(), StoreError> {
+        diesel::update(sessions::table.find(session_id))
+            .set((sessions::idle_expiry.eq(idle_expiry), sessions::renewed_time.eq(Some(now))))
+            .execute(self.0)?;
+        Ok(())
+    }
+
+    /// Ends one session of a user; tells whether there was such a one.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn end_session(&mut self, user_id: UserId, session_id: SessionId) -> Result<bool, StoreError> {
+        let one = sessions::table.filter(sessions::session_id.eq(session_id).and(sessions::user_id.eq(user_id)));
+        Ok(diesel::delete(one).execute(self.0)? > 0)
+    }
+
+    /// Ends all sessions of a user; tells how many there were.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn end_sessions(&mut self, user_id: UserId) -> Result<usize, StoreError> {
+        Ok(diesel::delete(sessions::table.filter(sessions::user_id.eq(user_id))).execute(self.0)?)
+    }
+
+    /// Removes up to `limit` sessions that have ended by themselves; tells how many.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn sweep_sessions(&mut self, now: Utc, limit: i64) -> Result<usize, StoreError> {
+        let ended: Vec<SessionId> =
+            sessions::table.filter(sessions::idle_expiry.le(now)).select(sessions::session_id).limit(limit).load(self.0)?;
+        Ok(diesel::delete(sessions::table.filter(sessions::session_id.eq_any(ended))).execute(self.0)?)
+    }
+}

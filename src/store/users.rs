@@ -1,0 +1,205 @@
+//! Users, the names they sign in with, and their groups.
+
+use super::error::StoreError;
+use super::{Snapshot, Tx};
+use crate::domain::group::{group_members, groups};
+use crate::domain::ids::{GroupId, UserId};
+use crate::domain::sql;
+use crate::domain::text::Name;
+use crate::domain::time::Utc;
+use crate::domain::user::{Account, GroupRef, User, UserRole, users};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
+use std::collections::HashMap;
+
+diesel::table! {
+    use crate::domain::sql;
+    use diesel::sql_types::*;
+
+    /// The names that sign in.
+    sign_in_names (name_key) {
+        /// The name's key.
+        name_key -> Text,
+        /// Whom it names.
+        user_id -> sql::Uuid,
+    }
+}
+
+diesel::joinable!(sign_in_names -> users (user_id));
+diesel::allow_tables_to_appear_in_same_query!(sign_in_names, users);
+
+impl Snapshot<'_> {
+    /// The user of this id.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn user(&mut self, user_id: UserId) -> Result<Option<User>, StoreError> {
+        Ok(users::table.find(user_id).get_result(self.0).optional()?)
+    }
+
+    /// The user whose username or login name has this key.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn user_by_name(&mut self, name_key: &str) -> Result<Option<User>, StoreError> {
+        let named = sign_in_names::table.inner_join(users::table).filter(sign_in_names::name_key.eq(name_key));
+        Ok(named.select(users::all_columns).get_result(self.0).optional()?)
+    }
+
+    /// `user` with what hangs on it.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn account(&mut self, user: User, now: Utc) -> Result<Account, StoreError> {
+        let mut groups = self.groups_of(&[user.user_id])?;
+        let groups = groups.remove(&user.user_id).unwrap_or_default();
+        Ok(Account { user, groups, enrolment: None, as_of: now })
+    }
+
+    /// Up to `limit` accounts in order of creation, after the user of the number `after`.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn accounts(&mut self, after: i64, limit: i64, now: Utc) -> Result<Vec<Account>, StoreError> {
+        let page: Vec<User> =
+            users::table.filter(users::number.gt(after)).order(users::number.asc()).limit(limit).load(self.0)?;
+        let ids: Vec<UserId> = page.iter().map(|u| u.user_id).collect();
+        let mut groups = self.groups_of(&ids)?;
+        let account = |user: User| {
+            let groups = groups.remove(&user.user_id).unwrap_or_default();
+            Account { user, groups, enrolment: None, as_of: now }
+        };
+        Ok(page.into_iter().map(account).collect())
+    }
+
+    /// Whether there are no users at all.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn has_no_users(&mut self) -> Result<bool, StoreError> {
+        let any: Option<i64> = users::table.select(users::number).limit(1).get_result(self.0).optional()?;
+        Ok(any.is_none())
+    }
+
+    /// All users who are administrators.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn administrators(&mut self) -> Result<Vec<User>, StoreError> {
+        Ok(users::table.filter(users::user_role.eq(UserRole::Administrator)).load(self.0)?)
+    }
+
+    fn groups_of(&mut self, ids: &[UserId]) -> Result<HashMap<UserId, Vec<GroupRef>>, StoreError> {
+        let rows: Vec<(UserId, GroupId, Name)> = group_members::table
+            .inner_join(groups::table)
+            .filter(group_members::user_id.eq_any(ids))
+            .order(groups::name_key.asc())
+            .select((group_members::user_id, groups::group_id, groups::name))
+            .load(self.0)?;
+        let mut of: HashMap<UserId, Vec<GroupRef>> = HashMap::new();
+        for (user_id, group_id, name) in rows {
+            of.entry(user_id).or_default().push(GroupRef { group_id, name });
+        }
+        Ok(of)
+    }
+}
+
+#[derive(diesel::QueryableByName)]
+struct Counter {
+    #[diesel(sql_type = BigInt)]
+    value: i64,
+}
+
+impl Tx<'_> {
+    /// Adds a user and gives it its number.
+    ///
+    /// # Errors
+    /// A unique value is taken, or the database fails.
+    pub fn insert_user(&mut self, user: &mut User) -> Result<(), StoreError> {
+        user.number = diesel::sql_query("UPDATE counters SET value = value + 1 WHERE name = 'user_number' RETURNING value")
+            .get_result::<Counter>(self.0)?
+            .value;
+        diesel::insert_into(users::table).values(&*user).execute(self.0)?;
+        self.insert_names(user)
+    }
+
+    /// The user of this id, held so that nobody else changes it until the transaction ends.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn hold_user(&mut self, user_id: UserId) -> Result<Option<User>, StoreError> {
+        // SQLite's write lock holds everything.
+        if self.0.is_postgres() {
+            diesel::sql_query("SELECT 1 FROM users WHERE user_id = $1 FOR UPDATE")
+                .bind::<sql::Uuid, _>(user_id)
+                .execute(self.0)?;
+        }
+        self.read().user(user_id)
+    }
+
+    /// Writes a user back that was held.
+    ///
+    /// # Errors
+    /// A unique value is taken, or the database fails.
+    pub fn save_user(&mut self, before: &User, after: &User) -> Result<(), StoreError> {
+        diesel::update(users::table.find(after.user_id)).set(after).execute(self.0)?;
+        if (&before.username_key, &before.login_name_key) != (&after.username_key, &after.login_name_key) {
+            diesel::delete(sign_in_names::table.filter(sign_in_names::user_id.eq(after.user_id))).execute(self.0)?;
+            self.insert_names(after)?;
+        }
+        Ok(())
+    }
+
+    /// Until the transaction ends, nobody else decides on who is a super-user.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn hold_super_users(&mut self) -> Result<(), StoreError> {
+        diesel::sql_query("UPDATE counters SET value = value + 1 WHERE name = 'super_users'").execute(self.0)?;
+        Ok(())
+    }
+
+    /// Counts a failed sign-in. A right one sets the count back.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn count_failure(&mut self, user_id: UserId) -> Result<(), StoreError> {
+        diesel::update(users::table.find(user_id))
+            .set(users::failed_login_count.eq(users::failed_login_count + 1))
+            .execute(self.0)?;
+        Ok(())
+    }
+
+    /// Sets the count of failed sign-ins back.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn forgive_failures(&mut self, user_id: UserId) -> Result<(), StoreError> {
+        diesel::update(users::table.find(user_id)).set(users::failed_login_count.eq(0)).execute(self.0)?;
+        Ok(())
+    }
+
+    /// Notes that a user acted, to the minute.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn touch_user(&mut self, user_id: UserId, now: Utc) -> Result<(), StoreError> {
+        let stale = users::active_time.is_null().or(users::active_time.lt(now));
+        diesel::update(users::table.find(user_id).filter(stale)).set(users::active_time.eq(now)).execute(self.0)?;
+        Ok(())
+    }
+
+    fn insert_names(&mut self, user: &User) -> Result<(), StoreError> {
+        let mut keys = vec![&user.username_key];
+        if user.login_name_key != user.username_key {
+            keys.push(&user.login_name_key);
+        }
+        for key in keys {
+            diesel::sql_query("INSERT INTO sign_in_names (name_key, user_id) VALUES ($1, $2)")
+                .bind::<Text, _>(key)
+                .bind::<sql::Uuid, _>(user.user_id)
+                .execute(self.0)?;
+        }
+        Ok(())
+    }
+}

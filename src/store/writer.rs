@@ -1,0 +1,298 @@
+//! The writer: how changes and audit events become durable.
+//!
+//! Writes are jobs in one bounded queue. A writer thread takes what is waiting, runs it inside **one** transaction, each job in a
+//! savepoint of its own, appends the audit events of all of them to a chain, commits once, and only then answers everyone: group
+//! commit. A job that is refused leaves nothing but its place in the batch; if the commit fails, every job of the batch failed and
+//! nothing of it happened.
+//!
+//! SQLite has one writer thread, which takes whole batches. PostgreSQL has several, each with a connection of its own; there a
+//! batch holds at most one change, beside any number of mere events, so that two nodes can only ever wait for each other, not
+//! deadlock.
+
+use super::connection::{AnyConnection, Location, Purpose};
+use super::error::StoreError;
+use super::{Tx, audit};
+use crate::domain::audit::Event;
+use crate::domain::chance::Entropy;
+use crate::domain::secret::MacKey;
+use crate::error::{Code, Error, Result};
+use diesel::connection::SimpleConnection as _;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Jobs that may wait; beyond it callers are told to come back.
+const QUEUE: usize = 8192;
+/// Jobs in one transaction at most.
+const BATCH: usize = 512;
+/// How long a caller waits for its job to be taken up.
+const PATIENCE: Duration = Duration::from_millis(900);
+/// How long a caller waits for a job that has been taken up: longer, for it may yet happen.
+const OUTCOME: Duration = Duration::from_secs(10);
+
+/// What a job leaves behind when it was run.
+enum Ran {
+    /// It did its work, with an audit event or without.
+    Done(Option<Box<Event>>),
+    /// It was refused: its work is to be undone.
+    Refused,
+    /// The database failed it: the whole batch has to go.
+    Lost(StoreError),
+}
+
+/// A write in the queue.
+trait Job: Send {
+    /// Whether it needs a savepoint of its own.
+    fn is_change(&self) -> bool;
+    /// Takes it up, unless its caller has given up.
+    fn claim(&self) -> bool;
+    /// Does the work.
+    fn run(&mut self, tx: &mut Tx<'_>) -> Ran;
+    /// Tells the caller, once the batch is committed or lost.
+    fn answer(self: Box<Self>, committed: std::result::Result<(), StoreError>);
+}
+
+const WAITING: u8 = 0;
+const CLAIMED: u8 = 1;
+const ABANDONED: u8 = 2;
+
+type Work<T> = Box<dyn FnOnce(&mut Tx<'_>) -> Result<(T, Option<Event>)> + Send>;
+
+struct Change<T> {
+    work: Option<Work<T>>,
+    outcome: Option<Result<T>>,
+    state: Arc<AtomicU8>,
+    reply: oneshot::Sender<Result<T>>,
+    is_change: bool,
+}
+
+impl<T: Send> Job for Change<T> {
+    fn is_change(&self) -> bool {
+        self.is_change
+    }
+
+    fn claim(&self) -> bool {
+        self.state.compare_exchange(WAITING, CLAIMED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    fn run(&mut self, tx: &mut Tx<'_>) -> Ran {
+        let Some(work) = self.work.take() else { return Ran::Refused };
+        let ran = catch_unwind(AssertUnwindSafe(|| work(tx)))
+            .unwrap_or_else(|_| Err(Error::new(Code::Internal).cause("a write panicked")));
+        match ran {
+            Ok((value, event)) => {
+                self.outcome = Some(Ok(value));
+                Ran::Done(event.map(Box::new))
+            }
+            Err(error) if error.code() == Code::Unavailable => {
+                Ran::Lost(StoreError::Unavailable(error.logged_cause().unwrap_or_default().to_owned()))
+            }
+            Err(error) => {
+                self.outcome = Some(Err(error));
+                Ran::Refused
+            }
+        }
+    }
+
+    fn answer(self: Box<Self>, committed: std::result::Result<(), StoreError>) {
+        let outcome = match (committed, self.outcome) {
+            (Ok(()), Some(outcome)) => outcome,
+            // What was refused before the batch was lost is refused all the same.
+            (Err(_), Some(Err(refused))) => Err(refused),
+            (Err(lost), _) => Err(lost.into()),
+            (Ok(()), None) => Err(Error::new(Code::Internal).cause("a write was not run")),
+        };
+        // The caller may have gone away; its job is done all the same.
+        let _ = self.reply.send(outcome);
+    }
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Box<dyn Job>>,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    filled: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for jobs and takes a batch with at most `changes` changes; empty once closed and drained.
+    fn take(&self, changes: usize) -> Vec<Box<dyn Job>> {
+        let mut queue = self.lock();
+        while queue.jobs.is_empty() && !queue.closed {
+            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        let mut batch = Vec::new();
+        let mut taken = 0;
+        while batch.len() < BATCH {
+            match queue.jobs.front() {
+                Some(job) if job.is_change() && taken == changes => break,
+                Some(job) if job.is_change() => taken += 1,
+                Some(_) => {}
+                None => break,
+            }
+            batch.extend(queue.jobs.pop_front());
+        }
+        if !queue.jobs.is_empty() {
+            self.filled.notify_one();
+        }
+        batch
+    }
+}
+
+/// The queue's entrance, and the threads behind it.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What a writer thread needs.
+#[derive(Clone)]
+pub(super) struct Means {
+    pub(super) location: Location,
+    pub(super) key: MacKey,
+    pub(super) entropy: Entropy,
+}
+
+impl Writer {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// The operating system refuses a thread.
+    pub(super) fn start(means: &Means) -> Result<Self, StoreError> {
+        let shared = Arc::new(Shared::default());
+        let (count, changes) = match means.location {
+            Location::Sqlite(_) => (1, BATCH),
+            Location::Postgres(_) => (4, 1),
+        };
+        let mut threads = Vec::new();
+        for number in 0..count {
+            let (shared, means) = (Arc::clone(&shared), means.clone());
+            let thread = std::thread::Builder::new()
+                .name(format!("writer-{number}"))
+                .spawn(move || Thread { means, connection: None }.serve(&shared, changes))
+                .map_err(|e| StoreError::Broken(format!("cannot start a writer: {e}")))?;
+            threads.push(thread);
+        }
+        Ok(Self { shared, threads: Mutex::new(threads) })
+    }
+
+    /// Queues a write and waits until it is durable.
+    pub(super) async fn submit<T: Send + 'static>(
+        &self,
+        is_change: bool,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<(T, Option<Event>)> + Send + 'static,
+    ) -> Result<T> {
+        let state = Arc::new(AtomicU8::new(WAITING));
+        let (reply, mut answer) = oneshot::channel();
+        let job = Change { work: Some(Box::new(work)), outcome: None, state: Arc::clone(&state), reply, is_change };
+        {
+            let mut queue = self.shared.lock();
+            if queue.closed || queue.jobs.len() >= QUEUE {
+                return Err(Error::new(Code::Unavailable).cause("the write queue is full or closed"));
+            }
+            queue.jobs.push_back(Box::new(job));
+        }
+        self.shared.filled.notify_one();
+        let lost = || Error::new(Code::Unavailable).cause("the writer did not answer");
+        if let Ok(answered) = tokio::time::timeout(PATIENCE, &mut answer).await {
+            return answered.unwrap_or_else(|_| Err(lost()));
+        }
+        if state.compare_exchange(WAITING, ABANDONED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            return Err(Error::new(Code::Unavailable).cause("the database has not taken the write up in time"));
+        }
+        match tokio::time::timeout(OUTCOME, answer).await {
+            Ok(answered) => answered.unwrap_or_else(|_| Err(lost())),
+            Err(_) => Err(lost()),
+        }
+    }
+
+    /// Finishes what was accepted and stops.
+    pub(super) fn close(&self) {
+        self.shared.lock().closed = true;
+        self.shared.filled.notify_all();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+struct Thread {
+    means: Means,
+    connection: Option<AnyConnection>,
+}
+
+impl Thread {
+    fn serve(mut self, shared: &Shared, changes: usize) {
+        loop {
+            let mut batch = shared.take(changes);
+            if batch.is_empty() {
+                return;
+            }
+            batch.retain(|job| job.claim());
+            let committed = self.write(&mut batch);
+            if let Err(error) = &committed {
+                tracing::error!(cause = %error, jobs = batch.len(), "a batch of writes was lost");
+                // Whatever state the connection is in, a new one starts clean.
+                self.connection = None;
+            }
+            for job in batch {
+                job.answer(committed.clone());
+            }
+        }
+    }
+
+    fn write(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let Self { means, connection } = self;
+        let connection = match connection {
+            Some(connection) => connection,
+            none => none.insert(AnyConnection::open(&means.location, Purpose::Writing)?),
+        };
+        connection.begin_write()?;
+        let mut events = Vec::with_capacity(batch.len());
+        for job in batch {
+            let is_change = job.is_change();
+            if is_change {
+                connection.batch_execute("SAVEPOINT job")?;
+            }
+            match job.run(&mut Tx(connection)) {
+                Ran::Done(event) => {
+                    events.extend(event.map(|e| *e));
+                    if is_change {
+                        connection.batch_execute("RELEASE SAVEPOINT job")?;
+                    }
+                }
+                Ran::Refused if is_change => connection.batch_execute("ROLLBACK TO SAVEPOINT job; RELEASE SAVEPOINT job")?,
+                Ran::Refused => {}
+                Ran::Lost(error) => return Err(error),
+            }
+        }
+        if !events.is_empty() {
+            audit::append(connection, events, &means.key, &means.entropy)?;
+        }
+        connection.batch_execute("COMMIT")?;
+        Ok(())
+    }
+}
