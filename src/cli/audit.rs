@@ -2,8 +2,7 @@
 
 use super::{Common, Exit, Outcome, act, output};
 use crate::domain::audit::{Action, EventView};
-use crate::service::{AuditQuery, SuperUser};
-use crate::store::{Finding, Search};
+use crate::service::{AuditQuery, Finding, Search, SuperUser};
 use clap::Subcommand;
 use serde_json::json;
 

@@ -5,8 +5,7 @@ use super::reply::Found;
 use crate::domain::audit::{Action, EventView, Outcome};
 use crate::domain::time::Utc;
 use crate::error::{Code, Error, Result};
-use crate::service::{AuditQuery, SuperUser};
-use crate::store::Search;
+use crate::service::{AuditQuery, Search, SuperUser};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

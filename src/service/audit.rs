@@ -4,7 +4,8 @@ use super::caller::SuperUser;
 use crate::domain::audit::EventView;
 use crate::domain::time::Utc;
 use crate::error::{Code, Error, Result};
-use crate::store::{Finding, Position, Search};
+use crate::store::Position;
+pub use crate::store::{Finding, Search};
 
 /// The most events on one page.
 pub const LARGEST_PAGE: i64 = 500;

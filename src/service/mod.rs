@@ -14,7 +14,7 @@ mod passwords;
 mod sessions;
 mod users;
 
-pub use audit::{AuditPage, AuditQuery};
+pub use audit::{AuditPage, AuditQuery, Finding, Search};
 pub use caller::{Anyone, Operator, SignedIn, SuperUser, TrustedApplication};
 pub use context::{Call, Context, Trail};
 pub use first_start::FirstStart;

@@ -1,0 +1,249 @@
+//! What every test uses.
+
+pub mod client;
+pub mod postgres;
+pub mod process;
+
+pub use client::{Answer, Client};
+
+use postgres::Postgres;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tempfile::TempDir;
+use usher::app::{self, Migrate};
+use usher::domain::chance::Entropy;
+use usher::domain::secret::Password;
+use usher::domain::time::{Clock, Utc};
+use usher::settings;
+
+/// Makes one test for each database.
+#[macro_export]
+macro_rules! both {
+    ($($(#[$meta:meta])* fn $name:ident($engine:ident) $body:block)*) => {$(
+        mod $name {
+            #[allow(unused_imports, reason = "a test may need nothing of its module")]
+            use super::*;
+            fn body($engine: $crate::harness::Engine) $body
+            $(#[$meta])* #[test] fn sqlite() { body($crate::harness::Engine::Sqlite) }
+            $(#[$meta])* #[test] fn postgres() { if $crate::harness::postgres::is_there() { body($crate::harness::Engine::Postgres) } }
+        }
+    )*};
+}
+
+/// Which database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// The password of every user in these tests.
+pub const PASSWORD: &str = "fern tablet ocean quartz";
+/// The first super-user.
+pub const ROOT: &str = "root";
+
+/// A database of one's own, with a settings file for it.
+pub struct Site {
+    pub folder: TempDir,
+    pub engine: Engine,
+    pub url: String,
+    extra: Vec<(String, String)>,
+}
+
+impl Site {
+    pub fn new(engine: Engine) -> Self {
+        let folder = TempDir::new().unwrap();
+        let url = match engine {
+            Engine::Sqlite => format!("sqlite:{}", folder.path().join("usher.db").display()),
+            Engine::Postgres => Postgres::shared().create_database(),
+        };
+        Self::at(folder, engine, url)
+    }
+
+    /// With a database that is somewhere else.
+    pub fn at(folder: TempDir, engine: Engine, url: String) -> Self {
+        Self { folder, engine, url, extra: Vec::new() }
+    }
+
+    /// With another setting: `section.key` and its TOML text.
+    pub fn with(mut self, key: &str, value: &str) -> Self {
+        self.extra.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn keys(&self) -> PathBuf {
+        self.folder.path().join("usher.keys")
+    }
+
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("usher.db")
+    }
+
+    /// Writes the settings file and, on PostgreSQL, the key file.
+    pub fn settings(&self) -> PathBuf {
+        if self.engine == Engine::Postgres && !self.keys().exists() {
+            usher::auth::keys::Keys::init(&self.keys(), &Entropy::system()).unwrap();
+        }
+        let mut lines = vec![
+            ("server.listen", "\"127.0.0.1:0\"".to_owned()),
+            ("server.shutdown_seconds", "1".to_owned()),
+            ("database.url", format!("{:?}", self.url)),
+            ("passwords.hash_memory_kib", "19456".to_owned()),
+        ];
+        if self.engine == Engine::Postgres {
+            lines.push(("secrets.file", format!("{:?}", self.keys())));
+        }
+        let extra = self.extra.iter().map(|(k, v)| (k.as_str(), v.clone()));
+        let text: String = lines.into_iter().chain(extra).map(|(key, value)| format!("{key} = {value}\n")).collect();
+        let path = self.folder.path().join("usher.toml");
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+/// A service in this process, with its own database and a clock that stands still until it is moved.
+pub struct Town {
+    pub site: Site,
+    pub base: String,
+    pub root_id: String,
+    clock: Arc<AtomicI64>,
+    handle: Option<actix_web::dev::ServerHandle>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Town {
+    pub fn new(engine: Engine) -> Self {
+        Self::on(Site::new(engine))
+    }
+
+    /// A town on a given site. Its clock starts in 2031.
+    pub fn on(site: Site) -> Self {
+        let micros = Utc::parse("2031-05-04T03:02:01Z").unwrap().micros();
+        Self::at(site, Arc::new(AtomicI64::new(micros)))
+    }
+
+    pub fn at(site: Site, clock: Arc<AtomicI64>) -> Self {
+        let settings = settings::load(Some(&site.settings())).unwrap();
+        let (send, receive) = channel();
+        let time = Arc::clone(&clock);
+        let thread = std::thread::spawn(move || {
+            let run = async move {
+                let clock = Clock::new(move || Utc::from_micros(time.load(Ordering::SeqCst)));
+                let services = app::open(&settings, Migrate::Always, clock, Entropy::system()).unwrap();
+                let first = services.first_start(ROOT, Some(Password::new(PASSWORD.to_owned()))).await.unwrap();
+                let running = app::start(&settings, &services).unwrap();
+                send.send((running.address, running.handle.clone(), first.map(|f| f.user_id.to_string()))).unwrap();
+                running.server.await.unwrap();
+                services.close();
+            };
+            actix_web::rt::System::new().block_on(run);
+        });
+        let (address, handle, root_id) = receive.recv_timeout(Duration::from_secs(60)).expect("the service did not start");
+        let (handle, thread) = (Some(handle), Some(thread));
+        Self { site, base: format!("http://{address}"), root_id: root_id.unwrap_or_default(), clock, handle, thread }
+    }
+
+    /// Stops the service and starts it again on the same database.
+    pub fn restart(mut self) -> Self {
+        self.stop();
+        let folder = std::mem::replace(&mut self.site.folder, TempDir::new().unwrap());
+        let site = Site { folder, engine: self.site.engine, url: self.site.url.clone(), extra: self.site.extra.clone() };
+        let mut again = Self::at(site, Arc::clone(&self.clock));
+        again.root_id = self.root_id.clone();
+        again
+    }
+
+    pub fn now(&self) -> Utc {
+        Utc::from_micros(self.clock.load(Ordering::SeqCst))
+    }
+
+    /// Moves the clock.
+    pub fn advance(&self, span: Duration) {
+        self.clock.fetch_add(i64::try_from(span.as_micros()).unwrap(), Ordering::SeqCst);
+    }
+
+    pub fn anon(&self) -> Client {
+        Client::new(&self.base)
+    }
+
+    /// The first super-user, signed in.
+    pub fn root(&self) -> Client {
+        self.anon().sign_in(ROOT, PASSWORD)
+    }
+
+    /// A fresh regular user, signed in.
+    pub fn user(&self, name: &str) -> Client {
+        self.create(name);
+        self.anon().sign_in(name, PASSWORD)
+    }
+
+    /// A fresh regular user's id.
+    pub fn create(&self, name: &str) -> String {
+        let body = serde_json::json!({"username": name, "password": PASSWORD});
+        self.root().post("/api/v1/users", &body).expect(201).json["user_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Runs a statement on the database, behind the service's back.
+    pub fn sql(&self, statement: &str) {
+        match self.site.engine {
+            Engine::Sqlite => sqlite(&self.site.file(), statement),
+            Engine::Postgres => Postgres::run(&self.site.url, statement),
+        }
+    }
+
+    /// The command line on this town's site.
+    pub fn usher(&self, arguments: &[&str]) -> process::Ran {
+        process::usher(&self.site, arguments, "")
+    }
+
+    fn stop(&mut self) {
+        if let Some(handle) = self.handle.take() {
+            drop(handle.stop(true));
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl std::ops::Drop for Town {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl std::ops::Deref for Town {
+    type Target = Site;
+    fn deref(&self) -> &Site {
+        &self.site
+    }
+}
+
+/// Runs a statement on an SQLite file.
+pub fn sqlite(file: &Path, statement: &str) {
+    use diesel::connection::SimpleConnection as _;
+    use diesel::{Connection as _, SqliteConnection};
+    let mut connection = SqliteConnection::establish(&file.to_string_lossy()).unwrap();
+    connection.batch_execute(&format!("PRAGMA busy_timeout = 10000; {statement}")).unwrap();
+}
+
+/// Runs `work` on `count` threads at once and returns what they return.
+pub fn at_once<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let barrier = std::sync::Barrier::new(count);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..count)
+            .map(|number| {
+                let (work, barrier) = (&work, &barrier);
+                scope.spawn(move || {
+                    barrier.wait();
+                    work(number)
+                })
+            })
+            .collect();
+        threads.into_iter().map(|t| t.join().unwrap()).collect()
+    })
+}

@@ -1,0 +1,169 @@
+//! A PostgreSQL server for the tests: the one that `USHER_TEST_POSTGRES_URL` names, or one of their own in a temporary folder, started as an
+//! unprivileged user. Where none can be found, the tests on it are skipped with a line that says so, unless
+//! `USHER_TEST_POSTGRES=required`.
+
+use diesel::connection::SimpleConnection as _;
+use diesel::{Connection as _, PgConnection};
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// The user that PostgreSQL runs as when the tests run as root, which it refuses.
+const NOBODY: u32 = 65534;
+
+/// A running server.
+pub struct Postgres {
+    /// Without a database's name.
+    base: String,
+    _server: Option<Server>,
+}
+
+static SHARED: OnceLock<Option<Postgres>> = OnceLock::new();
+static DATABASES: AtomicUsize = AtomicUsize::new(0);
+
+fn shared() -> Option<&'static Postgres> {
+    let found = SHARED.get_or_init(|| {
+        if let Ok(base) = std::env::var("USHER_TEST_POSTGRES_URL") {
+            return Some(Postgres { base, _server: None });
+        }
+        let server = Server::start(binaries()?);
+        Some(Postgres { base: server.base(), _server: Some(server) })
+    });
+    found.as_ref()
+}
+
+/// Whether there is one; if not, says so, or fails where it must be there.
+pub fn is_there() -> bool {
+    let is_there = shared().is_some();
+    let is_required = std::env::var("USHER_TEST_POSTGRES").is_ok_and(|v| v == "required");
+    assert!(is_there || !is_required, "PostgreSQL is required, but neither a URL was given nor were its programs found");
+    if !is_there {
+        println!("SKIPPED: there is no PostgreSQL; install its server programs or set USHER_TEST_POSTGRES_URL");
+    }
+    is_there
+}
+
+/// Where `initdb` and `postgres` are.
+fn binaries() -> Option<PathBuf> {
+    let mut folders: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+        .collect();
+    folders.sort();
+    folders.reverse();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    folders.extend(std::env::split_paths(&path));
+    folders.into_iter().find(|folder| folder.join("initdb").exists() && folder.join("postgres").exists())
+}
+
+impl Postgres {
+    pub fn shared() -> &'static Self {
+        shared().expect("ask is_there() first")
+    }
+
+    /// A fresh database; its URL.
+    pub fn create_database(&self) -> String {
+        let name = format!("t{}_{}", std::process::id(), DATABASES.fetch_add(1, Ordering::SeqCst));
+        Self::run(&format!("{}/postgres", self.base), &format!("CREATE DATABASE {name}"));
+        format!("{}/{name}", self.base)
+    }
+
+    /// Runs statements.
+    pub fn run(url: &str, statement: &str) {
+        PgConnection::establish(url).unwrap().batch_execute(statement).unwrap();
+    }
+}
+
+/// A server that a test starts, stops and starts again.
+pub struct Server {
+    binaries: PathBuf,
+    folder: TempDir,
+    port: u16,
+    keeper: Option<Child>,
+}
+
+impl Server {
+    /// A server of one's own.
+    pub fn own() -> Self {
+        Self::start(binaries().expect("ask is_there() first"))
+    }
+
+    fn start(binaries: PathBuf) -> Self {
+        let folder = TempDir::new().unwrap();
+        if is_root() {
+            chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let data = folder.path().join("data");
+        let made = as_nobody(Command::new(binaries.join("initdb")))
+            .args(["--username=usher", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "-D"])
+            .arg(&data)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut server = Self { binaries, folder, port, keeper: None };
+        server.resume();
+        server
+    }
+
+    pub fn base(&self) -> String {
+        format!("postgres://usher@127.0.0.1:{}", self.port)
+    }
+
+    /// Starts the server, behind a shell that ends it when this process ends, however it ends.
+    pub fn resume(&mut self) {
+        let script = r#""$0" -D "$1" -p "$2" -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off \
+            -c max_connections=400 -c log_min_messages=fatal >"$1/log" 2>&1 & server=$!; read -r how; kill -"${how:-QUIT}" $server; wait $server; [ -n "$how" ] || rm -rf "$1"/..?* "$1"/* "$1"; exit 0"#;
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]).arg(self.binaries.join("postgres")).arg(self.folder.path().join("data")).arg(self.port.to_string());
+        shell.stdin(Stdio::piped()).current_dir(self.folder.path());
+        self.keeper = Some(as_nobody(shell).spawn().unwrap());
+        let began = Instant::now();
+        while PgConnection::establish(&format!("{}/postgres", self.base())).is_err() {
+            assert!(began.elapsed() < Duration::from_secs(30), "PostgreSQL did not start: {}", read(&self.folder.path().join("data/log")));
+            std::thread::yield_now();
+        }
+    }
+
+    /// Stops the server at once, as a crash would.
+    pub fn crash(&mut self) {
+        if let Some(mut keeper) = self.keeper.take() {
+            keeper.stdin.take().unwrap().write_all(b"QUIT\n").unwrap();
+            keeper.wait().unwrap();
+        }
+    }
+
+    pub fn create_database(&self) -> String {
+        Postgres { base: self.base(), _server: None }.create_database()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.crash();
+    }
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
+}
+
+fn as_nobody(mut command: Command) -> Command {
+    if is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}

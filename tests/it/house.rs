@@ -1,0 +1,178 @@
+//! The house rules: who imports whom, that the two databases are one schema, that what was named once is not named again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What each room may use; the leaves `error` and `settings` anyone may.
+const RULE: &[(&str, &[&str])] = &[
+    ("main", &["cli"]),
+    ("cli", &["app", "http", "service", "auth", "store", "domain"]),
+    ("app", &["http", "service", "auth", "store", "domain"]),
+    ("http", &["service", "domain"]),
+    ("service", &["auth", "store", "domain"]),
+    ("auth", &["domain"]),
+    ("store", &["domain"]),
+    ("domain", &[]),
+    ("error", &[]),
+    ("settings", &[]),
+];
+const LEAVES: &[&str] = &["error", "settings"];
+
+#[test]
+fn imports_go_one_way() {
+    let src = root().join("src");
+    let mut breaches = Vec::new();
+    for file in sources(&src) {
+        let path = file.strip_prefix(&src).unwrap();
+        let room = path.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
+        if room == "lib" {
+            continue;
+        }
+        let allowed = RULE.iter().find(|(name, _)| *name == room).unwrap_or_else(|| panic!("src/{room} is in no rule")).1;
+        let text = fs::read_to_string(&file).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            for prefix in ["crate::", "usher::"] {
+                for (at, _) in line.match_indices(prefix) {
+                    let used: String = line[at + prefix.len()..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                    let is_room = RULE.iter().any(|(name, _)| *name == used);
+                    if is_room && used != room && !LEAVES.contains(&used.as_str()) && !allowed.contains(&used.as_str()) {
+                        breaches.push(format!("{}:{}: {room} uses {used}", path.display(), number + 1));
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(breaches, [""; 0], "against the import rule of src/lib.rs");
+}
+
+/// Queries are the store's business: nothing else runs one.
+#[test]
+fn sql_is_in_the_store() {
+    let src = root().join("src");
+    for file in sources(&src) {
+        let path = file.strip_prefix(&src).unwrap().to_owned();
+        if path.starts_with("store") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        for word in ["sql_query", "diesel::insert_into", "diesel::update", "diesel::delete", "RunQueryDsl", "diesel::prelude"] {
+            assert!(!text.contains(word), "{} has {word}", path.display());
+        }
+    }
+}
+
+/// Tables with their columns, and indexes, as a migration folder makes them.
+fn schema(folder: &Path) -> (BTreeMap<String, Vec<String>>, BTreeSet<String>) {
+    let (mut tables, mut indexes) = (BTreeMap::new(), BTreeSet::new());
+    let mut migrations: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    migrations.sort();
+    for migration in migrations {
+        let text = fs::read_to_string(migration.join("up.sql")).unwrap();
+        let text: String = text.lines().filter(|l| !l.trim_start().starts_with("--")).collect::<Vec<_>>().join("\n");
+        for statement in text.split(';').map(str::trim) {
+            let words: Vec<&str> = statement.split_whitespace().collect();
+            match words.as_slice() {
+                ["CREATE", "TABLE", name, ..] => {
+                    let body = statement.split_once('(').unwrap().1.rsplit_once(')').unwrap().0;
+                    let types = [("uuid", "BLOB"), ("bytea", "BLOB"), ("bigint", "INTEGER"), ("boolean", "INTEGER"), ("timestamptz", "INTEGER"), ("text", "TEXT")];
+                    let column = |line: &str| {
+                        let mut line = line.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches(',').to_owned();
+                        for (postgres, sqlite) in types {
+                            line = line.replacen(&format!(" {postgres}"), &format!(" {sqlite}"), 1);
+                        }
+                        line
+                    };
+                    tables.insert((*name).to_owned(), body.lines().map(column).filter(|l| !l.is_empty()).collect());
+                }
+                ["CREATE", "INDEX", ..] => {
+                    indexes.insert(words.join(" "));
+                }
+                _ => {}
+            }
+        }
+    }
+    (tables, indexes)
+}
+
+#[test]
+fn the_two_folders_of_migrations_make_one_schema() {
+    let names = |database: &str| -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(root().join("migrations").join(database))
+            .unwrap()
+            .map(|e| {
+                let path = e.unwrap().path();
+                assert!(path.join("up.sql").exists() && path.join("down.sql").exists(), "{}", path.display());
+                path.file_name().unwrap().to_string_lossy().into_owned()
+            })
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names("sqlite"), names("postgres"));
+    let (sqlite, postgres) = (schema(&root().join("migrations/sqlite")), schema(&root().join("migrations/postgres")));
+    assert!(sqlite.0.len() >= 10, "the schema was not read");
+    assert_eq!(sqlite, postgres);
+}
+
+/// The settings table of the README is the default file's.
+#[test]
+fn the_readme_names_every_setting() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for key in usher::settings::documented_keys() {
+        assert!(readme.contains(&format!("`{key}`")), "README.md says nothing of {key}");
+    }
+}
+
+/// The documentation names every error code, audit action and log field that the code has.
+#[test]
+fn the_documents_name_what_the_code_has() {
+    let read = |name: &str| fs::read_to_string(root().join("docs").join(name)).unwrap();
+    let errors = read("ERRORS.md");
+    for code in usher::error::Code::ALL {
+        let row = format!("| {} | `{}` |", code.status(), code.as_str());
+        assert!(errors.contains(&row), "docs/ERRORS.md lacks the row {row}");
+    }
+    let audit = read("AUDIT.md");
+    for action in usher::domain::audit::Action::ALL {
+        assert!(audit.contains(&format!("`{action}`")), "docs/AUDIT.md says nothing of {action}");
+    }
+}
+
+/// Every line of the security bar that is named in the documentation as tested is named in a test.
+#[test]
+fn the_security_bar_is_held_by_name() {
+    let security = fs::read_to_string(root().join("docs/SECURITY.md")).unwrap();
+    let mut text = String::new();
+    for folder in ["tests", "src"] {
+        for file in sources(&root().join(folder)) {
+            text.push_str(&fs::read_to_string(file).unwrap());
+        }
+    }
+    let names: BTreeSet<&str> = text.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    for number in 1..=48 {
+        let name = format!("S{number}");
+        assert!(security.contains(&format!("| {name} |")), "docs/SECURITY.md says nothing of {name}");
+    }
+    for line in security.lines().filter(|l| l.starts_with("| S") && l.contains("| held |")) {
+        let name = line.trim_start_matches("| ").split(' ').next().unwrap();
+        assert!(names.contains(name), "{name} is said to be held, but no test names it");
+    }
+}

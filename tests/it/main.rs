@@ -1,0 +1,12 @@
+//! Tests from outside: through HTTP and the command line, on SQLite and on PostgreSQL alike.
+//!
+//! `both! { fn name(engine) { … } }` makes two tests of one. A [`Town`](harness::Town) is a service with a database and a clock of its own;
+//! actors are clients: `town.anon()`, `town.user("ann")`, `town.root()`.
+
+mod audit;
+mod harness;
+mod house;
+mod matrix;
+mod session;
+mod sign_in;
+mod transport;

@@ -1,0 +1,382 @@
+//! Every route as every caller (S27, S28, R1, R2): status, keys and audit event are compared with the table below, which is written by
+//! hand and apart from the code. A route or attribute without a row here fails.
+
+use crate::both;
+use crate::harness::{Answer, Client, Engine, PASSWORD, Town};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What an owner sees of itself, in the order of the answer. `totp_key` joins them only while its enrolment is unconfirmed.
+pub const OWNER: &[&str] = &[
+    "user_id",
+    "username",
+    "login_name",
+    "email",
+    "display_name",
+    "first_name",
+    "middle_name",
+    "last_name",
+    "is_totp_enabled",
+    "totp_label",
+    "user_role",
+    "groups",
+    "lang_id",
+    "login_time",
+    "login_station",
+];
+
+/// What a super-user sees of anyone.
+pub const SUPER_USER: &[&str] = &[
+    "user_id",
+    "number",
+    "username",
+    "login_name",
+    "external_id",
+    "email",
+    "display_name",
+    "first_name",
+    "middle_name",
+    "last_name",
+    "is_totp_enabled",
+    "totp_label",
+    "user_role",
+    "groups",
+    "lang_id",
+    "login_time",
+    "login_station",
+    "is_super_user",
+    "is_active",
+    "is_internal",
+    "is_locked",
+    "lock_cause",
+    "locked_time",
+    "locked_by",
+    "lock_reason",
+    "is_approval_needed",
+    "approval_status",
+    "approval_status_mod_by",
+    "approval_status_mod_time",
+    "approv_rej_by",
+    "approv_rej_time",
+    "sign_up_status",
+    "sign_up_time",
+    "creation_ctx",
+    "password_is_set",
+    "password_must_change",
+    "password_last_set",
+    "password_expiry",
+    "password_never_expires",
+    "login_count",
+    "failed_login_count",
+    "valid_from",
+    "valid_to",
+    "never_expire",
+    "profile_id",
+    "supervisor_id",
+    "server_id",
+    "account_type",
+    "flags",
+    "station",
+    "remark",
+    "created_time",
+    "updated_time",
+    "active_time",
+    "confirmed",
+    "account_status",
+];
+
+const SESSION: &[&str] = &[
+    "session_id",
+    "user_id",
+    "application",
+    "created_time",
+    "idle_expiry",
+    "absolute_expiry",
+    "remote_addr",
+    "user_agent",
+    "is_current",
+];
+
+/// Who calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Caller {
+    Nobody,
+    Owner,
+    SuperUser,
+    Application,
+}
+use Caller::{Application, Nobody, Owner, SuperUser};
+const CALLERS: [Caller; 4] = [Nobody, Owner, SuperUser, Application];
+
+/// What an answer has in it.
+#[derive(Clone, Copy)]
+enum Shape {
+    Keys(&'static [&'static str]),
+    /// `{"items": […]}`, each with these keys.
+    Items(&'static [&'static str]),
+    /// A user, as the caller sees it.
+    User,
+    /// `ust`, `session`, `user`.
+    NewSession,
+    Empty,
+}
+
+/// On whom a call is, for its audit event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subject {
+    Caller,
+    Peer,
+    /// The user that the answer shows.
+    Shown,
+    None,
+}
+
+struct Row {
+    method: &'static str,
+    path: &'static str,
+    body: fn(&Stage) -> Option<Value>,
+    /// The status for nobody, an owner, a super-user, an application.
+    status: [u16; 4],
+    shape: Shape,
+    action: &'static str,
+    subject: Subject,
+}
+
+const NO_BODY: fn(&Stage) -> Option<Value> = |_| None;
+
+#[rustfmt::skip]
+const TABLE: &[Row] = &[
+    Row { method: "post",   path: "/api/v1/sessions",                              body: |s| Some(json!({"username": s.peer_name, "password": PASSWORD})), status: [201, 201, 201, 201], shape: Shape::NewSession, action: "session.sign_in", subject: Subject::Shown },
+    Row { method: "get",    path: "/api/v1/sessions/current",                      body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(SESSION), action: "session.read", subject: Subject::Caller },
+    Row { method: "delete", path: "/api/v1/sessions/current",                      body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.sign_out", subject: Subject::Caller },
+    Row { method: "post",   path: "/api/v1/sessions/current/renew",                body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(SESSION), action: "session.renew", subject: Subject::Caller },
+    Row { method: "post",   path: "/api/v1/sessions/introspect",                   body: |s| Some(json!({"ust": s.peer.ust})), status: [401, 403, 200, 200], shape: Shape::Keys(&["active", "user", "session"]), action: "session.introspect", subject: Subject::Peer },
+    Row { method: "get",    path: "/api/v1/users/me",                              body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::User, action: "user.read_current", subject: Subject::Caller },
+    Row { method: "put",    path: "/api/v1/users/me/password",                     body: |_| Some(json!({"old_password": PASSWORD, "new_password": "another good long password"})), status: [401, 200, 200, 401], shape: Shape::NewSession, action: "user.change_password", subject: Subject::Caller },
+    Row { method: "get",    path: "/api/v1/users/me/sessions",                     body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Items(SESSION), action: "session.list", subject: Subject::Caller },
+    Row { method: "delete", path: "/api/v1/users/me/sessions",                     body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.revoke_all", subject: Subject::Caller },
+    Row { method: "delete", path: "/api/v1/users/me/sessions/{session_id}",        body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.revoke", subject: Subject::Caller },
+    Row { method: "post",   path: "/api/v1/users",                                 body: |s| Some(json!({"username": s.fresh_name, "password": PASSWORD})), status: [401, 403, 201, 401], shape: Shape::User, action: "user.create", subject: Subject::Shown },
+    Row { method: "get",    path: "/api/v1/users/{user_id}",                       body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::User, action: "user.read", subject: Subject::Peer },
+    Row { method: "post",   path: "/api/v1/users/{user_id}/lock",                  body: |_| Some(json!({"reason": "left"})), status: [401, 403, 200, 401], shape: Shape::User, action: "user.lock", subject: Subject::Peer },
+    Row { method: "post",   path: "/api/v1/users/{user_id}/unlock",                body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::User, action: "user.unlock", subject: Subject::Peer },
+    Row { method: "get",    path: "/api/v1/users/{user_id}/sessions",              body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Items(SESSION), action: "session.list", subject: Subject::Peer },
+    Row { method: "delete", path: "/api/v1/users/{user_id}/sessions",              body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "session.revoke_all", subject: Subject::Peer },
+    Row { method: "delete", path: "/api/v1/users/{user_id}/sessions/{session_id}", body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "session.revoke", subject: Subject::Peer },
+    Row { method: "get",    path: "/api/v1/audit-events",                          body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), action: "audit.read", subject: Subject::None },
+    Row { method: "get",    path: "/api/v1/views",                                 body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(&["viewer", "attributes"]), action: "views.read", subject: Subject::None },
+];
+
+/// Open to everyone, without anything about anyone, and without an audit event.
+const PROBES: &[&str] = &["/healthz", "/readyz", "/openapi.json", "/docs", "/docs/{file}"];
+
+/// A caller with fresh sessions, and a peer to act on.
+struct Stage {
+    client: Client,
+    own_other_session: String,
+    peer: Client,
+    peer_name: String,
+    fresh_name: String,
+}
+
+static STAGES: AtomicUsize = AtomicUsize::new(0);
+
+/// A town with an application that has a key.
+struct Scene {
+    town: Town,
+    root: Client,
+    key: String,
+}
+
+impl Scene {
+    fn new(engine: Engine) -> Self {
+        let town = Town::new(engine);
+        let created = town.usher(&["app", "create", "desk", "--json"]).expect(0).json();
+        let key = created["key"].as_str().unwrap().to_owned();
+        Self { root: town.root(), town, key }
+    }
+
+    fn stage(&self, caller: Caller) -> Stage {
+        let number = STAGES.fetch_add(1, Ordering::SeqCst);
+        let (name, peer_name) = (format!("caller-{number}"), format!("peer-{number}"));
+        let role = if caller == SuperUser { "administrator" } else { "viewer" };
+        for (name, role) in [(&name, role), (&peer_name, "viewer")] {
+            let body = json!({"username": name, "password": PASSWORD, "user_role": role});
+            self.root.post("/api/v1/users", &body).expect(201);
+        }
+        let anon = self.town.anon();
+        let (client, other) = match caller {
+            Nobody => (anon.clone(), String::new()),
+            Application => (anon.with("x-current-app", "desk").with("x-application-key", &self.key), String::new()),
+            Owner | SuperUser => {
+                (anon.sign_in(&name, PASSWORD), anon.sign_in(&name, PASSWORD).session_id.unwrap_or_default())
+            }
+        };
+        let peer = anon.sign_in(&peer_name, PASSWORD);
+        Stage { client, own_other_session: other, peer, peer_name, fresh_name: format!("fresh-{number}") }
+    }
+
+    /// Makes one call of the table and compares everything about it.
+    fn check(&self, row: &Row, caller: Caller) {
+        let stage = self.stage(caller);
+        let session = if row.path.contains("/me/") { &stage.own_other_session } else { stage.peer.session_id.as_ref().unwrap() };
+        let session = if session.is_empty() { stage.peer.session_id.as_ref().unwrap() } else { session };
+        let path = row.path.replace("{user_id}", stage.peer.id()).replace("{session_id}", session);
+        let body = (row.body)(&stage).map(|b| b.to_string());
+        let answer = stage.client.call(&row.method.to_uppercase(), &path, body);
+        let what = format!("{} {} as {caller:?}: {}", row.method, row.path, answer.text);
+        let at = CALLERS.iter().position(|c| *c == caller).unwrap();
+        assert_eq!(answer.status, row.status[at], "{what}");
+        if answer.status < 300 {
+            compare_shape(row, caller, &answer, &what);
+        } else {
+            assert_eq!(answer.keys(), ["type", "title", "status", "code", "detail", "cid", "errors"], "{what}");
+        }
+        self.check_event(row, caller, &stage, &answer, &what);
+    }
+
+    /// The call left exactly one event, which its correlation id finds.
+    fn check_event(&self, row: &Row, caller: Caller, stage: &Stage, answer: &Answer, what: &str) {
+        let found = self.root.get(&format!("/api/v1/audit-events?cid={}", answer.cid())).expect(200).json;
+        let events = found["items"].as_array().unwrap();
+        assert_eq!(events.len(), 1, "{what} {found}");
+        let event = &events[0];
+        assert_eq!(event["action"], row.action, "{what}");
+        assert_eq!(event["outcome"], if answer.status < 300 { "success" } else { "refused" }, "{what}");
+        assert_eq!(event["reason"].is_null(), answer.status < 300, "{what} {event}");
+        assert_eq!(event["remote_addr"], "127.0.0.1", "{what}");
+        assert_eq!(event["application"], if caller == Application { "desk" } else { "default" }, "{what}");
+        let signs_in = row.action == "session.sign_in";
+        let (kind, actor) = match caller {
+            _ if signs_in => ("user", stage.peer.id().into()),
+            Nobody => ("anonymous", Value::Null),
+            Application if answer.status < 300 => ("application", "desk".into()),
+            Application => ("anonymous", Value::Null),
+            Owner | SuperUser => ("user", stage.client.id().into()),
+        };
+        assert_eq!((event["actor_type"].as_str(), &event["actor"]), (Some(kind), &actor), "{what}");
+        if kind == "user" && !signs_in {
+            assert_eq!(event["actor_session"], stage.client.session_id.as_deref().unwrap(), "{what}");
+        }
+        if answer.status < 300 {
+            let subject = match row.subject {
+                Subject::Caller => stage.client.id().into(),
+                Subject::Peer => stage.peer.id().into(),
+                Subject::Shown => answer.json.get("user").unwrap_or(&answer.json)["user_id"].clone(),
+                Subject::None => Value::Null,
+            };
+            assert_eq!(event["subject"], subject, "{what}");
+        }
+    }
+}
+
+fn user_keys(caller: Caller, of_peer: bool) -> &'static [&'static str] {
+    match caller {
+        SuperUser => SUPER_USER,
+        Owner | Application => OWNER,
+        Nobody if of_peer => OWNER,
+        Nobody => &[],
+    }
+}
+
+fn compare_shape(row: &Row, caller: Caller, answer: &Answer, what: &str) {
+    let keys = |value: &Value| value.as_object().map(|o| o.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
+    match row.shape {
+        Shape::Keys(expected) => {
+            assert_eq!(answer.keys(), expected, "{what}");
+            if let Some(user) = answer.json.get("user") {
+                assert_eq!(keys(user), user_keys(caller, true), "{what}");
+                assert_eq!(keys(&answer.json["session"]), SESSION, "{what}");
+            }
+        }
+        Shape::Items(expected) => {
+            assert_eq!(answer.keys(), ["items"], "{what}");
+            let items = answer.json["items"].as_array().unwrap();
+            assert!(!items.is_empty(), "{what}");
+            items.iter().for_each(|item| assert_eq!(keys(item), expected, "{what}"));
+        }
+        Shape::User => assert_eq!(answer.keys(), user_keys(caller, false), "{what}"),
+        Shape::NewSession => {
+            assert_eq!(answer.keys(), ["ust", "session", "user"], "{what}");
+            assert_eq!(keys(&answer.json["session"]), SESSION, "{what}");
+            // Whoever signs in sees itself: at POST /sessions that is the peer, a regular user.
+            let viewer = if row.action == "session.sign_in" { Owner } else { caller };
+            assert_eq!(keys(&answer.json["user"]), user_keys(viewer, false), "{what}");
+        }
+        Shape::Empty => assert!(answer.text.is_empty(), "{what}"),
+    }
+}
+
+both! {
+    fn every_route_as_every_caller(engine) {
+        let scene = Scene::new(engine);
+        let document = scene.town.anon().get("/openapi.json").expect(200).json;
+        let mut documented = BTreeSet::new();
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            for method in operations.as_object().unwrap().keys().filter(|_| !PROBES.contains(&path.as_str())) {
+                documented.insert((method.clone(), path.clone()));
+            }
+        }
+        let rows: BTreeSet<_> = TABLE.iter().map(|r| (r.method.to_owned(), r.path.to_owned())).collect();
+        assert_eq!(documented, rows, "the routes and the table of this test differ");
+        for row in TABLE {
+            for caller in CALLERS {
+                scene.check(row, caller);
+            }
+        }
+        scene.town.usher(&["audit", "verify"]).expect(0);
+    }
+
+    fn every_attribute_has_a_row(engine) {
+        let town = Town::new(engine);
+        let user = town.user("ann");
+        let names = |client: &Client| {
+            let views = client.get("/api/v1/views").expect(200).json;
+            let attributes = views["attributes"].as_array().unwrap().clone();
+            let named = |kind: &str| -> Vec<String> {
+                attributes.iter().filter(|a| a[kind] == true).map(|a| a["name"].as_str().unwrap().to_owned()).collect()
+            };
+            (named("readable"), named("editable"))
+        };
+        let (owner_sees, owner_edits) = names(&user);
+        assert_eq!(owner_sees.iter().filter(|n| *n != "totp_key").collect::<Vec<_>>(), OWNER);
+        assert_eq!(owner_edits, ["email", "display_name", "first_name", "middle_name", "last_name", "totp_label", "lang_id"]);
+        let (root_sees, root_edits) = names(&town.root());
+        assert_eq!(root_sees, SUPER_USER);
+        assert_eq!(root_edits, [
+            "username", "login_name", "external_id", "email", "display_name", "first_name", "middle_name", "last_name", "totp_label",
+            "user_role", "lang_id", "is_active", "password_must_change", "password_expiry", "password_never_expires", "valid_from",
+            "valid_to", "never_expire", "profile_id", "supervisor_id", "server_id", "account_type", "flags", "station", "remark",
+        ]);
+    }
+
+    /// One call does not change what another is answered.
+    fn any_sequence_of_calls_is_answered_as_on_a_fresh_server(engine) {
+        let scene = Scene::new(engine);
+        let mut state: u64 = 0x5eed;
+        for _ in 0..60 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let number = usize::try_from(state >> 33).unwrap();
+            scene.check(&TABLE[number % TABLE.len()], CALLERS[(number / TABLE.len()) % CALLERS.len()]);
+        }
+    }
+
+    /// The same 403, whether the id is one's own, another's, unknown or none at all (R18, R28).
+    fn looking_others_up_tells_a_regular_user_nothing(engine) {
+        let town = Town::new(engine);
+        let (ann, bob) = (town.user("ann"), town.create("bob"));
+        let unknown = "018f0000-0000-7000-8000-000000000000";
+        let body = |id: &str| {
+            let mut answer = ann.get(&format!("/api/v1/users/{id}")).refused(403, "forbidden").json;
+            answer["cid"] = Value::Null;
+            answer
+        };
+        let own = body(ann.id());
+        for id in [bob.as_str(), unknown, "nonsense", &town.root_id] {
+            assert_eq!(body(id), own);
+        }
+        town.root().get(&format!("/api/v1/users/{unknown}")).refused(404, "not_found");
+        town.root().get("/api/v1/users/nonsense").refused(404, "not_found");
+    }
+}

@@ -1,0 +1,221 @@
+//! Sessions: their life, their ends, and that an end is an end.
+
+use crate::both;
+use crate::harness::{PASSWORD, ROOT, Site, Town, at_once};
+use serde_json::json;
+use std::time::Duration;
+
+const ME: &str = "/api/v1/users/me";
+const CURRENT: &str = "/api/v1/sessions/current";
+const RENEW: &str = "/api/v1/sessions/current/renew";
+
+both! {
+    /// S20: idle and absolute expiry, both judged when the session is used.
+    fn sessions_end_by_themselves(engine) {
+        let town = Town::new(engine);
+        let ann = town.user("ann");
+        town.advance(Duration::from_secs(1799));
+        ann.get(ME).expect(200);
+        town.advance(Duration::from_secs(1));
+        ann.get(ME).refused(401, "session_invalid");
+        ann.call("POST", RENEW, None).refused(401, "session_invalid");
+
+        let ann = ann.sign_in("ann", PASSWORD);
+        let absolute = ann.get(CURRENT).json["absolute_expiry"].clone();
+        for _ in 0..42 {
+            town.advance(Duration::from_secs(1000));
+            let renewed = ann.call("POST", RENEW, None).expect(200).json;
+            assert_eq!(renewed["absolute_expiry"], absolute);
+            assert!(renewed["idle_expiry"].as_str().unwrap() <= absolute.as_str().unwrap());
+        }
+        town.advance(Duration::from_secs(1199));
+        ann.get(ME).expect(200);
+        town.advance(Duration::from_secs(1));
+        ann.get(ME).refused(401, "session_invalid");
+    }
+
+    /// S20: ten thousand renewals do not pass the absolute expiry.
+    fn renewing_for_ever_does_not_help(engine) {
+        let town = Town::on(Site::new(engine).with("sessions.absolute_seconds", "10000").with("sessions.idle_seconds", "60"));
+        let ann = town.user("ann");
+        let absolute = ann.get(CURRENT).json["absolute_expiry"].clone();
+        let mut last = String::new();
+        for second in 0..10_000 {
+            let answer = ann.call("POST", RENEW, None);
+            if answer.status == 401 {
+                assert_eq!(second, 10_000, "ended early");
+            }
+            let renewed = answer.expect(200).json["idle_expiry"].as_str().unwrap().to_owned();
+            assert!(renewed >= last && renewed.as_str() <= absolute.as_str().unwrap());
+            last = renewed;
+            town.advance(Duration::from_secs(1));
+        }
+        assert_eq!(last, absolute.as_str().unwrap());
+        ann.call("POST", RENEW, None).refused(401, "session_invalid");
+    }
+
+    /// R10: fifty parallel renewals make one session with one expiry and no error.
+    fn parallel_renewals_agree(engine) {
+        let town = Town::new(engine);
+        let ann = town.user("ann");
+        town.advance(Duration::from_secs(600));
+        let answers = at_once(50, |_| ann.call("POST", RENEW, None).expect(200).json);
+        assert!(answers.iter().all(|a| *a == answers[0]), "{answers:?}");
+        assert_eq!(ann.get("/api/v1/users/me/sessions").json["items"].as_array().unwrap().len(), 1);
+    }
+
+    /// Signing out twice is no error; without a token it is.
+    fn signing_out(engine) {
+        let town = Town::new(engine);
+        let ann = town.user("ann");
+        ann.delete(CURRENT).expect(204);
+        ann.get(ME).refused(401, "session_invalid");
+        ann.delete(CURRENT).expect(204);
+        town.anon().delete(CURRENT).refused(401, "session_invalid");
+        town.anon().bearing("ust_nonsense").delete(CURRENT).refused(401, "session_invalid");
+    }
+
+    /// S22: one lists and ends one's own sessions, a super-user anyone's, and nobody those of others.
+    fn listing_and_ending(engine) {
+        let town = Town::new(engine);
+        let (first, bob, root) = (town.user("ann"), town.user("bob"), town.root());
+        let second = first.sign_in("ann", PASSWORD);
+        let listed = first.get("/api/v1/users/me/sessions").json;
+        let items = listed["items"].as_array().unwrap();
+        assert_eq!(items.iter().map(|s| s["is_current"].as_bool().unwrap()).collect::<Vec<_>>(), [true, false]);
+        assert!(!listed.to_string().contains("ust_"));
+        bob.delete(&format!("/api/v1/users/me/sessions/{}", first.session_id.as_deref().unwrap())).refused(404, "not_found");
+        root.delete(&format!("/api/v1/users/{}/sessions/{}", bob.id(), first.session_id.as_deref().unwrap())).refused(404, "not_found");
+        first.get(ME).expect(200);
+        first.delete(&format!("/api/v1/users/me/sessions/{}", second.session_id.as_deref().unwrap())).expect(204);
+        second.get(ME).refused(401, "session_invalid");
+        first.get(ME).expect(200);
+        let third = first.sign_in("ann", PASSWORD);
+        root.delete(&format!("/api/v1/users/{}/sessions/{}", first.id(), third.session_id.as_deref().unwrap())).expect(204);
+        third.get(ME).refused(401, "session_invalid");
+        root.delete(&format!("/api/v1/users/{}/sessions", first.id())).expect(204);
+        first.get(ME).refused(401, "session_invalid");
+        bob.delete("/api/v1/users/me/sessions").expect(204);
+        bob.get(ME).refused(401, "session_invalid");
+    }
+
+    /// S21, R9, R11: whatever takes the right away ends the session at the very next call, and a restart does not bring it back.
+    fn what_ends_a_session_ends_it_at_once(engine) {
+        let town = Town::new(engine);
+        let root = town.root();
+        let causes = ["revoked", "locked", "rejected", "expired", "inactive", "outside", "pwset", "deleted"];
+        let victims: Vec<_> = causes.iter().map(|name| town.user(name)).collect();
+        for (cause, victim) in causes.iter().zip(&victims) {
+            victim.get(ME).expect(200);
+            let set = |change: &str| town.sql(&format!("UPDATE users SET {change} WHERE username_key = '{cause}'"));
+            let past = if engine == crate::harness::Engine::Sqlite { "1000000" } else { "'2020-01-01'" };
+            match *cause {
+                "revoked" => drop(root.delete(&format!("/api/v1/users/{}/sessions", victim.id())).expect(204)),
+                "locked" => drop(root.post(&format!("/api/v1/users/{}/lock", victim.id()), &json!({})).expect(200)),
+                "rejected" => set("approval_status = 'rejected'"),
+                "expired" => set(&format!("password_expiry = {past}")),
+                "inactive" => set("is_active = false"),
+                "outside" => set(&format!("valid_to = {past}")),
+                "pwset" => {
+                    let input = "marble cloud engine 77\n";
+                    drop(crate::harness::process::usher(&town.site, &["user", "set-password", cause, "--password-stdin"], input).expect(0));
+                }
+                _ => town.sql(&format!("DELETE FROM users WHERE username_key = '{cause}'")),
+            }
+            victim.get(ME).refused(401, "session_invalid");
+        }
+        let survivor = town.user("survivor");
+        let town = town.restart();
+        for victim in &victims {
+            town.anon().bearing(victim.ust.as_deref().unwrap()).get(ME).refused(401, "session_invalid");
+        }
+        town.anon().bearing(survivor.ust.as_deref().unwrap()).get(ME).expect(200);
+    }
+
+    /// S6, S19: a new token for whoever changed the password, and the end for all others.
+    fn changing_the_password(engine) {
+        let town = Town::new(engine);
+        let here = town.user("ann");
+        let there = here.sign_in("ann", PASSWORD);
+        let absolute = here.get(CURRENT).json["absolute_expiry"].clone();
+        town.advance(Duration::from_secs(300));
+        let new = "marble cloud engine 77";
+        let change = |old: &str| here.put("/api/v1/users/me/password", &json!({"old_password": old, "new_password": new}));
+        change("not the old password").refused(403, "old_password_wrong");
+        let changed = change(PASSWORD).expect(200).json;
+        here.get(ME).refused(401, "session_invalid");
+        there.get(ME).refused(401, "session_invalid");
+        assert_eq!(changed["session"]["absolute_expiry"], absolute);
+        town.anon().bearing(changed["ust"].as_str().unwrap()).get(ME).expect(200);
+        town.anon().try_sign_in("ann", PASSWORD).refused(401, "credentials_invalid");
+        town.anon().sign_in("ann", new);
+    }
+
+    /// Guesses of the old password count like guesses at sign-in (S9).
+    fn guessing_the_old_password_is_slowed_down(engine) {
+        let town = Town::new(engine);
+        let ann = town.user("ann");
+        let change = |old: &str| ann.put("/api/v1/users/me/password", &json!({"old_password": old, "new_password": "marble cloud engine 77"}));
+        for _ in 0..5 {
+            change("not the old password").refused(403, "old_password_wrong");
+        }
+        change(PASSWORD).refused(429, "too_many_attempts");
+        town.anon().try_sign_in("ann", PASSWORD).refused(429, "too_many_attempts");
+    }
+
+    /// Locking: with a reason, not oneself by accident, and never the last super-user.
+    fn locking(engine) {
+        let town = Town::new(engine);
+        let (root, ann) = (town.root(), town.user("ann"));
+        let lock = |by: &crate::harness::Client, id: &str, body: serde_json::Value| by.post(&format!("/api/v1/users/{id}/lock"), &body);
+        let unlock = |by: &crate::harness::Client, id: &str| by.call("POST", &format!("/api/v1/users/{id}/unlock"), None);
+        let locked = lock(&root, ann.id(), json!({"reason": "lost laptop"})).expect(200).json;
+        assert_eq!(
+            (&locked["is_locked"], &locked["lock_cause"], &locked["lock_reason"], &locked["locked_by"], &locked["account_status"]),
+            (&json!(true), &json!("administrator"), &json!("lost laptop"), &json!(town.root_id), &json!("locked"))
+        );
+        assert_eq!(locked["locked_time"], town.now().to_string());
+        let unlocked = unlock(&root, ann.id()).expect(200).json;
+        for cleared in ["lock_cause", "lock_reason", "locked_by", "locked_time"] {
+            assert!(unlocked[cleared].is_null());
+        }
+        ann.get(ME).refused(401, "session_invalid");
+        lock(&root, &town.root_id, json!({})).refused(409, "last_super_user");
+        lock(&root, &town.root_id, json!({"force": true})).refused(409, "last_super_user");
+        let second = json!({"username": "second", "password": PASSWORD, "user_role": "administrator"});
+        let second_id = root.post("/api/v1/users", &second).expect(201).json["user_id"].as_str().unwrap().to_owned();
+        lock(&root, &town.root_id, json!({})).refused(409, "self_lock");
+        lock(&root, &town.root_id, json!({"force": true})).expect(200);
+        root.get(ME).refused(401, "session_invalid");
+        let second = town.anon().sign_in("second", PASSWORD);
+        lock(&second, &second_id, json!({"force": true})).refused(409, "last_super_user");
+        town.usher(&["user", "lock", "second"]).expect(1);
+        unlock(&second, &town.root_id).expect(200);
+        town.anon().sign_in(ROOT, PASSWORD);
+        lock(&second, "018f0000-0000-7000-8000-000000000000", json!({})).refused(404, "not_found");
+        lock(&second, ann.id(), json!({"reason": "two\nlines"})).refused(422, "invalid");
+        lock(&second, ann.id(), json!({"because": "x"})).refused(422, "invalid");
+    }
+
+    /// Two super-users who lock each other at once: one of them remains.
+    fn the_last_super_user_survives_a_race(engine) {
+        let town = Town::new(engine);
+        let root = town.root();
+        for round in 0..5 {
+            let name = format!("rival-{round}");
+            let body = json!({"username": name, "password": PASSWORD, "user_role": "administrator"});
+            root.post("/api/v1/users", &body).expect(201);
+            let rival = town.anon().sign_in(&name, PASSWORD);
+            let statuses = at_once(2, |number| {
+                let (by, id) = if number == 0 { (&root, rival.id()) } else { (&rival, town.root_id.as_str()) };
+                by.post(&format!("/api/v1/users/{id}/lock"), &json!({})).status
+            });
+            assert_eq!(statuses.iter().filter(|s| **s == 200).count(), 1, "{statuses:?}");
+            town.sql("UPDATE users SET is_locked = false WHERE username_key = 'root'");
+            town.sql(&format!("UPDATE users SET is_active = false WHERE username_key = '{name}'"));
+            if statuses[0] != 200 {
+                return;
+            }
+        }
+    }
+}
