@@ -18,7 +18,7 @@ use crate::domain::chance::Entropy;
 use crate::domain::secret::MacKey;
 use crate::error::{Code, Error, Result};
 use connection::{AnyConnection, Location, Purpose};
-use diesel::r2d2::{ManageConnection, Pool};
+use diesel::r2d2::{ManageConnection, Pool, PooledConnection};
 use error::StoreError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,8 +42,12 @@ impl Tx<'_> {
     }
 }
 
-/// How long a call waits for a connection or for a query.
+/// How long a read may take once it has a connection; and how long a new connection may take.
 const PATIENCE: Duration = Duration::from_millis(900);
+/// How long a call waits for a connection while others use them all.
+const LONGEST_WAIT: Duration = Duration::from_secs(4);
+/// After so long it is asked whether connections fail to be opened.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// The database. Clones share it.
 #[derive(Clone)]
@@ -55,6 +59,8 @@ struct Inner {
     location: Location,
     readers: Pool<Readers>,
     epoch: Arc<AtomicU64>,
+    /// Connections that could not be opened.
+    failures: Arc<AtomicU64>,
     writer: Writer,
     key: MacKey,
 }
@@ -72,17 +78,17 @@ impl Store {
         }
         audit::prepare(&mut first, &key)?;
         drop(first);
-        let epoch = Arc::new(AtomicU64::new(0));
+        let (epoch, failures) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let manager = Readers { location: location.clone(), epoch: Arc::clone(&epoch) };
         let readers = Pool::builder()
             .max_size(readers.max(1))
             .min_idle(Some(1))
             .connection_timeout(PATIENCE)
-            .error_handler(Box::new(QuietPool))
+            .error_handler(Box::new(Failures(Arc::clone(&failures))))
             .build_unchecked(manager);
         let means = Means { location: location.clone(), key: key.clone(), entropy };
         let writer = Writer::start(&means)?;
-        Ok(Self { inner: Arc::new(Inner { location: location.clone(), readers, epoch, writer, key }) })
+        Ok(Self { inner: Arc::new(Inner { location: location.clone(), readers, epoch, failures, writer, key }) })
     }
 
     /// Where it is.
@@ -97,7 +103,7 @@ impl Store {
     pub async fn read<T: Send + 'static>(&self, work: impl FnOnce(&mut Snapshot<'_>) -> Result<T> + Send + 'static) -> Result<T> {
         let inner = Arc::clone(&self.inner);
         let reading = tokio::task::spawn_blocking(move || inner.read(work));
-        match tokio::time::timeout(PATIENCE * 2, reading).await {
+        match tokio::time::timeout(LONGEST_WAIT + PATIENCE, reading).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(Error::new(Code::Internal).cause("a read panicked")),
             Err(_) => Err(Error::new(Code::Unavailable).cause("the database did not answer in time")),
@@ -151,6 +157,25 @@ impl Inner {
         }
         outcome
     }
+
+    /// A reading connection. It is waited for while others use them all, but not while none can be opened.
+    fn reader(&self) -> Result<PooledConnection<Readers>> {
+        let failures = self.failures.load(Ordering::Acquire);
+        let mut waited = Duration::ZERO;
+        loop {
+            match self.readers.get_timeout(GLANCE) {
+                Ok(pooled) => return Ok(pooled),
+                Err(error) => {
+                    waited += GLANCE;
+                    let is_down = self.failures.load(Ordering::Acquire) != failures && waited >= GLANCE * 3;
+                    if is_down || waited >= LONGEST_WAIT {
+                        let cause = error.to_string().replace('\n', "; ");
+                        return Err(Error::new(Code::Unavailable).cause(format!("no connection for reading: {cause}")));
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Opens reading connections for the pool. A connection is as good as its epoch: no query is spent on asking it.
@@ -182,12 +207,13 @@ impl ManageConnection for Readers {
     }
 }
 
-/// The pool's own complaints are told by the calls that they fail.
+/// The pool's own complaints are counted; they are told by the calls that they fail.
 #[derive(Debug)]
-struct QuietPool;
+struct Failures(Arc<AtomicU64>);
 
-impl diesel::r2d2::HandleError<StoreError> for QuietPool {
+impl diesel::r2d2::HandleError<StoreError> for Failures {
     fn handle_error(&self, error: StoreError) {
+        self.0.fetch_add(1, Ordering::AcqRel);
         tracing::debug!(cause = %error, "a reading connection could not be opened");
     }
 }

@@ -19,7 +19,7 @@ use crate::error::{Code, Error, Result};
 use diesel::connection::SimpleConnection as _;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -29,8 +29,10 @@ use tokio::sync::oneshot;
 const QUEUE: usize = 8192;
 /// Jobs in one transaction at most.
 const BATCH: usize = 512;
-/// How long a caller waits for its job to be taken up.
+/// How long a caller waits for its job to be taken up while no batch comes to an end: then the database has gone away.
 const PATIENCE: Duration = Duration::from_millis(900);
+/// How long it waits at most while batches do come to an end: then the database is merely slow.
+const LONGEST_WAIT: Duration = Duration::from_secs(8);
 /// How long a caller waits for a job that has been taken up: longer, for it may yet happen.
 const OUTCOME: Duration = Duration::from_secs(10);
 
@@ -121,6 +123,8 @@ struct Queue {
 struct Shared {
     queue: Mutex<Queue>,
     filled: Condvar,
+    /// Batches that have come to an end.
+    batches: AtomicU64,
 }
 
 impl Shared {
@@ -207,15 +211,24 @@ impl Writer {
         }
         self.shared.filled.notify_one();
         let lost = || Error::new(Code::Unavailable).cause("the writer did not answer");
-        if let Ok(answered) = tokio::time::timeout(PATIENCE, &mut answer).await {
-            return answered.unwrap_or_else(|_| Err(lost()));
-        }
-        if state.compare_exchange(WAITING, ABANDONED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            return Err(Error::new(Code::Unavailable).cause("the database has not taken the write up in time"));
-        }
-        match tokio::time::timeout(OUTCOME, answer).await {
-            Ok(answered) => answered.unwrap_or_else(|_| Err(lost())),
-            Err(_) => Err(lost()),
+        let mut waited = Duration::ZERO;
+        loop {
+            let batches = self.shared.batches.load(Ordering::Acquire);
+            if let Ok(answered) = tokio::time::timeout(PATIENCE, &mut answer).await {
+                return answered.unwrap_or_else(|_| Err(lost()));
+            }
+            waited += PATIENCE;
+            let is_moving = self.shared.batches.load(Ordering::Acquire) != batches;
+            if is_moving && waited < LONGEST_WAIT {
+                continue;
+            }
+            if state.compare_exchange(WAITING, ABANDONED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                return Err(Error::new(Code::Unavailable).cause("the database has not taken the write up in time"));
+            }
+            return match tokio::time::timeout(OUTCOME, answer).await {
+                Ok(answered) => answered.unwrap_or_else(|_| Err(lost())),
+                Err(_) => Err(lost()),
+            };
         }
     }
 
@@ -258,6 +271,7 @@ impl Thread {
             for job in batch {
                 job.answer(committed.clone());
             }
+            shared.batches.fetch_add(1, Ordering::Release);
         }
     }
 

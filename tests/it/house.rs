@@ -51,7 +51,8 @@ fn imports_go_one_way() {
         for (number, line) in text.lines().enumerate() {
             for prefix in ["crate::", "usher::"] {
                 for (at, _) in line.match_indices(prefix) {
-                    let used: String = line[at + prefix.len()..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                    let used: String =
+                        line[at + prefix.len()..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
                     let is_room = RULE.iter().any(|(name, _)| *name == used);
                     if is_room && used != room && !LEAVES.contains(&used.as_str()) && !allowed.contains(&used.as_str()) {
                         breaches.push(format!("{}:{}: {room} uses {used}", path.display(), number + 1));
@@ -92,7 +93,14 @@ fn schema(folder: &Path) -> (BTreeMap<String, Vec<String>>, BTreeSet<String>) {
             match words.as_slice() {
                 ["CREATE", "TABLE", name, ..] => {
                     let body = statement.split_once('(').unwrap().1.rsplit_once(')').unwrap().0;
-                    let types = [("uuid", "BLOB"), ("bytea", "BLOB"), ("bigint", "INTEGER"), ("boolean", "INTEGER"), ("timestamptz", "INTEGER"), ("text", "TEXT")];
+                    let types = [
+                        ("uuid", "BLOB"),
+                        ("bytea", "BLOB"),
+                        ("bigint", "INTEGER"),
+                        ("boolean", "INTEGER"),
+                        ("timestamptz", "INTEGER"),
+                        ("text", "TEXT"),
+                    ];
                     let column = |line: &str| {
                         let mut line = line.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches(',').to_owned();
                         for (postgres, sqlite) in types {

@@ -209,9 +209,7 @@ impl Scene {
         let (client, other) = match caller {
             Nobody => (anon.clone(), String::new()),
             Application => (anon.with("x-current-app", "desk").with("x-application-key", &self.key), String::new()),
-            Owner | SuperUser => {
-                (anon.sign_in(&name, PASSWORD), anon.sign_in(&name, PASSWORD).session_id.unwrap_or_default())
-            }
+            Owner | SuperUser => (anon.sign_in(&name, PASSWORD), anon.sign_in(&name, PASSWORD).session_id.unwrap_or_default()),
         };
         let peer = anon.sign_in(&peer_name, PASSWORD);
         Stage { client, own_other_session: other, peer, peer_name, fresh_name: format!("fresh-{number}") }

@@ -79,6 +79,7 @@ both! {
     fn listing_and_ending(engine) {
         let town = Town::new(engine);
         let (first, bob, root) = (town.user("ann"), town.user("bob"), town.root());
+        town.advance(Duration::from_secs(1));
         let second = first.sign_in("ann", PASSWORD);
         let listed = first.get("/api/v1/users/me/sessions").json;
         let items = listed["items"].as_array().unwrap();

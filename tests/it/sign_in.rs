@@ -152,6 +152,7 @@ both! {
         };
         let root = town.root();
         fail("ann", 5);
+        town.advance(Duration::from_secs(900));
         ann.sign_in("ann", PASSWORD);
         fail("ann", 6);
         town.advance(Duration::from_secs(900));

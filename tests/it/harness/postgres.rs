@@ -124,12 +124,20 @@ impl Server {
         let script = r#""$0" -D "$1" -p "$2" -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off \
             -c max_connections=400 -c log_min_messages=fatal >"$1/log" 2>&1 & server=$!; read -r how; kill -"${how:-QUIT}" $server; wait $server; [ -n "$how" ] || rm -rf "$1"/..?* "$1"/* "$1"; exit 0"#;
         let mut shell = Command::new("sh");
-        shell.args(["-c", script]).arg(self.binaries.join("postgres")).arg(self.folder.path().join("data")).arg(self.port.to_string());
+        shell
+            .args(["-c", script])
+            .arg(self.binaries.join("postgres"))
+            .arg(self.folder.path().join("data"))
+            .arg(self.port.to_string());
         shell.stdin(Stdio::piped()).current_dir(self.folder.path());
         self.keeper = Some(as_nobody(shell).spawn().unwrap());
         let began = Instant::now();
         while PgConnection::establish(&format!("{}/postgres", self.base())).is_err() {
-            assert!(began.elapsed() < Duration::from_secs(30), "PostgreSQL did not start: {}", read(&self.folder.path().join("data/log")));
+            assert!(
+                began.elapsed() < Duration::from_secs(30),
+                "PostgreSQL did not start: {}",
+                read(&self.folder.path().join("data/log"))
+            );
             std::thread::yield_now();
         }
     }
