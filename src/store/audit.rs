@@ -14,6 +14,7 @@ use crate::domain::ids::SessionId;
 use crate::domain::secret::MacKey;
 use crate::domain::time::Utc;
 use crate::error::Result;
+use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary};
 
@@ -128,23 +129,39 @@ impl LinkRow {
     }
 }
 
-/// Makes the chains that do not exist yet.
+/// Makes the chains of an empty database; of any other, checks that their heads are this key's. Chains are made at no other time: a
+/// head that is missing was removed, and a new one would sign the gap.
 pub(super) fn prepare(connection: &mut AnyConnection, key: &MacKey) -> Result<(), StoreError> {
+    let heads = diesel::sql_query(HEADS).load::<HeadRow>(connection)?;
+    if heads.is_empty() && is_unused(connection)? {
+        for chain in 1..=chains(connection) {
+            let head = Head::of_empty(chain);
+            // Another node may do the same at the same time.
+            diesel::sql_query(
+                "INSERT INTO audit_chains (chain, seq, hash, mac) VALUES ($1, $2, $3, $4) ON CONFLICT (chain) DO NOTHING",
+            )
+            .bind::<BigInt, _>(chain)
+            .bind::<BigInt, _>(head.seq)
+            .bind::<Binary, _>(&head.hash)
+            .bind::<Binary, _>(key.mac(&head.canonical()))
+            .execute(connection)?;
+        }
+        return Ok(());
+    }
     for chain in 1..=chains(connection) {
-        let head = Head::of_empty(chain);
-        diesel::sql_query(
-            "INSERT INTO audit_chains (chain, seq, hash, mac) VALUES ($1, $2, $3, $4) ON CONFLICT (chain) DO NOTHING",
-        )
-        .bind::<BigInt, _>(chain)
-        .bind::<BigInt, _>(head.seq)
-        .bind::<Binary, _>(head.hash.clone())
-        .bind::<Binary, _>(key.mac(&head.canonical()))
-        .execute(connection)?;
+        if !heads.iter().any(|row| row.chain == chain) {
+            return Err(StoreError::Broken(format!(
+                "audit chain {chain} at event 0: its head is missing; the trail was altered"
+            )));
+        }
     }
-    for row in diesel::sql_query(HEADS).load::<HeadRow>(connection)? {
-        row.confirmed(key)?;
-    }
-    Ok(())
+    heads.into_iter().try_for_each(|row| row.confirmed(key).map(drop))
+}
+
+/// Whether nothing has happened yet in this database.
+fn is_unused(connection: &mut AnyConnection) -> Result<bool, StoreError> {
+    let event: Option<i64> = audit_events::table.select(audit_events::seq).limit(1).get_result(connection).optional()?;
+    Ok(event.is_none() && Snapshot(connection).has_no_users()?)
 }
 
 const HEADS: &str = "SELECT chain, seq, hash, mac FROM audit_chains";
@@ -325,7 +342,14 @@ impl Store {
     pub async fn verify_audit(&self) -> Result<Finding> {
         let key = self.inner.key.clone();
         let inner = std::sync::Arc::clone(&self.inner);
-        let walk = tokio::task::spawn_blocking(move || inner.read(|snapshot| verify(snapshot, &key)));
+        let walk = tokio::task::spawn_blocking(move || {
+            inner.read(|snapshot| {
+                snapshot.0.begin_snapshot().map_err(StoreError::from)?;
+                let found = verify(snapshot, &key);
+                snapshot.0.batch_execute("ROLLBACK").map_err(StoreError::from)?;
+                found
+            })
+        });
         walk.await.unwrap_or_else(|_| Err(StoreError::Broken("the verification panicked".to_owned()).into()))
     }
 }
@@ -338,7 +362,6 @@ fn verify(snapshot: &mut Snapshot<'_>, key: &MacKey) -> Result<Finding> {
     }
     let mut verified = Verified::default();
     for chain in 1..=chains(snapshot.0) {
-        // The head first: events that are appended during the walk are not missed.
         let stored = head_of(snapshot, chain)?;
         let Some((end, mac)) = stored else {
             return Ok(Finding::Broken { chain, seq: 0, flaw: "the chain's head is missing".to_owned() });
@@ -361,7 +384,7 @@ fn verify(snapshot: &mut Snapshot<'_>, key: &MacKey) -> Result<Finding> {
             }
             for link in links {
                 if link.seq > end.seq {
-                    break;
+                    return Ok(broken(link.seq, "the event stands beyond the chain's head"));
                 }
                 if let Some(flaw) = link.flaw_after(&head) {
                     return Ok(broken(link.seq, flaw));
@@ -371,19 +394,18 @@ fn verify(snapshot: &mut Snapshot<'_>, key: &MacKey) -> Result<Finding> {
                 head = link.as_head();
             }
         }
+        if let Some(beyond) = snapshot.links_after(chain, end.seq)?.first() {
+            return Ok(broken(beyond.seq, "the event stands beyond the chain's head"));
+        }
         if head != end {
             return Ok(broken(end.seq, "the chain's last event does not match its head"));
         }
         verified.heads.push(end);
     }
-    if let Some((chain, seq)) = stray(snapshot, chains_range(snapshot))? {
+    if let Some((chain, seq)) = stray(snapshot)? {
         return Ok(Finding::Broken { chain, seq, flaw: "the event belongs to no chain".to_owned() });
     }
     Ok(Finding::Sound(verified))
-}
-
-fn chains_range(snapshot: &Snapshot<'_>) -> i64 {
-    chains(snapshot.0)
 }
 
 fn head_of(snapshot: &mut Snapshot<'_>, chain: i64) -> Result<Option<(Head, Vec<u8>)>, StoreError> {
@@ -392,8 +414,9 @@ fn head_of(snapshot: &mut Snapshot<'_>, chain: i64) -> Result<Option<(Head, Vec<
 }
 
 /// An event outside the chains that there are.
-fn stray(snapshot: &mut Snapshot<'_>, chains: i64) -> Result<Option<(i64, i64)>, StoreError> {
+fn stray(snapshot: &mut Snapshot<'_>) -> Result<Option<(i64, i64)>, StoreError> {
     use audit_events::dsl;
+    let chains = chains(snapshot.0);
     let outside = dsl::chain.lt(1).or(dsl::chain.gt(chains)).or(dsl::seq.lt(1));
     Ok(dsl::audit_events.filter(outside).select((dsl::chain, dsl::seq)).first(snapshot.0).optional()?)
 }

@@ -111,6 +111,14 @@ impl AnyConnection {
         }
     }
 
+    /// Begins a transaction that reads one state of the database to its end.
+    pub(super) fn begin_snapshot(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Sqlite(c) => c.batch_execute("BEGIN"),
+            Self::Postgres(c) => c.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
+        }
+    }
+
     /// Whether it is PostgreSQL.
     pub fn is_postgres(&self) -> bool {
         match self {

@@ -1,1 +1,210 @@
+//! The audit trail: what it records, how it is searched, and that it notices what is done to it (S46).
 
+use crate::both;
+use crate::harness::{Client, Engine, PASSWORD, Site, Town, at_once};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+fn events(root: &Client, query: &str) -> Vec<Value> {
+    root.get(&format!("/api/v1/audit-events?{query}")).expect(200).json["items"].as_array().unwrap().clone()
+}
+
+both! {
+    /// Attributes that changed are recorded with the values before and after, secrets never.
+    fn changes_are_recorded(engine) {
+        let town = Town::new(engine);
+        let root = town.root().with("x-correlation-id", "the-call");
+        let body = json!({"username": "ann", "password": PASSWORD, "email": "ann@example.com"});
+        let ann = root.with("x-correlation-id", "creation").post("/api/v1/users", &body).expect(201).json;
+        let id = ann["user_id"].as_str().unwrap();
+        let created = &events(&root, "cid=creation")[0];
+        assert_eq!(created["changes"]["email"], json!({"before": null, "after": "ann@example.com"}));
+        assert_eq!(created["changes"]["password_is_set"], json!({"before": null, "after": true}));
+        let lock = root.with("x-correlation-id", "lock").post(&format!("/api/v1/users/{id}/lock"), &json!({"reason": "left"}));
+        lock.expect(200);
+        let locked = &events(&root, "cid=lock")[0];
+        let changed: BTreeSet<&str> = locked["changes"].as_object().unwrap().keys().map(String::as_str).collect();
+        let expected = ["account_status", "is_locked", "lock_cause", "lock_reason", "locked_by", "locked_time"];
+        assert_eq!(changed, expected.into_iter().collect());
+        assert_eq!(locked["changes"]["lock_reason"], json!({"before": null, "after": "left"}));
+        let all = town.usher(&["audit", "export"]).expect(0).out;
+        assert!(!all.contains(PASSWORD) && !all.contains("argon2"));
+    }
+
+    /// A call that matches no route, breaks a rule of HTTP or is not understood leaves its event too.
+    fn every_call_leaves_one_event(engine) {
+        let town = Town::new(engine);
+        let root = town.root();
+        let long = "x".repeat(70_000);
+        let calls: [(&str, &str, &str, Option<&str>, u16, &str, &str); 8] = [
+            ("GET", "/api/v1/nowhere", "default", None, 404, "unrouted", "no_route"),
+            ("GET", "/", "default", None, 404, "unrouted", "no_route"),
+            ("PUT", "/api/v1/users", "default", Some("{}"), 405, "unrouted", "method_not_allowed"),
+            ("POST", "/api/v1/users", "default", Some("{"), 400, "user.create", "not_json"),
+            ("POST", "/api/v1/users", "default", Some(&long), 413, "user.create", "too_large"),
+            ("POST", "/api/v1/users", "default", Some("{\"username\": \"a\", \"is_super_user\": true}"), 403, "user.create", "member_forbidden"),
+            ("GET", "/api/v1/audit-events?limit=0", "default", None, 400, "audit.read", "bad_query"),
+            ("GET", "/api/v1/users/me", "unheard-of", None, 401, "user.read_current", "application_unknown"),
+        ];
+        for (number, (method, path, application, body, status, action, reason)) in calls.into_iter().enumerate() {
+            let cid = format!("odd-{number}");
+            let caller = root.with("x-correlation-id", &cid).with("x-current-app", application);
+            let answer = caller.call(method, path, body.map(str::to_owned));
+            assert_eq!((answer.status, answer.cid()), (status, cid.as_str()), "{}", answer.text);
+            let found = events(&root, &format!("cid={cid}"));
+            assert_eq!(found.len(), 1, "{method} {path}");
+            assert_eq!((&found[0]["action"], &found[0]["reason"], &found[0]["outcome"]), (&json!(action), &json!(reason), &json!("refused")));
+        }
+    }
+
+    /// Every filter, alone and together.
+    fn searching(engine) {
+        let town = Town::new(engine);
+        let (ann, root) = (town.user("ann"), town.root());
+        let began = town.now();
+        town.advance(Duration::from_secs(10));
+        ann.get("/api/v1/users/me").expect(200);
+        ann.get(&format!("/api/v1/users/{}", town.root_id)).expect(403);
+        let middle = town.now();
+        town.advance(Duration::from_secs(10));
+        root.get(&format!("/api/v1/users/{}", ann.id())).expect(200);
+        let actions = |query: &str| -> Vec<String> {
+            events(&root, query).iter().map(|e| e["action"].as_str().unwrap().to_owned()).collect()
+        };
+        let of_ann = format!("actor={}", ann.id());
+        assert_eq!(actions(&of_ann), ["session.sign_in", "user.read_current", "user.read"]);
+        assert_eq!(actions(&format!("{of_ann}&outcome=refused")), ["user.read"]);
+        assert_eq!(actions(&format!("{of_ann}&sort=-time")).last().unwrap(), "session.sign_in");
+        assert_eq!(actions(&format!("subject={}&from={}", ann.id(), town.now())), ["user.read"]);
+        assert_eq!(actions(&format!("subject={}&from={began}&to={}", ann.id(), town.now())).len(), 3);
+        assert_eq!(actions(&format!("{of_ann}&from={middle}&application=default&action=user.read")), ["user.read"]);
+        assert_eq!(actions("application=unheard-of"), [""; 0]);
+        for bad in ["limit=0", "limit=501", "limit=x", "from=yesterday", "outcome=maybe", "action=user", "colour=red", "cursor=x", "sort=name"] {
+            root.get(&format!("/api/v1/audit-events?{bad}")).refused(400, "bad_query");
+        }
+    }
+
+    /// S40: pages follow each other without gap or repetition; a cursor is good for its own query alone.
+    fn paging(engine) {
+        let town = Town::new(engine);
+        let (ann, root) = (town.user("ann"), town.root());
+        for _ in 0..25 {
+            ann.get("/api/v1/users/me").expect(200);
+        }
+        for sort in ["time", "-time"] {
+            let query = format!("actor={}&limit=10&sort={sort}", ann.id());
+            let (mut seen, mut cursor, mut pages) = (Vec::new(), String::new(), 0);
+            loop {
+                let page = root.get(&format!("/api/v1/audit-events?{query}{cursor}")).expect(200).json;
+                seen.extend(page["items"].as_array().unwrap().iter().map(|e| e["event_id"].as_str().unwrap().to_owned()));
+                pages += 1;
+                match page["next_cursor"].as_str() {
+                    Some(next) => cursor = format!("&cursor={next}"),
+                    None => break,
+                }
+            }
+            assert_eq!((seen.len(), pages), (26, 3));
+            assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), 26);
+        }
+        let first = root.get(&format!("/api/v1/audit-events?actor={}&limit=10", ann.id())).json;
+        let cursor = first["next_cursor"].as_str().unwrap();
+        let foreign = format!("/api/v1/audit-events?actor={}&limit=10&cursor={cursor}", town.root_id);
+        root.get(&foreign).refused(400, "bad_query");
+        for at in 0..cursor.len() {
+            let mut mutated = cursor.to_owned();
+            let other = if &cursor[at..=at] == "A" { "B" } else { "A" };
+            mutated.replace_range(at..=at, other);
+            let answer = root.get(&format!("/api/v1/audit-events?actor={}&limit=10&cursor={mutated}", ann.id()));
+            answer.refused(400, "bad_query");
+        }
+        root.get(&format!("/api/v1/audit-events?actor={}&limit=10&cursor={}", ann.id(), &cursor[..cursor.len() / 2])).refused(400, "bad_query");
+    }
+
+    /// Under parallel load every call still has its one event, and the chains hold.
+    fn parallel_calls_all_leave_their_event(engine) {
+        let town = Town::new(engine);
+        let (ann, root) = (town.user("ann"), town.root());
+        at_once(16, |thread| for number in 0..20 {
+            ann.with("x-correlation-id", &format!("load-{thread}-{number}")).get("/api/v1/users/me").expect(200);
+        });
+        for thread in 0..16 {
+            for number in 0..20 {
+                assert_eq!(events(&root, &format!("cid=load-{thread}-{number}")).len(), 1);
+            }
+        }
+        let verified = town.usher(&["audit", "verify", "--json"]).expect(0).json();
+        assert_eq!(verified["sound"], true);
+        assert!(verified["events"].as_i64().unwrap() >= 640, "{verified}");
+    }
+
+    /// An event altered, removed or moved; a chain cut short, its head put back, a chain removed, a stranger put in: all are found, and
+    /// the place is named.
+    fn tampering_is_found(engine) {
+        let tampers: [(&str, &str); 10] = [
+            ("UPDATE audit_events SET outcome = 'refused' WHERE cid = 'mark-3'", "does not match its hash"),
+            ("UPDATE audit_events SET actor = NULL WHERE cid = 'mark-3'", "does not match its hash"),
+            ("UPDATE audit_events SET changes = replace(changes, 'ann@', 'eve@') WHERE cid = 'mark-0'", "do not match their digest"),
+            ("DELETE FROM audit_events WHERE cid = 'mark-3'", "is missing"),
+            ("DELETE FROM audit_events WHERE (chain, seq) = (SELECT chain, max(seq) FROM audit_events GROUP BY chain ORDER BY max(seq) DESC LIMIT 1)", "before its head"),
+            ("UPDATE audit_chains SET seq = seq - 1, hash = (SELECT hash FROM audit_events e WHERE e.chain = audit_chains.chain AND e.seq = audit_chains.seq - 1) WHERE seq > 1", "its head does not match its MAC"),
+            ("DELETE FROM audit_chains", "is missing"),
+            ("DELETE FROM audit_chains; DELETE FROM audit_events", "is missing"),
+            ("INSERT INTO audit_events SELECT chain + 100, seq, time, cid, action, outcome, reason, actor_type, actor, actor_session, subject, application, remote_addr, traceparent, changes, changes_salt, changes_digest, hash FROM audit_events WHERE cid = 'mark-3'", "belongs to no chain"),
+            ("UPDATE audit_events SET action = 'no.such.action' WHERE cid = 'mark-3'", "cannot be read"),
+        ];
+        let swap = "CREATE TABLE a AS SELECT * FROM audit_events WHERE cid = 'mark-2'; CREATE TABLE b AS SELECT * FROM audit_events WHERE cid = 'mark-3'; \
+            DELETE FROM audit_events WHERE cid IN ('mark-2', 'mark-3'); \
+            UPDATE a SET chain = (SELECT chain FROM b), seq = -(SELECT seq FROM b); UPDATE b SET chain = (SELECT chain FROM a), seq = (SELECT seq FROM a); \
+            UPDATE b SET seq = (SELECT s FROM swap_b); UPDATE a SET seq = -seq; INSERT INTO audit_events SELECT * FROM a; INSERT INTO audit_events SELECT * FROM b; DROP TABLE a; DROP TABLE b;";
+        let swap = format!("CREATE TABLE swap_b AS SELECT seq AS s FROM audit_events WHERE cid = 'mark-2'; {swap} DROP TABLE swap_b");
+        let swap = [(swap.as_str(), "does not match its hash")];
+        for (statement, flaw) in tampers.into_iter().chain(swap) {
+            let town = Town::new(engine);
+            let root = town.root();
+            let body = json!({"username": "ann", "email": "ann@example.com"});
+            root.with("x-correlation-id", "mark-0").post("/api/v1/users", &body).expect(201);
+            for number in 1..6 {
+                root.with("x-correlation-id", &format!("mark-{number}")).get("/api/v1/users/me").expect(200);
+            }
+            town.usher(&["audit", "verify"]).expect(0);
+            town.sql(statement);
+            let found = town.usher(&["audit", "verify"]).expect(1);
+            assert!(found.err.contains(flaw) && found.err.contains("chain"), "{statement}: {found:?}");
+            assert!(found.err.contains("at event"), "{statement}: {found:?}");
+            assert_eq!(found.err.lines().count(), 1, "{found:?}");
+        }
+    }
+}
+
+/// One byte flipped anywhere in the file where the trail lies is found: in an event, and in what an index says of it.
+#[test]
+fn a_flipped_byte_in_the_file_is_found() {
+    let site = Site::new(Engine::Sqlite);
+    let town = Town::on(site);
+    let root = town.root();
+    for number in 0..5 {
+        root.with("x-correlation-id", &format!("flip-me-{number}")).get("/api/v1/users/me").expect(200);
+    }
+    town.usher(&["audit", "verify"]).expect(0);
+    // Nothing may be left in the write-ahead log, which belongs to the file as much.
+    town.sql("PRAGMA wal_checkpoint(TRUNCATE)");
+    let Town { site: Site { folder, .. }, .. } = &town;
+    let sound = fs::read(folder.path().join("usher.db")).unwrap();
+    let keys = fs::read(folder.path().join("usher.keys")).unwrap();
+    let needle = b"flip-me-3";
+    let places: Vec<usize> = (0..sound.len() - needle.len()).filter(|at| sound[*at..].starts_with(needle)).collect();
+    assert!(places.len() >= 2, "the event and its index entry");
+    for at in places {
+        let copy = Site::new(Engine::Sqlite);
+        let mut flipped = sound.clone();
+        flipped[at + 8] ^= 1;
+        fs::write(copy.file(), flipped).unwrap();
+        fs::write(copy.keys(), &keys).unwrap();
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(copy.keys(), fs::Permissions::from_mode(0o600)).unwrap();
+        let found = crate::harness::process::usher(&copy, &["audit", "verify"], "").expect(1);
+        assert!(found.err.contains("chain 1 at event"), "{found:?}");
+    }
+}
