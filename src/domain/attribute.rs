@@ -8,7 +8,67 @@
 //! - [`Patch`](super::user::Patch), which has exactly the attributes that someone may change, and refuses the rest;
 //! - the list of [`Attribute`]s that `GET /api/v1/views` and the documentation print.
 //!
-//! A row without a rule does not compile, nor does one that shows a type without `Serialize`, as secrets are.
+//! What must not happen does not compile. This does:
+//!
+//! ```
+//! # mod user {
+//! use diesel::sql_types::{BigInt, Text};
+//! use usher::domain::secret::PasswordHash;
+//! #[derive(Debug)]
+//! pub struct Account { pub user: User }
+//! usher::attributes! {
+//!     /// The key.
+//!     user_id: i64 => BigInt, see [Owner SuperUser];
+//!     /// The name to show.
+//!     display_name: String => Text, see [Owner SuperUser], edit [Owner];
+//!     /// The password's hash.
+//!     hidden password_hash: PasswordHash => Text;
+//! }
+//! # }
+//! ```
+//!
+//! A row without a rule does not:
+//!
+//! ```compile_fail
+//! # mod user {
+//! use diesel::sql_types::{BigInt, Text};
+//! #[derive(Debug)]
+//! pub struct Account { pub user: User }
+//! usher::attributes! {
+//!     /// The key.
+//!     user_id: i64 => BigInt, see [Owner SuperUser];
+//!     /// The name to show.
+//!     display_name: String => Text;
+//! }
+//! # }
+//! ```
+//!
+//! nor a secret that someone is to see:
+//!
+//! ```compile_fail,E0277
+//! # mod user {
+//! use diesel::sql_types::{BigInt, Text};
+//! use usher::domain::secret::PasswordHash;
+//! #[derive(Debug)]
+//! pub struct Account { pub user: User }
+//! usher::attributes! {
+//!     /// The key.
+//!     user_id: i64 => BigInt, see [Owner SuperUser];
+//!     /// The password's hash.
+//!     password_hash: PasswordHash => Text, see [SuperUser];
+//! }
+//! # }
+//! ```
+//!
+//! nor a row that becomes an answer:
+//!
+//! ```compile_fail,E0277
+//! fn answer(user: &usher::domain::user::User) -> String {
+//!     serde_json::to_string(user).unwrap_or_default()
+//! }
+//! ```
+
+#![deny(clippy::wildcard_enum_match_arm, reason = "a new variant must be decided on, not fall through")]
 
 use super::ids::UserId;
 use super::user::User;
@@ -107,11 +167,13 @@ pub fn read_member<T: serde::de::DeserializeOwned>(value: &serde_json::Value) ->
 /// - `derived name: Type = function, see [Viewer…];` computed from the account;
 /// - `derived name: Option<Type> = function, see [Viewer…] while present;` absent from the answer while there is none;
 /// - `hidden name: Type => Sql;` stored, never shown to anyone.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! attributes {
-    (@rows $stored:tt $patch:tt $shown:tt) => { attributes! { @make $stored $patch $shown } };
+    (@rows $stored:tt $patch:tt $shown:tt) => { $crate::attributes! { @make $stored $patch $shown } };
     (@rows {$($stored:tt)*} {$($patch:tt)*} {$($shown:tt)*}
         $(#[doc = $doc:literal])+ $name:ident: $ty:ty => $sql:ty, see [$($see:ident)+], edit [$($edit:ident)+]; $($rest:tt)*) => {
-        attributes! { @rows
+        $crate::attributes! { @rows
             {$($stored)* {$(#[doc = $doc])+ $name, $ty, $sql}}
             {$($patch)* {$(#[doc = $doc])+ $name, $ty}}
             {$($shown)* {[$($doc)+] $name, $ty, [$($see)+], [$($edit)+], false, (|account| Some(&account.user.$name))}}
@@ -119,7 +181,7 @@ macro_rules! attributes {
     };
     (@rows {$($stored:tt)*} {$($patch:tt)*} {$($shown:tt)*}
         $(#[doc = $doc:literal])+ $name:ident: $ty:ty => $sql:ty, see [$($see:ident)+]; $($rest:tt)*) => {
-        attributes! { @rows
+        $crate::attributes! { @rows
             {$($stored)* {$(#[doc = $doc])+ $name, $ty, $sql}}
             {$($patch)*}
             {$($shown)* {[$($doc)+] $name, $ty, [$($see)+], [], false, (|account| Some(&account.user.$name))}}
@@ -127,21 +189,21 @@ macro_rules! attributes {
     };
     (@rows {$($stored:tt)*} {$($patch:tt)*} {$($shown:tt)*}
         $(#[doc = $doc:literal])+ derived $name:ident: $ty:ty = $get:path, see [$($see:ident)+]; $($rest:tt)*) => {
-        attributes! { @rows
+        $crate::attributes! { @rows
             {$($stored)*} {$($patch)*}
             {$($shown)* {[$($doc)+] $name, $ty, [$($see)+], [], false, (|account| Some($get(account)))}}
             $($rest)* }
     };
     (@rows {$($stored:tt)*} {$($patch:tt)*} {$($shown:tt)*}
         $(#[doc = $doc:literal])+ derived $name:ident: Option<$ty:ty> = $get:path, see [$($see:ident)+] while present; $($rest:tt)*) => {
-        attributes! { @rows
+        $crate::attributes! { @rows
             {$($stored)*} {$($patch)*}
             {$($shown)* {[$($doc)+] $name, $ty, [$($see)+], [], true, (|account| $get(account))}}
             $($rest)* }
     };
     (@rows {$($stored:tt)*} {$($patch:tt)*} {$($shown:tt)*}
         $(#[doc = $doc:literal])+ hidden $name:ident: $ty:ty => $sql:ty; $($rest:tt)*) => {
-        attributes! { @rows
+        $crate::attributes! { @rows
             {$($stored)* {$(#[doc = $doc])+ $name, $ty, $sql}}
             {$($patch)*} {$($shown)*}
             $($rest)* }
@@ -152,7 +214,7 @@ macro_rules! attributes {
         {$({[$($vdoc:literal)+] $shown:ident, $vty:ty, [$($see:ident)+], [$($edit:ident)*], $transient:literal, (|$account:ident| $get:expr)})*}
     ) => {
         diesel::table! {
-            use crate::domain::sql;
+            use $crate::domain::sql;
             use diesel::sql_types::*;
 
             /// In columns: see `User`.
@@ -245,6 +307,6 @@ macro_rules! attributes {
             }
         }
     };
-    ($($rows:tt)+) => { attributes! { @rows {} {} {} $($rows)+ } };
+    ($($rows:tt)+) => { $crate::attributes! { @rows {} {} {} $($rows)+ } };
 }
-pub(crate) use attributes;
+pub use attributes;

@@ -3,6 +3,8 @@
 //! It is asked at sign-in, after the credential was right, and at **every** use of a session, by every way in. There is no other
 //! place that compares these attributes, so a new way in cannot forget one of them.
 
+#![deny(clippy::wildcard_enum_match_arm, reason = "a new variant must be decided on, not fall through")]
+
 use super::time::Utc;
 use super::user::{ApprovalStatus, SignUpStatus, User};
 

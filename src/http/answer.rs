@@ -234,6 +234,10 @@ fn check_size(request: &HttpRequest, headers: &HeaderMap) -> Result<()> {
         if headers.get_all(single).count() > 1 {
             return Err(Error::new(Code::BadRequest).because("header_repeated"));
         }
+        // What cannot be read must not count as absent.
+        if headers.get(single).is_some_and(|value| value.to_str().is_err()) {
+            return Err(Error::new(Code::BadRequest).because("header_malformed"));
+        }
     }
     Ok(())
 }

@@ -3,6 +3,24 @@
 //! Everyone begins as [`Anyone`], through an application. A UST makes a [`SignedIn`], the role of its user a [`SuperUser`], an application's
 //! key a [`TrustedApplication`]. Each step can be refused, and there is no other way from one to the next. Someone at the command line
 //! is an [`Operator`]: whoever can read the key file and write the database needs no further proof, and is a super-user.
+//!
+//! A regular user has no look-up of others, so this does not compile:
+//!
+//! ```compile_fail,E0599
+//! async fn look_up(caller: usher::service::SignedIn, id: usher::domain::ids::UserId) {
+//!     let _ = caller.user(id).await;
+//! }
+//! ```
+//!
+//! nor does making a caller out of nothing:
+//!
+//! ```compile_fail,E0451
+//! fn rise(context: usher::service::Context, operator: usher::service::Operator) -> usher::service::SuperUser {
+//!     usher::service::SuperUser { context, authority: operator.into() }
+//! }
+//! ```
+
+#![deny(clippy::wildcard_enum_match_arm, reason = "a new variant must be decided on, not fall through")]
 
 use super::{Context, Services};
 use crate::domain::application::{self, Application};

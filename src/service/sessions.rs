@@ -111,11 +111,10 @@ impl Anyone {
         };
         // A decoy is never right, so there is a user; were it otherwise, nobody gets in.
         let Some(user) = user else { return Err(refuse("user_unknown")) };
-        let renewal = match context.judge(&user, &given, &application) {
-            Ok(Demand::Nothing) if is_weak => Some((context.hash(given.password.clone()).await?, Renewal::Rehash)),
-            Ok(Demand::Nothing) => None,
-            Ok(Demand::NewPassword(new)) => Some((context.hash(new).await?, Renewal::NewPassword)),
+        let renewal = match context.prepare(&user, given, &application, is_weak).await {
+            Ok(renewal) => renewal,
             Err(error) => {
+                // The password was right: this was no guess.
                 context.withdraw(attempt).await?;
                 return Err(error);
             }
@@ -221,6 +220,22 @@ impl Context {
 
     pub(super) async fn hash(&self, password: Password) -> Result<PasswordHash> {
         self.services.inner.hasher.turn()?.hash(password).await
+    }
+
+    /// The hash that a sign-in with the right password writes, if any.
+    async fn prepare(
+        &self,
+        user: &User,
+        given: SignIn,
+        application: &Application,
+        is_weak: bool,
+    ) -> Result<Option<(PasswordHash, Renewal)>> {
+        match self.judge(user, &given, application)? {
+            Demand::NewPassword(new) => Ok(Some((self.hash(new).await?, Renewal::NewPassword))),
+            // There is a next sign-in: a busy pool is no reason to refuse this one.
+            Demand::Nothing if is_weak => Ok(self.hash(given.password).await.ok().map(|hash| (hash, Renewal::Rehash))),
+            Demand::Nothing => Ok(None),
+        }
     }
 
     /// What stands in the way of a user whose password was right.

@@ -111,7 +111,13 @@ impl Store {
     }
 
     /// Runs `work` in a transaction with the event it returns. Nothing remains of a change that is refused or whose event cannot
-    /// be written.
+    /// be written. A change without an event does not compile:
+    ///
+    /// ```compile_fail,E0308
+    /// async fn forget(store: usher::store::Store) {
+    ///     let _ = store.change(|_| Ok(())).await;
+    /// }
+    /// ```
     ///
     /// # Errors
     /// Those of `work`; [`Code::Unavailable`] if it cannot be made durable.
@@ -146,8 +152,7 @@ impl Store {
 
 impl Inner {
     fn read<T>(&self, work: impl FnOnce(&mut Snapshot<'_>) -> Result<T>) -> Result<T> {
-        let mut pooled =
-            self.readers.get().map_err(|e| Error::new(Code::Unavailable).cause(e.to_string().replace('\n', "; ")))?;
+        let mut pooled = self.reader()?;
         let outcome = work(&mut Snapshot(&mut pooled.connection));
         if let Err(error) = &outcome
             && error.code() == Code::Unavailable

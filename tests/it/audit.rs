@@ -7,6 +7,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
+/// A call (method, path, application, body) and what is to come of it (status, action, reason).
+type OddCall<'a> = (&'a str, &'a str, &'a str, Option<&'a str>, u16, &'a str, &'a str);
+
 fn events(root: &Client, query: &str) -> Vec<Value> {
     root.get(&format!("/api/v1/audit-events?{query}")).expect(200).json["items"].as_array().unwrap().clone()
 }
@@ -38,7 +41,7 @@ both! {
         let town = Town::new(engine);
         let root = town.root();
         let long = "x".repeat(70_000);
-        let calls: [(&str, &str, &str, Option<&str>, u16, &str, &str); 8] = [
+        let calls: [OddCall<'_>; 8] = [
             ("GET", "/api/v1/nowhere", "default", None, 404, "unrouted", "no_route"),
             ("GET", "/", "default", None, 404, "unrouted", "no_route"),
             ("PUT", "/api/v1/users", "default", Some("{}"), 405, "unrouted", "method_not_allowed"),

@@ -80,6 +80,19 @@ fn sql_is_in_the_store() {
     }
 }
 
+/// Whoever acts without a session acts at the command line: nothing else may make such a super-user.
+#[test]
+fn only_the_command_line_makes_an_operator() {
+    let src = root().join("src");
+    for file in sources(&src) {
+        let path = file.strip_prefix(&src).unwrap().to_owned();
+        if path.starts_with("cli") || path.ends_with("service/caller.rs") {
+            continue;
+        }
+        assert!(!fs::read_to_string(&file).unwrap().contains("at_the_command_line"), "{}", path.display());
+    }
+}
+
 /// Tables with their columns, and indexes, as a migration folder makes them.
 fn schema(folder: &Path) -> (BTreeMap<String, Vec<String>>, BTreeSet<String>) {
     let (mut tables, mut indexes) = (BTreeMap::new(), BTreeSet::new());

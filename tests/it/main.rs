@@ -3,7 +3,18 @@
 //! `both! { fn name(engine) { … } }` makes two tests of one. A [`Town`](harness::Town) is a service with a database and a clock of its own;
 //! actors are clients: `town.anon()`, `town.user("ann")`, `town.root()`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that panics has said what is wrong"
+)]
+
 mod audit;
+mod command_line;
+mod faults;
 mod harness;
 mod house;
 mod matrix;

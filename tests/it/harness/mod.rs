@@ -25,6 +25,7 @@ use usher::settings;
 macro_rules! both {
     ($($(#[$meta:meta])* fn $name:ident($engine:ident) $body:block)*) => {$(
         mod $name {
+            #[expect(clippy::allow_attributes, reason = "whether a test needs its module varies")]
             #[allow(unused_imports, reason = "a test may need nothing of its module")]
             use super::*;
             fn body($engine: $crate::harness::Engine) $body

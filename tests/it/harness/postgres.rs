@@ -3,7 +3,7 @@
 //! `USHER_TEST_POSTGRES=required`.
 
 use diesel::connection::SimpleConnection as _;
-use diesel::{Connection as _, PgConnection};
+use diesel::{Connection as _, PgConnection, RunQueryDsl as _};
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, chown};
@@ -76,10 +76,31 @@ impl Postgres {
         format!("{}/{name}", self.base)
     }
 
+    /// Every row of every table, as text.
+    pub fn dump(url: &str) -> String {
+        let tables = lines(url, "SELECT tablename::text AS line FROM pg_tables WHERE schemaname = 'public'");
+        assert!(tables.len() > 5, "{tables:?}");
+        let rows = tables.iter().flat_map(|table| lines(url, &format!("SELECT t::text AS line FROM \"{table}\" t")));
+        rows.collect::<Vec<_>>().join("\n")
+    }
+
     /// Runs statements.
     pub fn run(url: &str, statement: &str) {
         PgConnection::establish(url).unwrap().batch_execute(statement).unwrap();
     }
+}
+
+#[derive(diesel::QueryableByName)]
+struct Line {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    line: String,
+}
+
+/// What a query finds in its only column, which is named `line`.
+fn lines(url: &str, query: &str) -> Vec<String> {
+    let mut connection = PgConnection::establish(url).unwrap();
+    let found: Vec<Line> = diesel::sql_query(query).load(&mut connection).unwrap();
+    found.into_iter().map(|l| l.line).collect()
 }
 
 /// A server that a test starts, stops and starts again.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
+use tempfile::NamedTempFile;
 
 /// A command that has ended.
 #[derive(Debug)]
@@ -25,11 +26,27 @@ impl Ran {
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
+
+    /// The one line of its complaint. More than that, or a panic, is not a complaint.
+    #[track_caller]
+    pub fn complaint(&self) -> &str {
+        let lines: Vec<&str> = self.err.lines().collect();
+        assert!(lines.len() == 1 && lines[0].starts_with("usher: ") && !self.err.contains("panicked"), "{self:?}");
+        lines[0]
+    }
 }
+
+/// Where the program is.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_usher");
 
 /// The program, without any variable that would change its settings.
 pub fn program(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_usher"));
+    bare(PROGRAM, folder)
+}
+
+/// Any program, without any variable that would change usher's settings.
+pub fn bare(program: &str, folder: &Path) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("USHER") {
             command.env_remove(name);
@@ -55,6 +72,38 @@ pub fn run(mut command: Command, input: &str) -> Ran {
     Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
+/// Runs a service that must not come to listen, to its end.
+#[track_caller]
+pub fn refused_start(mut command: Command) -> Ran {
+    let log = NamedTempFile::new().unwrap();
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.reopen().unwrap()).spawn().unwrap();
+    let mut out = String::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
+        if line.contains(" listens on ") {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("it started: {line}\n{}", read(&log));
+        }
+        out.push_str(&line);
+        out.push('\n');
+    }
+    let code = child.wait().unwrap().code();
+    Ran { code, out, err: read(&log) }
+}
+
+fn read(log: &NamedTempFile) -> String {
+    String::from_utf8_lossy(&std::fs::read(log.path()).unwrap_or_default()).into_owned()
+}
+
+/// What a service left behind that was told to stop.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    /// What it printed and nobody had asked for yet.
+    pub lines: Vec<String>,
+    pub log: String,
+}
+
 /// A service in a process of its own.
 pub struct Process {
     child: Child,
@@ -62,6 +111,7 @@ pub struct Process {
     /// What it printed, up to and including the line with its address.
     pub greeting: Vec<String>,
     lines: Receiver<String>,
+    log: NamedTempFile,
 }
 
 impl Process {
@@ -73,7 +123,8 @@ impl Process {
     }
 
     pub fn start(mut command: Command) -> Self {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let log = NamedTempFile::new().unwrap();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.reopen().unwrap()).spawn().unwrap();
         let (send, lines) = channel();
         let out = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || {
@@ -85,10 +136,11 @@ impl Process {
         });
         let mut greeting = Vec::new();
         loop {
-            let line = lines.recv_timeout(Duration::from_secs(60)).expect("the service did not start");
+            let line = lines.recv_timeout(Duration::from_secs(60));
+            let line = line.unwrap_or_else(|_| panic!("the service did not start: {}", read(&log)));
             greeting.push(line.clone());
             if let Some((_, base)) = line.split_once(" listens on ") {
-                return Self { child, base: base.to_owned(), greeting, lines };
+                return Self { child, base: base.to_owned(), greeting, lines, log };
             }
         }
     }
@@ -104,6 +156,25 @@ impl Process {
 
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        read(&self.log)
+    }
+
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Tells it to stop, and waits until it has.
+    pub fn terminate(mut self) -> Ended {
+        let told = Command::new("kill").args(["-TERM", &self.id().to_string()]).status().unwrap();
+        assert!(told.success());
+        // Its standard output ends with it.
+        let lines = self.lines.iter().collect();
+        let code = self.child.wait().unwrap().code();
+        Ended { code, lines, log: self.log() }
     }
 
     /// `kill -9`
