@@ -133,7 +133,7 @@ async fn execute(common: &Common, command: Command) -> Outcome {
         Command::Audit(command) => audit::execute(common, command).await,
         Command::Secrets(command) => secrets::execute(common, &command),
         Command::Config(command) => config::execute(common, &command),
-        Command::Openapi => output::json(crate::http::document()),
+        Command::Openapi => output::json(&crate::http::document()),
     }
 }
 
@@ -177,18 +177,8 @@ async fn act<T, W: Future<Output = Result<T, Error>>>(
     action: Action,
     work: impl FnOnce(SuperUser) -> W,
 ) -> Result<T, Error> {
-    let call = Call {
-        now: services.clock().now(),
-        cid: format!("cli-{:032x}", u128::from_be_bytes(services.entropy().bytes())),
-        action,
-        remote_addr: None,
-        user_agent: None,
-        traceparent: None,
-        application: None,
-        application_key: None,
-        token: None,
-        device: None,
-    };
+    let cid = format!("cli-{:032x}", u128::from_be_bytes(services.entropy().bytes()));
+    let call = Call::internal(services.clock().now(), cid, action);
     let context = Context::new(services.clone(), call);
     let outcome = work(SuperUser::at_the_command_line(context.clone(), operator::current())).await;
     context.conclude(outcome.as_ref().map(|_| ())).await?;

@@ -70,9 +70,6 @@
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new variant must be decided on, not fall through")]
 
-use super::ids::UserId;
-use super::user::User;
-
 super::words::words! {
     /// Who looks, relative to whom: computed once per request from caller and subject, never taken from the request.
     Viewer {
@@ -84,16 +81,6 @@ super::words::words! {
         Owner = "owner",
         /// A super-user, looking at anyone, oneself included.
         SuperUser = "super_user",
-    }
-}
-
-/// The viewer that `caller` is towards the user `subject`.
-pub fn viewer_of(caller: Option<&User>, subject: UserId) -> Viewer {
-    match caller {
-        None => Viewer::Nobody,
-        Some(user) if user.is_super_user() => Viewer::SuperUser,
-        Some(user) if user.user_id == subject => Viewer::Owner,
-        Some(_) => Viewer::Peer,
     }
 }
 

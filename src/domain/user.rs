@@ -1,7 +1,7 @@
 //! What a user is. The table below is the single place that says which attributes there are, of which type, who sees them and
 //! who may change them; see [`super::attribute`] for what is made from it.
 
-use super::attribute::attributes;
+use super::attribute::{Viewer, attributes};
 use super::ids::{GroupId, UserId};
 use super::secret::{PasswordHash, Sealed};
 use super::text::{Email, Line, Name, Note};
@@ -181,6 +181,16 @@ attributes! {
     derived confirmed: bool = Account::confirmed, see [SuperUser];
     /// Locked, licensed or inactive.
     derived account_status: AccountStatus = Account::account_status, see [SuperUser];
+}
+
+/// The viewer that `caller` is towards the user `subject`.
+pub fn viewer_of(caller: Option<&User>, subject: UserId) -> Viewer {
+    match caller {
+        None => Viewer::Nobody,
+        Some(user) if user.is_super_user() => Viewer::SuperUser,
+        Some(user) if user.user_id == subject => Viewer::Owner,
+        Some(_) => Viewer::Peer,
+    }
 }
 
 /// A group, as its members' accounts show it.

@@ -1,11 +1,12 @@
 //! The way of every request, from its first byte that matters to its log line.
 
 use super::address;
+use super::crowd::Place;
+use super::desk::Desk;
 use super::gate::GateKind;
 use super::input::Parts;
 use super::reply::{Reply, problem};
 use super::route::Route;
-use super::server::{Desk, Place};
 use crate::domain::audit::Action;
 use crate::error::{Code, Error, Result};
 use crate::service::{Call, Context};

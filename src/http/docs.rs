@@ -1,10 +1,11 @@
 //! The OpenAPI document and a browser for it, both served from the binary.
 
+use super::desk::Desk;
 use super::gate::Probe;
 use super::input::{Input, Parts};
-use super::openapi::document;
 use super::reply::Document;
 use crate::error::{Code, Error, Result};
+use actix_web::web::Data;
 use serde_json::{Value, json};
 use std::sync::{Arc, LazyLock};
 use utoipa_swagger_ui::Config;
@@ -15,9 +16,22 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
 
 static BROWSER: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(Config::from("/openapi.json").validator_url("none")));
 
-pub(super) async fn openapi(_: Probe, (): ()) -> Result<Document> {
-    let body = document().to_string().into_bytes();
-    Ok(Document { status: 200, content_type: "application/json", body, headers: Vec::new() })
+/// The OpenAPI document, as it was made at the start.
+pub(super) struct Published(String);
+
+impl Input for Published {
+    async fn read(parts: &mut Parts) -> Result<Self> {
+        let desk = parts.request.app_data::<Data<Desk>>();
+        desk.map(|desk| Self(desk.document.clone())).ok_or_else(|| Error::new(Code::Internal))
+    }
+
+    fn describe(_: &mut schemars::SchemaGenerator) -> Value {
+        json!({})
+    }
+}
+
+pub(super) async fn openapi(_: Probe, Published(document): Published) -> Result<Document> {
+    Ok(Document { status: 200, content_type: "application/json", body: document.into_bytes(), headers: Vec::new() })
 }
 
 /// The page refers to its files relatively: it lives below `/docs/`.

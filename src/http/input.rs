@@ -153,7 +153,7 @@ impl Input for Members {
     }
 
     fn describe(schemas: &mut SchemaGenerator) -> Value {
-        let schema = super::openapi::new_user_schema(schemas);
+        let schema = super::schema::new_user_schema(schemas);
         json!({"requestBody": {"required": true, "content": {"application/json": {"schema": schema}}}})
     }
 }

@@ -9,6 +9,8 @@
 mod address;
 mod answer;
 mod audit_events;
+mod crowd;
+mod desk;
 mod docs;
 mod gate;
 mod health;
@@ -17,13 +19,18 @@ mod openapi;
 mod reply;
 mod route;
 mod routes;
+mod schema;
 mod server;
 mod sessions;
 mod users;
 mod views;
 
 pub use gate::GateKind;
-pub use openapi::document;
 pub use route::Route;
 pub use routes::table;
 pub use server::{Running, start};
+
+/// The OpenAPI document.
+pub fn document() -> serde_json::Value {
+    openapi::document(&table())
+}

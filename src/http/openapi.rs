@@ -1,25 +1,16 @@
 //! The OpenAPI 3.1 document, made of the route table, the types that handlers read and answer, the attribute table and the error table.
 
 use super::gate::GateKind;
-use super::routes::table;
-use crate::domain::attribute::Viewer;
-use crate::domain::user::ATTRIBUTES;
+use super::route::Route;
 use crate::error::Code;
 use schemars::generate::SchemaSettings;
-use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
-use std::sync::LazyLock;
 
-/// The document.
-pub fn document() -> &'static Value {
-    static DOCUMENT: LazyLock<Value> = LazyLock::new(build);
-    &DOCUMENT
-}
-
-fn build() -> Value {
+/// The document of these routes.
+pub fn document(routes: &[Route]) -> Value {
     let mut schemas = SchemaSettings::draft2020_12().with(|s| s.definitions_path = "/components/schemas".into()).into_generator();
     let mut paths: Map<String, Value> = Map::new();
-    for route in table() {
+    for route in routes {
         let mut operation = (route.describe_input)(&mut schemas);
         let (status, body) = (route.describe_answer)(&mut schemas);
         let answer = match body {
@@ -132,41 +123,4 @@ fn gate_name(gate: GateKind) -> &'static str {
         GateKind::SuperUser => "super_user",
         GateKind::TrustedApplication => "trusted_application",
     }
-}
-
-/// A user as an answer: every attribute with those who see it.
-pub(super) fn user_schema(schemas: &mut SchemaGenerator) -> Schema {
-    let mut members = Map::new();
-    for attribute in ATTRIBUTES {
-        let mut schema = (attribute.schema)(schemas).to_value();
-        if let Some(schema) = schema.as_object_mut() {
-            schema.insert("description".to_owned(), attribute.doc.into());
-            schema.insert("x-see".to_owned(), json!(attribute.see));
-            schema.insert("x-edit".to_owned(), json!(attribute.edit));
-        }
-        members.insert(attribute.name.to_owned(), schema);
-    }
-    let description = "A user, cut to what the caller may see: an attribute that it may not see is absent.";
-    object(description, members)
-}
-
-/// A user to be created: what a super-user may change, and the password.
-pub(super) fn new_user_schema(schemas: &mut SchemaGenerator) -> Schema {
-    let mut members = Map::new();
-    for attribute in ATTRIBUTES.iter().filter(|a| a.edit.contains(&Viewer::SuperUser)) {
-        members.insert(attribute.name.to_owned(), (attribute.schema)(schemas).to_value());
-    }
-    members.insert("password".to_owned(), json!({"type": "string", "format": "password", "writeOnly": true}));
-    let mut schema = object("A user to be created.", members);
-    schema.insert("required".to_owned(), json!(["username"]));
-    schema.insert("additionalProperties".to_owned(), false.into());
-    schema
-}
-
-fn object(description: &str, members: Map<String, Value>) -> Schema {
-    let mut schema = Map::new();
-    schema.insert("type".to_owned(), "object".into());
-    schema.insert("description".to_owned(), description.into());
-    schema.insert("properties".to_owned(), members.into());
-    schema.into()
 }

@@ -120,7 +120,7 @@ impl JsonSchema for UserAnswer {
     }
 
     fn json_schema(schemas: &mut SchemaGenerator) -> Schema {
-        super::openapi::user_schema(schemas)
+        super::schema::user_schema(schemas)
     }
 }
 

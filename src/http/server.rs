@@ -1,32 +1,26 @@
 //! The server: sockets, limits, and the mounting of the route table.
 
 use super::answer::{Target, answer};
+use super::crowd::Crowd;
+use super::desk::Desk;
+use super::openapi::document;
 use super::route::Route;
 use super::routes::table;
 use crate::service::Services;
 use crate::settings;
-use actix_web::dev::{Extensions, Server, ServerHandle};
+use actix_web::dev::{Server, ServerHandle};
 use actix_web::http::Method;
 use actix_web::web::{self, Data, Payload};
 use actix_web::{App, HttpRequest, HttpServer};
-use ipnet::IpNet;
-use std::any::Any;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 /// A request's header must have arrived by then (S39).
 const HEADER_TIME: Duration = Duration::from_secs(5);
 /// An idle connection is kept open so long (S39).
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
-
-/// What every request needs.
-pub struct Desk {
-    pub(super) services: Services,
-    pub(super) trusted_proxies: Vec<IpNet>,
-}
 
 /// A server that runs.
 pub struct Running {
@@ -45,9 +39,11 @@ pub struct Running {
 pub fn start(settings: &settings::Server, services: Services) -> io::Result<Running> {
     let listener = TcpListener::bind(settings.listen)?;
     let address = listener.local_addr()?;
-    let desk = Data::new(Desk { services, trusted_proxies: settings.trusted_proxies.clone() });
-    let routes: Data<Mounted> = Data::new(Mounted::new(table()));
-    let crowd = Crowd { most: settings.max_connections_per_address, counts: Arc::default() };
+    let table = table();
+    let document = document(&table).to_string();
+    let desk = Data::new(Desk { services, trusted_proxies: settings.trusted_proxies.clone(), document });
+    let routes: Data<Mounted> = Data::new(Mounted::new(table));
+    let crowd = Crowd::new(settings.max_connections_per_address);
     let workers = match settings.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         given => given,
@@ -120,49 +116,4 @@ fn mount(app: &mut web::ServiceConfig, mounted: &Data<Mounted>) {
         answer(&desk, request, payload, Target::Nowhere).await
     };
     app.default_service(web::to(nowhere));
-}
-
-/// Connections by address. One too many is let in, told to come back, and closed.
-#[derive(Clone)]
-struct Crowd {
-    most: usize,
-    counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-/// A connection's place in the crowd; leaves it when dropped.
-pub struct Place {
-    address: IpAddr,
-    is_crowded: bool,
-    crowd: Crowd,
-}
-
-impl Place {
-    /// Whether the address had too many connections when this one was made.
-    pub fn is_crowded(&self) -> bool {
-        self.is_crowded
-    }
-}
-
-impl Crowd {
-    fn enter(&self, io: &dyn Any, data: &mut Extensions) {
-        let peer = io.downcast_ref::<actix_web::rt::net::TcpStream>().and_then(|s| s.peer_addr().ok());
-        let Some(address) = peer.map(|p| p.ip().to_canonical()) else { return };
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address).or_insert(0);
-        *count += 1;
-        let is_crowded = *count > self.most;
-        data.insert(Place { address, is_crowded, crowd: self.clone() });
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.crowd.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.address);
-            }
-        }
-    }
 }

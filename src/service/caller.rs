@@ -24,14 +24,14 @@
 
 use super::{Context, Services};
 use crate::domain::application::{self, Application};
-use crate::domain::attribute::{Viewer, viewer_of};
+use crate::domain::attribute::Viewer;
 use crate::domain::audit::{Actor, ActorType};
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::secret::{ApplicationKey, Ust};
 use crate::domain::session::Session;
 use crate::domain::standing::may_act;
 use crate::domain::text::fold;
-use crate::domain::user::User;
+use crate::domain::user::{User, viewer_of};
 use crate::error::{Code, Error, Result};
 use crate::store::Opened;
 use std::time::Duration;

@@ -38,6 +38,24 @@ pub struct Call {
     pub device: Option<String>,
 }
 
+impl Call {
+    /// A call that does not come from outside: from the command line, or from usher itself.
+    pub fn internal(now: Utc, cid: String, action: Action) -> Self {
+        Self {
+            now,
+            cid,
+            action,
+            remote_addr: None,
+            user_agent: None,
+            traceparent: None,
+            application: None,
+            application_key: None,
+            token: None,
+            device: None,
+        }
+    }
+}
+
 /// What has become known of a call for its audit event. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Trail(Arc<Mutex<Draft>>);

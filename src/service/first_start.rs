@@ -37,18 +37,7 @@ impl Services {
         }
         let now = inner.clock.now();
         let cid = format!("start-{}", UserId::mint(now, &inner.entropy));
-        let call = Call {
-            now,
-            cid: cid.clone(),
-            action: Action::UserCreate,
-            remote_addr: None,
-            user_agent: None,
-            traceparent: None,
-            application: None,
-            application_key: None,
-            token: None,
-            device: None,
-        };
+        let call = Call::internal(now, cid.clone(), Action::UserCreate);
         let context = Context::new(self.clone(), call);
         context.trail.set_actor(Actor { kind: ActorType::System, id: None, session: None });
         let unfit = |e: crate::domain::text::Unfit| Error::new(Code::Invalid).at("bootstrap.username", e.to_string());

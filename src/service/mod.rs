@@ -12,13 +12,15 @@ mod first_start;
 mod lockout;
 mod passwords;
 mod sessions;
+mod sign_in;
 mod users;
 
 pub use audit::{AuditPage, AuditQuery, Finding, Search};
 pub use caller::{Anyone, Operator, SignedIn, SuperUser, TrustedApplication};
 pub use context::{Call, Context, Trail};
 pub use first_start::FirstStart;
-pub use sessions::{Introspection, NewSession, SignIn};
+pub use sessions::Introspection;
+pub use sign_in::{NewSession, SignIn};
 pub use users::{NewUser, Password};
 
 use crate::auth::hashing::Hasher;

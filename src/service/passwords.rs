@@ -3,7 +3,7 @@
 use super::caller::{SignedIn, SuperUser, user_actor};
 use super::context::Did;
 use super::lockout::Target;
-use super::sessions::NewSession;
+use super::sign_in::NewSession;
 use crate::auth::hashing::Verdict;
 use crate::domain::ids::UserId;
 use crate::domain::secret::Password;
@@ -64,7 +64,7 @@ impl SignedIn {
             Ok(((tx.read().account(after, now)?, session), did))
         };
         let (account, session) = context.change(change).await?;
-        let viewer = crate::domain::attribute::viewer_of(Some(&account.user), account.user.user_id);
+        let viewer = crate::domain::user::viewer_of(Some(&account.user), account.user.user_id);
         let view = SessionView::of(&session, opened.application.name.as_str(), Some(session.session_id));
         Ok(NewSession { ust, session: view, account, viewer, device: None })
     }

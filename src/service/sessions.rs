@@ -1,51 +1,16 @@
-//! Sessions: signing in and out, renewing, asking about a token, ending one's own or another's.
+//! Sessions: looking at them, renewing them, ending them, asking about a token.
 
 use super::caller::{Anyone, SignedIn, SuperUser, TrustedApplication, user_actor};
 use super::context::{Context, Did};
-use super::lockout::{Attempt, Target};
-use crate::auth::hashing::Verdict;
-use crate::auth::policy::is_oversized;
-use crate::domain::application::Application;
 use crate::domain::attribute::Viewer;
 use crate::domain::ids::{SessionId, UserId};
-use crate::domain::secret::{Password, PasswordHash, Ust};
+use crate::domain::secret::Ust;
 use crate::domain::session::{Session, SessionView};
-use crate::domain::standing::{Barred, may_act};
-use crate::domain::text::fold;
+use crate::domain::standing::may_act;
 use crate::domain::time::Utc;
-use crate::domain::user::{Account, LockCause, User};
+use crate::domain::user::Account;
 use crate::error::{Code, Error, Result};
 use crate::store::{Opened, Tx};
-
-/// What one signs in with.
-#[derive(Debug)]
-pub struct SignIn {
-    /// The username or login name.
-    pub username: String,
-    /// The password.
-    pub password: Password,
-    /// The one-time code, where one is asked for.
-    pub totp_code: Option<String>,
-    /// A new password, where one is demanded.
-    pub new_password: Option<Password>,
-    /// The application, instead of the one that the call names.
-    pub current_app: Option<String>,
-}
-
-/// A session just opened: the only time its token is told.
-#[derive(Debug)]
-pub struct NewSession {
-    /// The token.
-    pub ust: Ust,
-    /// The session.
-    pub session: SessionView,
-    /// Whose it is.
-    pub account: Account,
-    /// As whom the user sees itself.
-    pub viewer: Viewer,
-    /// What makes the user's device a known one from now on.
-    pub device: Option<String>,
-}
 
 /// What is said of a token.
 #[derive(Debug)]
@@ -63,65 +28,7 @@ pub enum Introspection {
     },
 }
 
-/// The context that device cookies are sealed for.
-const DEVICE: &str = "device";
-/// The longest name that is looked up.
-const LONGEST_NAME: usize = 512;
-
 impl Anyone {
-    /// Signs in.
-    ///
-    /// Whatever is wrong with the name or the password, the answer is the same and takes the same time. Only to those who know the
-    /// password is told what else stands in the way.
-    ///
-    /// # Errors
-    /// [`Code::CredentialsInvalid`], [`Code::TooManyAttempts`]; once the password was right, those of
-    /// [`Barred`] and the one-time code; [`Code::PasswordUnfit`] for the new password.
-    pub async fn sign_in(self, given: SignIn) -> Result<NewSession> {
-        let Self { context, application, .. } = match &given.current_app {
-            Some(name) => self.through(&name.clone()).await?,
-            None => self,
-        };
-        let refuse = |reason| Error::new(Code::CredentialsInvalid).because(reason);
-        if is_oversized(&given.password) || given.username.len() > LONGEST_NAME {
-            return Err(refuse("credentials_oversized"));
-        }
-        let inner = &context.services.inner;
-        let name_key = fold(given.username.trim());
-        let user = inner.store.read({
-            let name_key = name_key.clone();
-            move |snapshot| Ok(snapshot.user_by_name(&name_key)?)
-        });
-        let user = user.await?;
-        let device = user.as_ref().and_then(|user| context.known_device(user.user_id));
-        let target = Target::new(user.as_ref().map(|u| u.user_id), device, &name_key);
-        if let Some(user) = &user {
-            context.trail.set_subject(user.user_id);
-        }
-
-        let (verdict, attempt) = context.try_password(&target, user.as_ref(), given.password.clone()).await?;
-        let Verdict::Right { is_weak } = verdict else {
-            let reason = match &user {
-                None => "user_unknown",
-                Some(user) if user.password_hash.is_none() => "password_unset",
-                Some(_) => "password_wrong",
-            };
-            context.remember_failure(attempt, user.map(|u| u.user_id), reason).await?;
-            return Err(refuse(reason));
-        };
-        // A decoy is never right, so there is a user; were it otherwise, nobody gets in.
-        let Some(user) = user else { return Err(refuse("user_unknown")) };
-        let renewal = match context.prepare(&user, given, &application, is_weak).await {
-            Ok(renewal) => renewal,
-            Err(error) => {
-                // The password was right: this was no guess.
-                context.withdraw(attempt).await?;
-                return Err(error);
-            }
-        };
-        context.open_after_sign_in(user, application, attempt, renewal, device).await
-    }
-
     /// Signs out. It is no error if the session has ended already.
     ///
     /// # Errors
@@ -141,206 +48,7 @@ impl Anyone {
     }
 }
 
-/// What a right password is not enough for.
-enum Demand {
-    Nothing,
-    NewPassword(Password),
-}
-
-/// Why a hash is written at sign-in.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Renewal {
-    Rehash,
-    NewPassword,
-}
-
 impl Context {
-    /// The device that the call's cookie proves to have signed in to this account before.
-    fn known_device(&self, user: UserId) -> Option<[u8; 16]> {
-        let message = self.services.inner.keys.seal.open(DEVICE, self.call.device.as_deref()?)?;
-        let device = message.strip_prefix(user.as_bytes())?;
-        device.try_into().ok()
-    }
-
-    fn device_cookie(&self, user: UserId, device: Option<[u8; 16]>) -> String {
-        let entropy = &self.services.inner.entropy;
-        let device = device.unwrap_or_else(|| entropy.bytes());
-        self.services.inner.keys.seal.seal(DEVICE, &[user.as_bytes().as_slice(), &device].concat(), entropy)
-    }
-
-    /// Counts an attempt, then compares the password. What is not yet settled is the attempt.
-    pub(super) async fn try_password(
-        &self,
-        target: &Target,
-        user: Option<&User>,
-        password: Password,
-    ) -> Result<(Verdict, Attempt)> {
-        let inner = &self.services.inner;
-        let place = inner.lockout.line_up(target).await?;
-        let turn = inner.hasher.turn()?;
-        let (lockout, address, now) = (inner.lockout.clone(), self.call.remote_addr, self.now());
-        let (target, user_id) = (target.clone(), user.map(|u| u.user_id));
-        let begun = inner.store.keep_count(move |tx| {
-            if let Some(user_id) = user_id {
-                tx.count_failure(user_id)?;
-            }
-            Ok(lockout.begin(tx, &target, place, address, now)?)
-        });
-        let attempt =
-            begun.await?.map_err(|until| Error::new(Code::TooManyAttempts).because("throttled").retry_after(until.since(now)))?;
-        let verdict = turn.verify(password, user.and_then(|u| u.password_hash.clone())).await?;
-        Ok((verdict, attempt))
-    }
-
-    /// A wrong password: the count stands; too many lock the account, unless nobody could look after it any more.
-    pub(super) async fn remember_failure(&self, attempt: Attempt, user: Option<UserId>, reason: &'static str) -> Result<()> {
-        let (now, is_exhausted) = (self.now(), self.services.inner.lockout.is_exhausted(&attempt));
-        let remember = move |tx: &mut Tx<'_>| {
-            let did = Did::refused(reason, user);
-            let Some(user_id) = user.filter(|_| is_exhausted) else { return Ok(((), did)) };
-            tx.hold_super_users()?;
-            let Some(before) = tx.hold_user(user_id)? else { return Ok(((), did)) };
-            if before.is_locked || super::users::is_last_super_user(tx, &before, now)? {
-                return Ok(((), did));
-            }
-            let mut after = before.clone();
-            after.lock(LockCause::FailedLogins, None, None, now);
-            tx.save_user(&before, &after)?;
-            tx.end_sessions(user_id)?;
-            let changes = super::users::changes(tx, &before, &after, now)?;
-            Ok(((), did.changing(changes)))
-        };
-        self.change(remember).await
-    }
-
-    async fn withdraw(&self, attempt: Attempt) -> Result<()> {
-        let lockout = self.services.inner.lockout.clone();
-        self.services.inner.store.keep_count(move |tx| Ok(lockout.withdraw(tx, &attempt)?)).await
-    }
-
-    pub(super) async fn hash(&self, password: Password) -> Result<PasswordHash> {
-        self.services.inner.hasher.turn()?.hash(password).await
-    }
-
-    /// The hash that a sign-in with the right password writes, if any.
-    async fn prepare(
-        &self,
-        user: &User,
-        given: SignIn,
-        application: &Application,
-        is_weak: bool,
-    ) -> Result<Option<(PasswordHash, Renewal)>> {
-        match self.judge(user, &given, application)? {
-            Demand::NewPassword(new) => Ok(Some((self.hash(new).await?, Renewal::NewPassword))),
-            // There is a next sign-in: a busy pool is no reason to refuse this one.
-            Demand::Nothing if is_weak => Ok(self.hash(given.password).await.ok().map(|hash| (hash, Renewal::Rehash))),
-            Demand::Nothing => Ok(None),
-        }
-    }
-
-    /// What stands in the way of a user whose password was right.
-    fn judge(&self, user: &User, given: &SignIn, application: &Application) -> Result<Demand> {
-        let standing = may_act(user, self.now());
-        if let Err(barred) = standing
-            && !barred.is_mendable()
-        {
-            return Err(error_of(barred));
-        }
-        if user.is_totp_enabled {
-            // No factor can be enrolled yet; an account that has one all the same stays shut.
-            let code = if given.totp_code.is_some() { Code::TotpInvalid } else { Code::TotpRequired };
-            return Err(Error::new(code));
-        }
-        match (standing, &given.new_password) {
-            (Ok(()), None) => Ok(Demand::Nothing),
-            (Ok(()), Some(_)) => {
-                Err(Error::new(Code::Invalid).at("new_password", "is only taken when a new password is demanded"))
-            }
-            (Err(barred), None) => Err(error_of(barred)),
-            (Err(_), Some(new)) => {
-                if new.expose() == given.password.expose() {
-                    return Err(Error::new(Code::PasswordUnfit).at("new_password", "is the old one"));
-                }
-                self.services.inner.policy.check(new, user, Some(application.name.as_str()), "new_password")?;
-                Ok(Demand::NewPassword(new.clone()))
-            }
-        }
-    }
-
-    async fn open_after_sign_in(
-        &self,
-        verified: User,
-        application: Application,
-        attempt: Attempt,
-        renewal: Option<(PasswordHash, Renewal)>,
-        device: Option<[u8; 16]>,
-    ) -> Result<NewSession> {
-        let (context, now) = (self.clone(), self.now());
-        let (ust, session) = self.new_session(verified.user_id, &application);
-        let actor = user_actor(&verified, session.session_id);
-        let open = move |tx: &mut Tx<'_>| {
-            let refuse = |reason| Error::new(Code::CredentialsInvalid).because(reason);
-            let before = tx.hold_user(verified.user_id)?.ok_or_else(|| refuse("user_unknown"))?;
-            // The decision was made on what was read before the hash was computed; what changed meanwhile counts.
-            if before.password_hash != verified.password_hash {
-                return Err(refuse("password_changed_meanwhile"));
-            }
-            let mut after = before.clone();
-            let mut did = Did::to(after.user_id).by(actor);
-            if let Some((hash, renewal)) = renewal {
-                match renewal {
-                    Renewal::Rehash => after.password_hash = Some(hash),
-                    Renewal::NewPassword => after.set_password(hash, false, None, now),
-                }
-                if renewal == Renewal::NewPassword {
-                    tx.end_sessions(after.user_id)?;
-                    did = did.changing(super::users::changes(tx, &before, &after, now)?);
-                }
-            }
-            may_act(&after, now).map_err(error_of)?;
-            context.services.inner.lockout.succeed(tx, &attempt)?;
-            after.login_count += 1;
-            after.failed_login_count = 0;
-            after.login_time = Some(now);
-            after.login_station = context.call.remote_addr.map(|a| a.to_string());
-            after.active_time = Some(now);
-            tx.save_user(&before, &after)?;
-            tx.insert_session(&session)?;
-            let account = tx.read().account(after, now)?;
-            Ok(((account, session), did))
-        };
-        let (account, session) = self.change(open).await?;
-        self.trail.set_actor(user_actor(&account.user, session.session_id));
-        let viewer = crate::domain::attribute::viewer_of(Some(&account.user), account.user.user_id);
-        Ok(NewSession {
-            ust,
-            session: SessionView::of(&session, application.name.as_str(), Some(session.session_id)),
-            device: Some(self.device_cookie(account.user.user_id, device)),
-            account,
-            viewer,
-        })
-    }
-
-    /// A session that is not yet in the database, with its token.
-    pub(super) fn new_session(&self, user_id: UserId, application: &Application) -> (Ust, Session) {
-        let inner = &self.services.inner;
-        let (now, ust) = (self.now(), Ust::mint(&inner.entropy));
-        let absolute_expiry = now + inner.absolute;
-        let session = Session {
-            session_id: SessionId::mint(now, &inner.entropy),
-            token_hash: ust.hash(),
-            user_id,
-            application_id: application.application_id,
-            created_time: now,
-            renewed_time: None,
-            idle_expiry: (now + inner.idle).min(absolute_expiry),
-            absolute_expiry,
-            remote_addr: self.call.remote_addr.map(|a| a.to_string()),
-            user_agent: self.call.user_agent.clone(),
-        };
-        (ust, session)
-    }
-
     async fn end_one(&self, user_id: UserId, session_id: SessionId) -> Result<()> {
         let end = move |tx: &mut Tx<'_>| {
             if !tx.end_session(user_id, session_id)? {
@@ -364,20 +72,6 @@ impl Context {
         let listed = self.services.inner.store.read(move |snapshot| Ok(snapshot.sessions_of(user_id, now)?)).await?;
         Ok(listed.iter().map(|(session, application)| SessionView::of(session, application.as_str(), current)).collect())
     }
-}
-
-/// What is told to someone whose password was right.
-fn error_of(barred: Barred) -> Error {
-    let code = match barred {
-        Barred::Inactive => Code::AccountInactive,
-        Barred::Locked => Code::AccountLocked,
-        Barred::SignUpUnconfirmed => Code::SignUpUnconfirmed,
-        Barred::ApprovalPending | Barred::Rejected => Code::ApprovalPending,
-        Barred::OutsideValidity => Code::OutsideValidity,
-        Barred::PasswordExpired => Code::PasswordExpired,
-        Barred::PasswordMustChange => Code::PasswordMustChange,
-    };
-    Error::new(code).because(barred.as_str())
 }
 
 impl SignedIn {

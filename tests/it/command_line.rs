@@ -1,1 +1,696 @@
+//! The command line: first starts, settings, every command, its exit codes, and the one audit event that it leaves.
 
+use crate::both;
+use crate::harness::process::{self, Ended, Process, Ran, program, refused_start, run, usher};
+use crate::harness::{Client, Engine, PASSWORD, ROOT, Site};
+use serde_json::{Value, json};
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+const ME: &str = "/api/v1/users/me";
+const OTHER_PASSWORD: &str = "marble cloud engine 77";
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no string"))
+}
+
+fn items(ran: &Ran) -> Vec<Value> {
+    ran.json()["items"].as_array().unwrap_or_else(|| panic!("{ran:?}")).clone()
+}
+
+fn create_root(site: &Site) -> String {
+    let made = usher(site, &["user", "create", ROOT, "--super-user", "--password-stdin"], PASSWORD).expect(0);
+    made.out.trim().to_owned()
+}
+
+/// `usher serve`, to be changed before it is started.
+fn serve(site: &Site) -> Command {
+    let mut command = program(site.folder.path());
+    command.arg("serve").arg("--config").arg(site.settings());
+    command
+}
+
+// ---------------------------------------------------------------------------------------------------------------------------------
+// First starts
+
+/// What a first start told, after the line with its address.
+struct Greeting {
+    account: String,
+    password_file: PathBuf,
+    /// Ready to be pasted into a shell.
+    curls: Vec<String>,
+}
+
+fn greeting(service: &Process) -> Greeting {
+    let mut lines = Vec::new();
+    while lines.iter().filter(|line: &&String| line.starts_with("curl ")).count() < 2 {
+        lines.push(service.next_line().unwrap_or_else(|| panic!("it said no more than {lines:#?}")));
+    }
+    let account = lines.iter().find(|line| line.contains("super-user")).unwrap().clone();
+    let password_file = account.split_once("Its password is in ").unwrap_or_else(|| panic!("{account}")).1.into();
+    let curls = lines.into_iter().filter(|line| line.starts_with("UST=") || line.starts_with("curl ")).collect();
+    Greeting { account, password_file, curls }
+}
+
+/// Names of the files in a site's folder.
+fn files(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+both! {
+    /// A super-user made before the first start is the first super-user: the service makes none of its own and tells no password.
+    fn a_super_user_can_be_made_before_the_first_start(engine) {
+        let site = Site::new(engine);
+        let user_id = create_root(&site);
+        let service = Process::serve(&site);
+        let root = service.anon().sign_in(ROOT, PASSWORD);
+        assert_eq!(root.id(), user_id);
+        assert_eq!(root.get(ME).expect(200).json["user_role"], "administrator");
+        assert_eq!(items(&usher(&site, &["user", "list", "--json"], "").expect(0)).len(), 1);
+        assert_eq!(service.greeting.len(), 1, "{:?}", service.greeting);
+        let Ended { code, lines, .. } = service.terminate();
+        assert_eq!((code, lines), (Some(0), Vec::new()));
+        assert!(files(site.folder.path()).iter().all(|name| !name.contains("password")), "{:?}", files(site.folder.path()));
+    }
+
+    /// S30: a first start without a terminal puts the password into a file that its owner alone can read, and tells the file, not the
+    /// password; what it offers to be pasted works; and a second start tells nothing.
+    fn a_first_start_without_a_terminal(engine) {
+        let site = Site::new(engine).with("log.filter", "\"trace\"");
+        let service = Process::serve(&site);
+        let Greeting { account, password_file, curls } = greeting(&service);
+        assert!(account.contains("admin"), "{account}");
+        assert!(password_file.is_absolute() && password_file.parent() == Some(&fs::canonicalize(site.folder.path()).unwrap()));
+        let metadata = fs::metadata(&password_file).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+        let password = fs::read_to_string(&password_file).unwrap();
+        assert!(password.trim_end().len() >= 20, "a password as short as {}", password.len());
+        let admin = service.anon().sign_in("admin", password.trim_end_matches('\n'));
+        assert_eq!(admin.get(ME).expect(200).json["user_role"], "administrator");
+
+        assert!(Command::new("curl").arg("--version").output().is_ok(), "this test needs curl");
+        assert_eq!(curls.len(), 3, "{curls:#?}");
+        assert!(curls[0].starts_with("UST=") && !curls.concat().contains(&password), "{curls:#?}");
+        let mut shell = process::bare("sh", site.folder.path());
+        shell.env("NO_PROXY", "*");
+        let pasted = run(shell, &(curls.join("\n") + "\n")).expect(0);
+        let answers: Vec<Value> =
+            serde_json::Deserializer::from_str(&pasted.out).into_iter().map(|a| a.unwrap_or_else(|e| panic!("{e}: {pasted:?}"))).collect();
+        let [me, found] = answers.as_slice() else { panic!("{pasted:?}") };
+        assert_eq!((&me["username"], &me["user_id"]), (&json!("admin"), &json!(admin.id())));
+        assert_eq!((&found["user_id"], &found["is_super_user"]), (&json!(admin.id()), &json!(true)));
+
+        let Ended { code, lines, log } = service.terminate();
+        assert_eq!(code, Some(0));
+        assert!(!lines.concat().contains(&password) && !log.contains(&password), "the password was told");
+        assert!(log.contains("\"TRACE\""), "nothing was logged");
+
+        let before = files(site.folder.path());
+        let service = Process::serve(&site);
+        service.anon().sign_in("admin", &password);
+        assert_eq!(service.greeting.len(), 1);
+        assert_eq!(service.terminate().lines, [""; 0]);
+        assert_eq!(files(site.folder.path()), before);
+    }
+
+    /// An unattended first start takes name and password from the settings, and says so without the password.
+    fn an_unattended_first_start(engine) {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("secret");
+        fs::write(&file, format!("{PASSWORD}\n")).unwrap();
+        let named = format!("{:?}", file.display().to_string());
+        let site = Site::new(engine).with("bootstrap.username", "\"boss\"").with("bootstrap.password_file", &named);
+        let service = Process::serve(&site);
+        let boss = service.anon().sign_in("boss", PASSWORD);
+        assert_eq!(boss.get(ME).expect(200).json["user_role"], "administrator");
+        let Ended { lines, log, .. } = service.terminate();
+        assert!(lines.concat().contains("boss") && lines.concat().contains("bootstrap.password_file"), "{lines:?}");
+        assert!(!(lines.concat() + &log).contains(PASSWORD));
+        let listed = items(&usher(&site, &["user", "list", "--json"], "").expect(0));
+        assert_eq!(listed.iter().map(|u| text(&u["username"])).collect::<Vec<_>>(), ["boss"]);
+        assert!(files(site.folder.path()).iter().all(|name| !name.contains("password")));
+    }
+
+    /// S3, S40: an unattended first start without a fit password does not start, and makes no account.
+    fn an_unattended_first_start_with_an_unfit_password(engine) {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("secret");
+        let named = format!("{:?}", file.display().to_string());
+        let site = Site::new(engine).with("bootstrap.username", "\"boss\"").with("bootstrap.password_file", &named);
+        let missing = refused_start(serve(&site)).expect(1);
+        assert!(missing.err.lines().last().is_some_and(|l| l.starts_with("usher: ") && l.contains("bootstrap.password_file")), "{missing:?}");
+        fs::write(&file, "too short\n").unwrap();
+        let short = refused_start(serve(&site)).expect(1);
+        let said = short.err.lines().filter(|line| line.starts_with("usher: ")).collect::<Vec<_>>();
+        assert_eq!(said.len(), 1, "{short:?}");
+        assert!(said[0].contains("bootstrap.password_file") && !short.err.contains("too short\n") && !short.err.contains("panicked"), "{short:?}");
+        assert!(items(&usher(&site, &["user", "list", "--json"], "").expect(0)).is_empty());
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------------------
+// Settings
+
+both! {
+    /// The environment wins over the file, and `USHER_CONFIG` names the file where `--config` does not.
+    fn settings_come_from_file_and_environment(engine) {
+        let site = Site::new(engine);
+        create_root(&site);
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut command = serve(&site);
+        command.env("USHER__SERVER__LISTEN", free.to_string());
+        let service = Process::start(command);
+        assert_eq!(service.base, format!("http://{free}"));
+        service.anon().sign_in(ROOT, PASSWORD);
+
+        let other = Site::new(engine);
+        let with = |arguments: &[&str], variables: &[(&str, &str)]| {
+            let mut command = program(site.folder.path());
+            command.args(arguments).envs(variables.iter().copied());
+            run(command, "")
+        };
+        let (settings, others) = (site.settings().display().to_string(), other.settings().display().to_string());
+        let names = |ran: Ran| items(&ran.expect(0)).iter().map(|u| text(&u["username"]).to_owned()).collect::<Vec<_>>();
+        let list = ["user", "list", "--json"];
+        let at_other = ("USHER__DATABASE__URL", other.url.as_str());
+        let own_keys = site.keys().display().to_string();
+        let keys = ("USHER__SECRETS__FILE", own_keys.as_str());
+        with(&["user", "create", "ann"], &[("USHER_CONFIG", &settings), at_other, keys]).expect(0);
+        assert_eq!(names(with(&list, &[("USHER_CONFIG", &settings), at_other, keys])), ["ann"]);
+        assert_eq!(names(with(&list, &[("USHER_CONFIG", &settings)])), [ROOT]);
+        assert_eq!(names(with(&["user", "list", "--json", "--config", &others], &[("USHER_CONFIG", &settings), keys])), ["ann"]);
+        assert_eq!(names(with(&["--config", &others, "--json", "user", "list"], &[("USHER_CONFIG", "nowhere"), keys])), ["ann"]);
+    }
+}
+
+/// A site whose settings file has these lines and no others.
+fn with_settings(lines: &str) -> (TempDir, PathBuf) {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("own.toml");
+    fs::write(&path, lines).unwrap();
+    (folder, path)
+}
+
+/// S40: a setting that is misspelt, of a wrong type or out of range stops every start, with a line that names it and where it came from.
+#[test]
+fn wrong_settings_are_refused_by_name_and_source() {
+    for (line, key) in [
+        ("server.listne = \"127.0.0.1:0\"", "server.listne"),
+        ("servre.listen = \"127.0.0.1:0\"", "servre"),
+        ("sessions.idle_seconds = \"soon\"", "sessions.idle_seconds"),
+        ("sessions.idle_seconds = -1", "sessions.idle_seconds"),
+        ("sessions.idle_seconds = 0", "sessions.idle_seconds"),
+        ("server.trusted_proxies = [\"10.0.0.0/8\", \"nonsense\"]", "server.trusted_proxies"),
+        ("server.listen = \"8080\"", "server.listen"),
+        ("database = \"sqlite:usher.db\"", "database"),
+        ("passwords.hash_memory_kib = 8", "passwords.hash_memory_kib"),
+        ("log.format = \"xml\"", "log.format"),
+    ] {
+        let (folder, path) = with_settings(line);
+        for words in [&["serve"][..], &["user", "list"], &["config", "show"], &["migrate"], &["secrets", "init"]] {
+            let mut command = program(folder.path());
+            command.args(words).arg("--config").arg(&path);
+            let ran = refused_start(command).expect(1);
+            let said = ran.complaint();
+            assert!(said.contains(key) && said.contains(&path.display().to_string()), "{line}: {said}");
+        }
+        assert_eq!(files(folder.path()), ["own.toml"], "{line}");
+    }
+    for (variable, value, key) in [
+        ("USHER__SERVER__LISTNE", "127.0.0.1:0", "server.listne"),
+        ("USHER__SERVRE__LISTEN", "127.0.0.1:0", "servre"),
+        ("USHER__SESSIONS__IDLE_SECONDS", "soon", "sessions.idle_seconds"),
+        ("USHER__SESSIONS__IDLE_SECONDS", "0", "sessions.idle_seconds"),
+        ("USHER__SERVER__LISTEN", "8080", "server.listen"),
+        ("USHER__PASSWORDS__MIN_LENGTH", "7", "passwords.min_length"),
+    ] {
+        let folder = TempDir::new().unwrap();
+        for words in [&["serve"][..], &["user", "list"], &["config", "show"]] {
+            let mut command = program(folder.path());
+            command.args(words).env(variable, value);
+            let ran = refused_start(command).expect(1);
+            let said = ran.complaint();
+            assert!(said.contains(key) && said.contains("environment"), "{variable}: {said}");
+        }
+        assert_eq!(files(folder.path()), [""; 0], "{variable}");
+    }
+    let (folder, path) = with_settings("this is no TOML");
+    for config in [folder.path().join("nowhere.toml"), folder.path().to_owned(), path] {
+        let mut command = program(folder.path());
+        command.arg("serve").arg("--config").arg(&config);
+        assert!(refused_start(command).expect(1).complaint().contains(&config.display().to_string()));
+    }
+}
+
+/// `config show` tells every setting with its source, and no password, wherever in a URL it stands (S30).
+#[test]
+fn config_show_names_sources_and_blanks_passwords() {
+    let (folder, path) = with_settings("server.listen = \"127.0.0.1:1234\"\ndatabase.readers = 3\n");
+    let show = |url: &str, arguments: &[&str]| {
+        let mut command = program(folder.path());
+        command.args(["config", "show", "--config"]).arg(&path).args(arguments);
+        command.env("USHER__DATABASE__READERS", "5").env("USHER__DATABASE__URL", url);
+        run(command, "").expect(0)
+    };
+    let shown = show("sqlite:other.db", &["--json"]);
+    let lines = items(&shown);
+    let of = |key: &str| {
+        let line = lines.iter().find(|line| line["key"] == key).unwrap_or_else(|| panic!("no {key} in {shown:?}"));
+        (line["value"].clone(), text(&line["source"]).to_owned())
+    };
+    assert_eq!(of("server.listen"), (json!("127.0.0.1:1234"), path.display().to_string()));
+    assert_eq!(of("database.readers"), (json!(5), "environment".to_owned()));
+    assert_eq!(of("database.url"), (json!("sqlite:other.db"), "environment".to_owned()));
+    assert_eq!(of("passwords.min_length"), (json!(15), "default".to_owned()));
+    let mut keys: Vec<_> = lines.iter().map(|line| text(&line["key"]).to_owned()).collect();
+    keys.sort();
+    let mut documented = usher::settings::documented_keys();
+    documented.sort();
+    assert_eq!(keys, documented);
+
+    let plain = show("sqlite:other.db", &[]).out;
+    assert_eq!(plain.lines().count(), documented.len());
+    assert!(plain.contains(&format!("server.listen = \"127.0.0.1:1234\"  # {}", path.display())), "{plain}");
+    assert!(
+        plain.contains("database.readers = 5  # environment") && plain.contains("passwords.min_length = 15  # default"),
+        "{plain}"
+    );
+
+    for url in [
+        "postgres://usher:hunter2@db.example/usher",
+        "postgres://usher:hunter2@db.example:5432/usher?sslmode=require",
+        "postgres://usher:hun@ter:hunter2@db.example/usher",
+        "postgres://usher:hunter2@db.example",
+        "postgres://db.example/usher?password=hunter2",
+        "postgres://db.example/usher?user=usher&password=hunter2&sslmode=require",
+        "postgres://usher:other@db.example/usher?password=hunter2",
+        "postgres://db.example/usher?sslpassword=other&password=hunter2",
+        "postgres://db.example/usher?password=other&sslpassword=hunter2",
+    ] {
+        for arguments in [&[][..], &["--json"]] {
+            let shown = show(url, arguments);
+            assert!(shown.out.contains("db.example") && !shown.out.contains("hunter2"), "{url} is shown as {}", shown.out);
+        }
+    }
+    assert_eq!(files(folder.path()), ["own.toml"], "looking made something");
+}
+
+// ---------------------------------------------------------------------------------------------------------------------------------
+// Every command
+
+/// What the trail is to say of a command.
+type Left = (&'static str, &'static str, Option<&'static str>);
+
+/// A command line whose commands are noted with the events that they are to leave.
+struct Desk {
+    site: Site,
+    left: Vec<Left>,
+}
+
+impl Desk {
+    fn run(&mut self, arguments: &[&str], input: &str, code: i32, left: Option<Left>) -> Ran {
+        let ran = usher(&self.site, arguments, input).expect(code);
+        if code == 0 {
+            assert!(ran.err.is_empty(), "{ran:?}");
+        } else if code != 2 {
+            ran.complaint();
+        }
+        self.left.extend(left);
+        ran
+    }
+
+    fn done(&mut self, arguments: &[&str], action: &'static str) -> Ran {
+        self.run(arguments, "", 0, Some((action, "success", None)))
+    }
+
+    fn refused(&mut self, arguments: &[&str], action: &'static str, reason: &'static str) -> Ran {
+        self.run(arguments, "", 1, Some((action, "refused", Some(reason))))
+    }
+
+    /// The exported events of operators are those noted, in their order, each by whoever runs these tests.
+    fn settle(&mut self) {
+        let exported = usher(&self.site, &["audit", "export"], "").expect(0).out;
+        let events: Vec<Value> = exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let by_operator: Vec<&Value> = events.iter().filter(|e| e["actor_type"] == "operator").collect();
+        let found: Vec<(&str, &str, Option<&str>)> =
+            by_operator.iter().map(|e| (text(&e["action"]), text(&e["outcome"]), e["reason"].as_str())).collect();
+        assert_eq!(found, self.left);
+        let name = |program: &str, argument: &str| {
+            String::from_utf8(Command::new(program).arg(argument).output().unwrap().stdout).unwrap().trim().to_owned()
+        };
+        let operator = format!("{}@{}", name("id", "-un"), name("uname", "-n"));
+        for event in by_operator {
+            assert_eq!(text(&event["actor"]), operator, "{event}");
+            assert!(event["remote_addr"].is_null() && event["actor_session"].is_null(), "{event}");
+        }
+        self.left.push(("audit.export", "success", None));
+    }
+}
+
+fn sign_in(service: &Process, name: &str, password: &str) -> Client {
+    service.anon().sign_in(name, password)
+}
+
+both! {
+    /// S46: users through the command line: every command with and without `--json`, every refusal with its reason, and for each that
+    /// acts exactly one audit event, by its operator.
+    fn users(engine) {
+        let mut desk = Desk { site: Site::new(engine), left: Vec::new() };
+        let create = Some(("user.create", "success", None));
+        let plain = desk.run(&["user", "create", "root", "--super-user", "--password-stdin"], PASSWORD, 0, create);
+        let root_id = plain.out.strip_suffix('\n').unwrap().to_owned();
+        assert_eq!(root_id.len(), 36, "{plain:?}");
+        let arguments = [
+            "user", "create", "Ann", "--login-name", "ann.login", "--email", "ann@example.com", "--role", "publisher", "--display-name",
+            "Ann O.", "--first-name", "Ann", "--middle-name", "M", "--last-name", "Other", "--external-id", "idp|1", "--password-stdin", "--json",
+        ];
+        let ann = desk.run(&arguments, PASSWORD, 0, create).json();
+        let expected = json!({
+            "username": "Ann", "login_name": "ann.login", "email": "ann@example.com", "user_role": "publisher", "display_name": "Ann O.",
+            "first_name": "Ann", "middle_name": "M", "last_name": "Other", "external_id": "idp|1", "password_is_set": true,
+            "password_must_change": false, "approval_status": "approved", "sign_up_status": "final", "is_active": true,
+        });
+        for (name, value) in expected.as_object().unwrap() {
+            assert_eq!(&ann[name], value, "{name}");
+        }
+        assert_eq!(ann["creation_ctx"]["via"], "cli");
+        let bob = desk.run(&["user", "create", "bob", "--must-set-password", "--json"], "", 0, create).json();
+        assert_eq!((&bob["password_is_set"], &bob["password_must_change"]), (&json!(false), &json!(true)));
+
+        // Refusals. The names of one are taken for another, in any case and as either of the two names.
+        for arguments in [["user", "create", "ANN"], ["user", "create", "ann.login"]] {
+            let taken = desk.refused(&arguments, "user.create", "value_taken");
+            assert!(taken.err.contains("taken") && taken.out.is_empty(), "{taken:?}");
+        }
+        desk.refused(&["user", "create", "eve", "--external-id", "idp|1"], "user.create", "value_taken");
+        let unfit = Some(("user.create", "refused", Some("password_unfit")));
+        let short = desk.run(&["user", "create", "eve", "--password-stdin"], "short\n", 1, unfit);
+        assert!(short.err.contains("password") && !short.err.contains("short\n"), "{short:?}");
+        for arguments in [&["user", "show", "nobody"][..], &["user", "show", "018f0000-0000-7000-8000-000000000000", "--json"]] {
+            let unknown = desk.refused(arguments, "user.read", "user_unknown");
+            assert!(unknown.err.contains(arguments[2]) && unknown.out.is_empty(), "{unknown:?}");
+        }
+        desk.refused(&["user", "lock", "nobody"], "user.lock", "user_unknown");
+        desk.refused(&["user", "unlock", "nobody"], "user.unlock", "user_unknown");
+        let unknown = Some(("user.set_password", "refused", Some("user_unknown")));
+        desk.run(&["user", "set-password", "nobody", "--password-stdin"], OTHER_PASSWORD, 1, unknown);
+        let last = desk.refused(&["user", "lock", "root"], "user.lock", "last_super_user");
+        assert!(last.err.contains("super-user"), "{last:?}");
+
+        // By name, by login name, by id.
+        let id = text(&ann["user_id"]);
+        for name in ["ann", "ANN.login", id] {
+            assert_eq!(desk.done(&["user", "show", name, "--json"], "user.read").json()["user_id"], ann["user_id"]);
+        }
+        let shown = desk.done(&["user", "show", "ann"], "user.read").out;
+        assert!(shown.contains(&format!("user_id: {id}\n")) && shown.contains("display_name: Ann O.\n"), "{shown}");
+        let listed = items(&desk.done(&["user", "list", "--json"], "user.list"));
+        assert_eq!(listed.iter().map(|u| text(&u["username"])).collect::<Vec<_>>(), ["root", "Ann", "bob"]);
+        assert_eq!(listed[1]["user_id"], ann["user_id"]);
+        let lines = desk.done(&["user", "list"], "user.list").out;
+        let lines: Vec<&str> = lines.lines().collect();
+        assert!(lines.len() == 3 && lines[0].contains(&root_id) && lines[1].contains(id) && lines[1].contains("publisher"), "{lines:?}");
+
+        let service = Process::serve(&desk.site);
+        let session = sign_in(&service, "ann.login", PASSWORD);
+        let locked = desk.done(&["user", "lock", "ann", "--reason", "lost laptop", "--json"], "user.lock").json();
+        assert_eq!((&locked["is_locked"], &locked["lock_reason"]), (&json!(true), &json!("lost laptop")));
+        session.get(ME).refused(401, "session_invalid");
+        service.anon().try_sign_in("ann", PASSWORD).refused(401, "account_locked");
+        assert!(desk.done(&["user", "lock", "bob"], "user.lock").out.contains("bob"));
+        assert_eq!(desk.done(&["user", "unlock", "ann", "--json"], "user.unlock").json()["is_locked"], false);
+        assert!(desk.done(&["user", "unlock", "bob"], "user.unlock").out.contains("bob"));
+        let session = sign_in(&service, "ann", PASSWORD);
+        let set = Some(("user.set_password", "success", None));
+        let changed = desk.run(&["user", "set-password", "ann", "--password-stdin", "--json"], OTHER_PASSWORD, 0, set).json();
+        assert_eq!(changed["password_must_change"], false);
+        session.get(ME).refused(401, "session_invalid");
+        service.anon().try_sign_in("ann", PASSWORD).refused(401, "credentials_invalid");
+        sign_in(&service, "ann", OTHER_PASSWORD);
+        desk.run(&["user", "set-password", "ann", "--password-stdin", "--must-change"], PASSWORD, 0, set);
+        service.anon().try_sign_in("ann", PASSWORD).refused(401, "password_must_change");
+        desk.run(&["user", "set-password", "ann", "--password-stdin"], "short", 1, Some(("user.set_password", "refused", Some("password_unfit"))));
+        desk.settle();
+    }
+
+    /// S46: applications and sessions, likewise.
+    fn applications_and_sessions(engine) {
+        let mut desk = Desk { site: Site::new(engine), left: Vec::new() };
+        create_root(&desk.site);
+        desk.left.push(("user.create", "success", None));
+        let made = desk.done(&["app", "create", "desk", "--own-sessions", "--require-key", "--json"], "application.create").json();
+        assert_eq!(made.as_object().unwrap().keys().collect::<Vec<_>>(), ["application_id", "name", "key"]);
+        assert_eq!(made["name"], "desk");
+        let key = desk.done(&["app", "create", "shelf"], "application.create").out;
+        let taken = desk.refused(&["app", "create", "DESK"], "application.create", "value_taken");
+        assert!(taken.err.contains("taken"), "{taken:?}");
+        let listed = items(&desk.done(&["app", "list", "--json"], "application.list"));
+        let of = |name: &str| listed.iter().find(|a| a["name"] == name).unwrap_or_else(|| panic!("{listed:?}"));
+        assert_eq!((&of("desk")["session_scope"], &of("desk")["is_key_required"]), (&json!("own-sessions"), &json!(true)));
+        assert_eq!((&of("shelf")["session_scope"], &of("shelf")["is_key_required"]), (&json!("shared"), &json!(false)));
+        assert_eq!(of("desk")["application_id"], made["application_id"]);
+        let plain = desk.done(&["app", "list"], "application.list").out;
+        assert_eq!(plain.lines().count(), 3, "{plain}");
+        assert!(!plain.contains(text(&made["key"])) && !plain.contains(key.trim()) && !json!(listed).to_string().contains(key.trim()));
+
+        let service = Process::serve(&desk.site);
+        let through = |key: &str| service.anon().with("x-current-app", "desk").with("x-application-key", key);
+        let at_desk = through(text(&made["key"])).sign_in(ROOT, PASSWORD);
+        through(key.trim()).try_sign_in(ROOT, PASSWORD).refused(401, "application_invalid");
+        usher(&desk.site, &["user", "create", "ann", "--password-stdin"], PASSWORD).expect(0);
+        desk.left.push(("user.create", "success", None));
+        let (first, second) = (sign_in(&service, "ann", PASSWORD), sign_in(&service, "ann", PASSWORD));
+        let session = |client: &Client| client.session_id.clone().unwrap();
+
+        let listed = items(&desk.done(&["session", "list", "--json"], "session.list"));
+        assert_eq!(listed.iter().map(|s| text(&s["session_id"])).collect::<Vec<_>>(), [session(&at_desk), session(&first), session(&second)]);
+        assert_eq!(listed[0]["application"], "desk");
+        assert!(!json!(listed).to_string().contains("ust_"));
+        let plain = desk.done(&["session", "list", "--user", "ann"], "session.list").out;
+        assert!(plain.lines().count() == 2 && plain.contains(&session(&first)) && !plain.contains(&session(&at_desk)), "{plain}");
+        assert_eq!(items(&desk.done(&["session", "list", "--user", first.id(), "--json"], "session.list")).len(), 2);
+        desk.refused(&["session", "list", "--user", "nobody"], "session.list", "user_unknown");
+
+        desk.done(&["session", "revoke", "--user", "ann", &session(&first)], "session.revoke");
+        first.get(ME).refused(401, "session_invalid");
+        second.get(ME).expect(200);
+        desk.refused(&["session", "revoke", "--user", "ann", &session(&first)], "session.revoke", "session_unknown");
+        desk.refused(&["session", "revoke", "--user", "ann", &session(&at_desk), "--json"], "session.revoke", "session_unknown");
+        desk.done(&["session", "revoke", "--user", "ann", "--json"], "session.revoke_all");
+        second.get(ME).refused(401, "session_invalid");
+        at_desk.get(ME).expect(200);
+        desk.refused(&["session", "revoke", "--user", "nobody"], "session.revoke_all", "user_unknown");
+        desk.settle();
+    }
+
+    /// S46: the audit trail, likewise; looking at it leaves an event too.
+    fn the_audit_trail(engine) {
+        let mut desk = Desk { site: Site::new(engine), left: Vec::new() };
+        create_root(&desk.site);
+        desk.left.push(("user.create", "success", None));
+        desk.settle();
+        let exported = desk.done(&["audit", "export", "--json"], "audit.export").out;
+        let first: Value = serde_json::from_str(exported.lines().next().unwrap()).unwrap();
+        let cid = text(&first["cid"]).to_owned();
+        let shown = items(&desk.done(&["audit", "show", "--cid", &cid, "--json"], "audit.read"));
+        assert_eq!(shown, [first]);
+        let plain = desk.done(&["audit", "show", "--cid", &cid], "audit.read").out;
+        assert!(plain.contains(&format!("cid: {cid}\n")) && plain.contains("action: user.create\n"), "{plain}");
+        // The search is done, and finds nothing.
+        let none = desk.run(&["audit", "show", "--cid", "nothing"], "", 1, Some(("audit.read", "success", None)));
+        assert!(none.err.contains("correlation id"), "{none:?}");
+        assert_eq!(items(&desk.done(&["audit", "show", "--cid", "nothing", "--json"], "audit.read")), [json!(null); 0]);
+        let sound = desk.done(&["audit", "verify", "--json"], "audit.verify").json();
+        // It does not count the event that it is about to leave.
+        assert_eq!((&sound["sound"], &sound["events"]), (&json!(true), &json!(desk.left.len() - 1)));
+        assert!(desk.done(&["audit", "verify"], "audit.verify").out.starts_with("sound: "));
+        desk.settle();
+    }
+
+    /// Wrong usage exits 2, helps, and leaves nothing.
+    fn wrong_usage(engine) {
+        let mut desk = Desk { site: Site::new(engine), left: Vec::new() };
+        create_root(&desk.site);
+        desk.left.push(("user.create", "success", None));
+        for arguments in [
+            &["user"][..],
+            &["user", "create"],
+            &["user", "create", ""],
+            &["user", "create", "two\nlines"],
+            &["user", "create", "ann", "--role", "emperor"],
+            &["user", "create", "ann", "--super-user", "--role", "viewer"],
+            &["user", "create", "ann", "--email", "nowhere"],
+            &["user", "create", "ann", "--password-stdin", "--must-set-password"],
+            &["user", "set-password", "root"],
+            &["user", "vanish", "root"],
+            &["user", "list", "--nonsense"],
+            &["app", "create"],
+            &["session", "revoke"],
+            &["session", "revoke", "--user", "root", "not-an-id"],
+            &["audit", "show"],
+            &["fly"],
+            &[],
+        ] {
+            let ran = desk.run(arguments, PASSWORD, 2, None);
+            assert!(ran.out.is_empty() && ran.err.contains("Usage") || ran.err.contains("--help"), "{arguments:?}: {ran:?}");
+            assert!(!ran.err.contains("panicked"));
+        }
+        desk.settle();
+    }
+
+    /// Migrations: what is pending is told with exit code 3, applying tells what was applied, and once more is no error.
+    fn migrations(engine) {
+        for flag in [&[][..], &["--json"]] {
+            let site = Site::new(engine);
+            let migrate = |check: &[&str], code: i32| -> Vec<String> {
+                let ran = usher(&site, &[&["migrate"], check, flag].concat(), "").expect(code);
+                if code == 3 {
+                    assert!(ran.complaint().contains("pending"), "{ran:?}");
+                }
+                match flag {
+                    [] => ran.out.lines().map(str::to_owned).collect(),
+                    _ => items(&ran).iter().map(|name| text(name).to_owned()).collect(),
+                }
+            };
+            let mut known: Vec<String> =
+                fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite")).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+            known.sort();
+            assert_eq!(migrate(&["--check"], 3), known);
+            assert!(!site.file().exists(), "asking made a database");
+            assert_eq!(migrate(&["--check"], 3), known);
+            assert_eq!(migrate(&[], 0), known);
+            assert_eq!(migrate(&["--check"], 0), [""; 0]);
+            assert_eq!(migrate(&[], 0), [""; 0]);
+        }
+    }
+
+    /// S40: a key file is made once, readable by its owner alone, and never over another.
+    fn secrets_init(engine) {
+        for flag in [&[][..], &["--json"]] {
+            let folder = TempDir::new().unwrap();
+            let keys = folder.path().join("own.keys");
+            let named = format!("{:?}", keys.display().to_string());
+            let site = Site::new(engine).with("log.filter", "\"info\"");
+            let mut command = program(site.folder.path());
+            command.args(["secrets", "init", "--config"]).arg(site.settings()).args(flag).env("USHER__SECRETS__FILE", &keys);
+            let made = run(command, "").expect(0);
+            let told = if flag.is_empty() { made.out.trim().to_owned() } else { text(&made.json()["file"]).to_owned() };
+            assert_eq!(format!("{told:?}"), named);
+            assert_eq!(fs::metadata(&keys).unwrap().permissions().mode() & 0o777, 0o600);
+            let first = fs::read(&keys).unwrap();
+            let mut command = program(site.folder.path());
+            command.args(["secrets", "init", "--config"]).arg(site.settings()).args(flag).env("USHER__SECRETS__FILE", &keys);
+            let again = run(command, "").expect(1);
+            assert!(again.complaint().contains(&told), "{again:?}");
+            assert_eq!(fs::read(&keys).unwrap(), first);
+            assert!(!String::from_utf8_lossy(&first).contains(made.out.trim()));
+        }
+    }
+
+    /// Exit code 69 from every command that needs the database, and none from those that do not.
+    fn an_unreachable_database(engine) {
+        let site = Site::new(engine);
+        let settings = site.settings();
+        let away = |arguments: &[&str]| {
+            let mut command = program(site.folder.path());
+            command.args(arguments).arg("--config").arg(&settings);
+            command.env("USHER__DATABASE__URL", "postgres://usher@127.0.0.1:1/usher").env("USHER__SECRETS__FILE", site.keys());
+            run(command, PASSWORD)
+        };
+        for arguments in [
+            &["user", "create", "ann"][..],
+            &["user", "show", "ann"],
+            &["user", "list", "--json"],
+            &["user", "lock", "ann"],
+            &["user", "unlock", "ann"],
+            &["user", "set-password", "ann", "--password-stdin"],
+            &["app", "create", "desk"],
+            &["app", "list"],
+            &["session", "list"],
+            &["session", "revoke", "--user", "ann"],
+            &["audit", "show", "--cid", "c"],
+            &["audit", "export"],
+            &["audit", "verify"],
+            &["migrate"],
+            &["migrate", "--check"],
+            &["serve"],
+        ] {
+            let ran = away(arguments).expect(69);
+            assert!(ran.complaint().contains("127.0.0.1") && ran.out.is_empty(), "{arguments:?}: {ran:?}");
+        }
+        away(&["openapi"]).expect(0);
+        away(&["config", "show"]).expect(0);
+    }
+
+    /// What is read from standard input as a password loses exactly one line ending; all else is the password, spaces included.
+    fn a_password_from_standard_input(engine) {
+        let site = Site::new(engine);
+        create_root(&site);
+        let service = Process::serve(&site);
+        for (number, (input, password, others)) in [
+            ("two  words and  more", "two  words and  more", &["two words and more"][..]),
+            ("  spaces at both ends  \n", "  spaces at both ends  ", &["spaces at both ends", "  spaces at both ends  \n"]),
+            ("\ttabs at both ends, too\t\r\n", "\ttabs at both ends, too\t", &["tabs at both ends, too", "\ttabs at both ends, too\t\r"]),
+            ("one line ending of two\n\n", "one line ending of two\n", &["one line ending of two"]),
+            ("only a carriage return\r", "only a carriage return\r", &["only a carriage return"]),
+            ("two lines of a password\nand the second\n", "two lines of a password\nand the second", &["two lines of a password"]),
+            ("größer als fünfzehn 🦀\n", "größer als fünfzehn 🦀", &["grösser als fünfzehn 🦀"]),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let (made, set) = (format!("made-{number}"), format!("set-{number}"));
+            usher(&site, &["user", "create", &made, "--password-stdin"], input).expect(0);
+            usher(&site, &["user", "create", &set], "").expect(0);
+            usher(&site, &["user", "set-password", &set, "--password-stdin"], input).expect(0);
+            for name in [&made, &set] {
+                for other in others {
+                    service.anon().try_sign_in(name, other).refused(401, "credentials_invalid");
+                }
+                sign_in(&service, name, password);
+            }
+        }
+        for input in ["", "\n", "\r\n"] {
+            let empty = usher(&site, &["user", "create", "empty", "--password-stdin"], input).expect(1);
+            assert!(empty.complaint().contains("password"), "{empty:?}");
+        }
+        let endless = "x".repeat(200_000);
+        usher(&site, &["user", "create", "endless", "--password-stdin"], &endless).expect(1).complaint();
+        assert!(items(&usher(&site, &["user", "list", "--json"], "").expect(0)).iter().all(|u| !text(&u["username"]).starts_with('e')));
+    }
+}
+
+/// The printed OpenAPI document is the served one.
+#[test]
+fn openapi_is_printed_as_served() {
+    let site = Site::new(Engine::Sqlite);
+    create_root(&site);
+    let service = Process::serve(&site);
+    let served = service.anon().get("/openapi.json").expect(200).json;
+    for arguments in [&["openapi"][..], &["openapi", "--json"]] {
+        let printed = usher(&site, arguments, "").expect(0).json();
+        assert!(text(&printed["openapi"]).starts_with("3.1"), "{}", printed["openapi"]);
+        assert_eq!(printed, served);
+    }
+}
+
+/// Where nobody reads what a command prints, it ends without a fuss.
+#[test]
+fn a_closed_standard_output_is_no_panic() {
+    let site = Site::new(Engine::Sqlite);
+    create_root(&site);
+    for words in ["openapi", "user list --json", "audit export", "config show"] {
+        let mut shell = process::bare("sh", site.folder.path());
+        let script = format!("\"$0\" {words} --config \"$1\" >/dev/full");
+        shell.args(["-c", &script, process::PROGRAM]).arg(site.settings());
+        let ran = run(shell, "").expect(1);
+        assert!(ran.complaint().contains("standard output"), "{ran:?}");
+    }
+}

@@ -408,9 +408,9 @@ both! {
         // Without a second call of Site::settings(), which would make a key file on PostgreSQL.
         command.args(["user", "list", "--config"]).arg(site.folder.path().join("usher.toml"));
         let ran = process::run(command, "");
+        assert!(!site.keys().exists(), "a key file was made for a database with data: {ran:?}");
         assert!(matches!(ran.code, Some(1 | 3)), "{ran:?}");
         ran.complaint();
-        assert!(!site.keys().exists(), "a key file was made for a database with data");
     }
 
     /// S40: there is no key but the installation's own: not another's, not a fresh one, none that everyone can read.
@@ -486,6 +486,7 @@ fn a_read_only_database_is_refused() {
         command.args(words).arg("--config").arg(site.folder.path().join("usher.toml"));
         process::refused_start(command)
     };
+    let mut accepted = Vec::new();
     for (of_file, of_folder) in [(0o444, 0o755), (0o644, 0o555), (0o444, 0o555)] {
         let site = furnished(Site::new(Engine::Sqlite));
         let (file, folder) = (site.file(), site.folder.path());
@@ -500,14 +501,24 @@ fn a_read_only_database_is_refused() {
         (mode(&file, of_file), mode(folder, of_folder));
         for words in words {
             let ran = attempt(&site, words);
-            assert_eq!(ran.code, Some(69), "file {of_file:o}, folder {of_folder:o}, {words:?}: {ran:?}");
-            ran.complaint();
+            if ran.code == Some(69) {
+                ran.complaint();
+            } else {
+                accepted.push(format!("file {of_file:o}, folder {of_folder:o}, {words:?}: {ran:?}"));
+            }
         }
-        (mode(folder, 0o755), mode(&file, 0o644));
+        // SQLite gives its side files the mode of the database.
+        mode(folder, 0o755);
         give(folder);
-        give(&file);
+        for entry in fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()) {
+            if entry.display().to_string().contains("usher.db") {
+                mode(&entry, 0o644);
+                give(&entry);
+            }
+        }
         attempt(&site, &["audit", "verify"]).expect(0);
     }
+    assert!(accepted.is_empty(), "{accepted:#?}");
 }
 
 // ---------------------------------------------------------------------------------------------------------------------------------
@@ -675,8 +686,16 @@ impl Canaries {
 
 /// Names of members that sound like a secret.
 fn suspicious_members<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
-    const HARMLESS: &[&str] =
-        &["password_is_set", "password_must_change", "password_last_set", "password_expiry", "password_never_expires", "hash"];
+    const HARMLESS: &[&str] = &[
+        "password_is_set",
+        "password_must_change",
+        "password_last_set",
+        "password_expiry",
+        "password_never_expires",
+        "is_key_required",
+        // Of an audit event: its place in the chain.
+        "hash",
+    ];
     match value {
         Value::Object(members) => {
             for (name, value) in members {
@@ -755,7 +774,7 @@ both! {
                     Some(json!({"username": name, "password": "violet harbour sixteen"})),
                     Some(json!({"username": format!("made-{calls}"), "password": PASSWORD})),
                     Some(json!({"username": name, "password": PASSWORD, "new_password": OTHER_PASSWORD, "totp_code": PASSWORD})),
-                    Some(json!({"username": PASSWORD, "password": PASSWORD, "nonsense": PASSWORD, "email": PASSWORD})),
+                    Some(json!({"username": PASSWORD, "password": PASSWORD, "nonsense": PASSWORD, "email": PASSWORD, "remark": 1})),
                     Some(json!({"username": {"password": PASSWORD}, "password": [PASSWORD]})),
                     Some(json!({"ust": peer.ust})),
                     Some(json!({"ust": key})),

@@ -1,0 +1,12 @@
+//! What every request finds at hand.
+
+use crate::service::Services;
+use ipnet::IpNet;
+
+/// What every request needs.
+pub struct Desk {
+    pub(super) services: Services,
+    pub(super) trusted_proxies: Vec<IpNet>,
+    /// The OpenAPI document.
+    pub(super) document: String,
+}
