@@ -1,7 +1,7 @@
 //! Applications.
 
 use super::error::StoreError;
-use super::{Snapshot, Tx};
+use super::{Snapshot, Tx, is_unstorable};
 use crate::domain::application::{Application, applications};
 use diesel::prelude::*;
 
@@ -11,6 +11,9 @@ impl Snapshot<'_> {
     /// # Errors
     /// The database fails.
     pub fn application_by_name(&mut self, name_key: &str) -> Result<Option<Application>, StoreError> {
+        if is_unstorable(name_key) {
+            return Ok(None);
+        }
         Ok(applications::table.filter(applications::name_key.eq(name_key)).get_result(self.0).optional()?)
     }
 

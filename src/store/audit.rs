@@ -7,7 +7,7 @@
 
 use super::connection::AnyConnection;
 use super::error::StoreError;
-use super::{Snapshot, Store};
+use super::{Snapshot, Store, is_unstorable};
 use crate::domain::audit::{Action, Actor, ActorType, Changes, Event, Head, Link, Outcome, audit_chains, audit_events};
 use crate::domain::chance::Entropy;
 use crate::domain::ids::SessionId;
@@ -252,6 +252,10 @@ impl Snapshot<'_> {
     /// The database fails.
     pub fn audit_events(&mut self, search: &Search, limit: i64) -> Result<Vec<Link>> {
         use audit_events::dsl;
+        let texts = [&search.cid, &search.actor, &search.subject, &search.application];
+        if texts.into_iter().flatten().any(|text| is_unstorable(text)) {
+            return Ok(Vec::new());
+        }
         let mut query = dsl::audit_events.into_boxed();
         if let Some(cid) = &search.cid {
             query = query.filter(dsl::cid.eq(cid));

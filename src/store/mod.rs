@@ -42,6 +42,11 @@ impl Tx<'_> {
     }
 }
 
+/// Whether a text holds what PostgreSQL's `text` cannot (the NUL character): nothing stored can be equal to it, and asking would fail.
+fn is_unstorable(text: &str) -> bool {
+    text.contains('\0')
+}
+
 /// How long a read may take once it has a connection; and how long a new connection may take.
 const PATIENCE: Duration = Duration::from_millis(900);
 /// How long a call waits for a connection while others use them all.

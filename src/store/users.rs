@@ -1,7 +1,7 @@
 //! Users, the names they sign in with, and their groups.
 
 use super::error::StoreError;
-use super::{Snapshot, Tx};
+use super::{Snapshot, Tx, is_unstorable};
 use crate::domain::group::{group_members, groups};
 use crate::domain::ids::{GroupId, UserId};
 use crate::domain::sql;
@@ -42,6 +42,9 @@ impl Snapshot<'_> {
     /// # Errors
     /// The database fails.
     pub fn user_by_name(&mut self, name_key: &str) -> Result<Option<User>, StoreError> {
+        if is_unstorable(name_key) {
+            return Ok(None);
+        }
         let named = sign_in_names::table.inner_join(users::table).filter(sign_in_names::name_key.eq(name_key));
         Ok(named.select(users::all_columns).get_result(self.0).optional()?)
     }

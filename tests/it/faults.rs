@@ -498,7 +498,8 @@ fn a_read_only_database_is_refused() {
         if of_folder == 0o755 {
             give(folder);
         }
-        (mode(&file, of_file), mode(folder, of_folder));
+        mode(&file, of_file);
+        mode(folder, of_folder);
         for words in words {
             let ran = attempt(&site, words);
             if ran.code == Some(69) {
@@ -774,7 +775,7 @@ both! {
                     Some(json!({"username": name, "password": "violet harbour sixteen"})),
                     Some(json!({"username": format!("made-{calls}"), "password": PASSWORD})),
                     Some(json!({"username": name, "password": PASSWORD, "new_password": OTHER_PASSWORD, "totp_code": PASSWORD})),
-                    Some(json!({"username": PASSWORD, "password": PASSWORD, "nonsense": PASSWORD, "email": PASSWORD, "remark": 1})),
+                    Some(json!({"username": PASSWORD, "password": PASSWORD, "nonsense": PASSWORD, "email": PASSWORD, "user_role": PASSWORD})),
                     Some(json!({"username": {"password": PASSWORD}, "password": [PASSWORD]})),
                     Some(json!({"ust": peer.ust})),
                     Some(json!({"ust": key})),

@@ -144,6 +144,21 @@ both! {
         assert_eq!(town.usher(&["user", "list", "--json"]).expect(0).json()["items"].as_array().unwrap().len(), 1);
     }
 
+    /// The NUL character, which PostgreSQL cannot store, is no fault of the service.
+    fn nul_characters(engine) {
+        let town = Town::new(engine);
+        let root = town.root();
+        town.anon().try_sign_in("ro\u{0}ot", PASSWORD).refused(401, "credentials_invalid");
+        town.anon().try_sign_in("root", "fern\u{0}tablet ocean quartz").refused(401, "credentials_invalid");
+        let body = json!({"username": "root", "password": PASSWORD, "current_app": "de\u{0}fault"});
+        town.anon().post("/api/v1/sessions", &body).refused(401, "application_invalid");
+        for query in ["cid=%00", "actor=a%00", "subject=%00", "application=%00"] {
+            assert_eq!(root.get(&format!("/api/v1/audit-events?{query}")).expect(200).json["items"], json!([]));
+        }
+        root.post("/api/v1/users", &json!({"username": "a\u{0}b"})).refused(422, "invalid");
+        root.post("/api/v1/users", &json!({"username": "ab", "remark": "a\u{0}b"})).refused(422, "invalid");
+    }
+
     /// S43: the address in events and limits is the client's, as trusted proxies tell it.
     fn addresses(engine) {
         let address = |town: &Town, forwarded: &str| {

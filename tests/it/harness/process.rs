@@ -131,15 +131,16 @@ impl Process {
                 }
             }
         });
-        let mut greeting = Vec::new();
-        loop {
-            let line = lines.recv_timeout(Duration::from_secs(60));
-            let line = line.unwrap_or_else(|_| panic!("the service did not start: {}", read(&log)));
-            greeting.push(line.clone());
+        let mut process = Self { child, base: String::new(), greeting: Vec::new(), lines, log };
+        while process.base.is_empty() {
+            let line = process.lines.recv_timeout(Duration::from_secs(60));
+            let line = line.unwrap_or_else(|_| panic!("the service did not start: {}", process.log()));
             if let Some((_, base)) = line.split_once(" listens on ") {
-                return Self { child, base: base.to_owned(), greeting, lines, log };
+                base.clone_into(&mut process.base);
             }
+            process.greeting.push(line);
         }
+        process
     }
 
     /// The next line that it prints, if it does so soon.
