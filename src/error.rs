@@ -72,6 +72,8 @@ codes! {
     Forbidden = "forbidden", 403, "This is not allowed.";
     /// A member of the body may not be changed by this caller.
     MemberForbidden = "member_forbidden", 403, "A member of the body may not be changed by this caller.";
+    /// A change of this kind needs a sign-in of the last five minutes.
+    FreshSignInRequired = "fresh_sign_in_required", 403, "This needs a recent sign-in: sign in again.";
     /// The old password is wrong.
     OldPasswordWrong = "old_password_wrong", 403, "The old password is wrong.";
     /// Told only to callers who may know.
@@ -84,8 +86,12 @@ codes! {
     ValueTaken = "value_taken", 409, "The value is taken.";
     /// At least one active super-user must remain.
     LastSuperUser = "last_super_user", 409, "At least one active super-user must remain.";
+    /// Nobody deletes oneself.
+    SelfDelete = "self_delete", 409, "Nobody deletes their own account.";
     /// Locking oneself must be meant.
     SelfLock = "self_lock", 409, "Locking oneself needs force.";
+    /// The resource is not, or no longer, what If-Match says.
+    PreconditionFailed = "precondition_failed", 412, "The resource has changed: read it again.";
     /// The body is too large.
     TooLarge = "too_large", 413, "The body is too large.";
     /// The URL is too long.

@@ -5,11 +5,11 @@ use crate::domain::attribute::Viewer;
 use crate::domain::audit::Action;
 use crate::domain::ids::UserId;
 use crate::domain::text::{Email, Line, Name};
-use crate::domain::user::{Account, Patch, UserRole};
+use crate::domain::user::{Account, ApprovalStatus, Patch, UserRole};
 use crate::error::{Code, Error};
 use crate::service::{NewUser, SuperUser};
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -32,6 +32,28 @@ pub(super) enum Command {
     },
     /// Unlock an account and forget its failed sign-ins.
     Unlock {
+        /// The username, login name or user_id.
+        user: String,
+    },
+    /// Approve an account.
+    Approve {
+        /// The username, login name or user_id.
+        user: String,
+    },
+    /// Reject an account and end its sessions.
+    Reject {
+        /// The username, login name or user_id.
+        user: String,
+    },
+    /// Change a user's role and end the user's sessions.
+    SetRole {
+        /// The username, login name or user_id.
+        user: String,
+        /// viewer, publisher or administrator.
+        role: UserRole,
+    },
+    /// Delete a user with all that hangs on it; the audit trail keeps the user_id.
+    Delete {
         /// The username, login name or user_id.
         user: String,
     },
@@ -126,6 +148,29 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
             let account = common.act(Action::UserUnlock, unlock).await?;
             changed(common, &account, "unlocked")
         }
+        Command::Approve { user } => decide(common, &user, Action::UserApprove, ApprovalStatus::Approved).await,
+        Command::Reject { user } => decide(common, &user, Action::UserReject, ApprovalStatus::Rejected).await,
+        Command::SetRole { user, role } => {
+            let members = Map::from_iter([("user_role".to_owned(), role.as_str().into())]);
+            let set = |root: SuperUser| async move {
+                let user_id = find(&root, &user).await?.user.user_id;
+                root.update(user_id, &members, None).await
+            };
+            let account = common.act(Action::UserUpdate, set).await?;
+            changed(common, &account, &format!("is {role} now"))
+        }
+        Command::Delete { user } => {
+            let name = user.clone();
+            let delete = |root: SuperUser| async move {
+                let user_id = find(&root, &user).await?.user.user_id;
+                root.delete(user_id).await.map(|()| user_id)
+            };
+            let user_id = common.act(Action::UserDelete, delete).await?;
+            if common.json {
+                return output::json(&serde_json::json!({ "user_id": user_id }));
+            }
+            output::line(&format!("{name} is deleted"))
+        }
         Command::SetPassword { user, must_change, .. } => {
             let password = output::password_from_stdin()?;
             let set = |root: SuperUser| async move {
@@ -168,6 +213,15 @@ pub(super) async fn find(root: &SuperUser, user: &str) -> Result<Account, Error>
         Err(_) => root.user_by_name(user).await,
     }
     .map_err(|error| if error.code() == Code::NotFound { error.detail(format!("There is no user {user}.")) } else { error })
+}
+
+async fn decide(common: &Common, user: &str, action: Action, status: ApprovalStatus) -> Outcome {
+    let decide = |root: SuperUser| async move {
+        let user_id = find(&root, user).await?.user.user_id;
+        root.decide(user_id, status).await
+    };
+    let account = common.act(action, decide).await?;
+    changed(common, &account, &format!("is {status}"))
 }
 
 fn show(common: &Common, account: &Account) -> Outcome {

@@ -86,6 +86,16 @@ super::words::words! {
         UserList = "user.list",
         /// Create a user.
         UserCreate = "user.create",
+        /// Change oneself.
+        CurrentUserUpdate = "user.update_current",
+        /// Change a user.
+        UserUpdate = "user.update",
+        /// Delete a user.
+        UserDelete = "user.delete",
+        /// Approve a user.
+        UserApprove = "user.approve",
+        /// Reject a user.
+        UserReject = "user.reject",
         /// Lock a user.
         UserLock = "user.lock",
         /// Unlock a user.

@@ -8,6 +8,7 @@ use super::text::{Email, Line, Name, Note};
 use super::time::Utc;
 use super::words;
 use diesel::sql_types::Text;
+use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 
 words::words! {
@@ -316,6 +317,13 @@ impl User {
         self.failed_login_count = 0;
     }
 
+    /// Decides on the account.
+    pub fn decide(&mut self, status: ApprovalStatus, by: Option<UserId>, now: Utc) {
+        self.approval_status = status;
+        self.approval_status_mod_by = by;
+        self.approval_status_mod_time = Some(now);
+    }
+
     /// Sets the password by its hash.
     pub fn set_password(&mut self, hash: PasswordHash, must_change: bool, expiry: Option<Utc>, now: Utc) {
         self.password_hash = Some(hash);
@@ -358,6 +366,23 @@ pub struct Account {
 }
 
 impl Account {
+    /// What `viewer` sees of those attributes that someone may edit, as an entity tag (RFC 9110, section 8.8.3): it changes with an edit
+    /// that the viewer sees, and not with a sign-in or a lock.
+    pub fn etag(&self, viewer: Viewer) -> String {
+        let view = serde_json::to_value(self.view(viewer)).unwrap_or_default();
+        let mut hash = Sha256::new().chain_update(self.user.user_id.as_bytes());
+        for attribute in ATTRIBUTES.iter().filter(|a| !a.edit.is_empty()) {
+            if let Some(value) = view.get(attribute.name) {
+                hash.update(attribute.name);
+                hash.update([0]);
+                hash.update(value.to_string());
+                hash.update([0]);
+            }
+        }
+        let digest: String = hash.finalize().iter().take(16).map(|b| format!("{b:02x}")).collect();
+        format!("\"{digest}\"")
+    }
+
     fn totp_key_in_enrolment(&self) -> Option<&str> {
         self.enrolment.as_deref().filter(|_| !self.user.is_totp_enabled)
     }

@@ -56,6 +56,8 @@ pub(super) struct EventsBody {
     next_cursor: Option<String>,
 }
 
+impl super::reply::Body for EventsBody {}
+
 pub(super) async fn search(caller: SuperUser, Query(query): Query<SearchQuery>) -> Result<Found<EventsBody>> {
     let limit = query.limit.unwrap_or(50);
     if !(1..=500).contains(&limit) {

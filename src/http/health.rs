@@ -13,6 +13,8 @@ pub(super) struct HealthBody {
     status: &'static str,
 }
 
+impl super::reply::Body for HealthBody {}
+
 pub(super) async fn alive(_: Probe, (): ()) -> Result<Found<HealthBody>> {
     Ok(Found(HealthBody { status: "ok" }))
 }

@@ -158,6 +158,41 @@ impl Input for Members {
     }
 }
 
+/// A JSON merge patch of a user.
+pub struct Changes(pub Map<String, Value>);
+
+impl Input for Changes {
+    async fn read(parts: &mut Parts) -> Result<Self> {
+        Members::read(parts).await.map(|members| Self(members.0))
+    }
+
+    fn describe(schemas: &mut SchemaGenerator) -> Value {
+        let schema = super::schema::patch_schema(schemas);
+        json!({"requestBody": {"required": true, "content": {"application/merge-patch+json": {"schema": schema}}}})
+    }
+}
+
+/// The entity tag that the resource must still have.
+pub struct IfMatch(pub Option<String>);
+
+impl Input for IfMatch {
+    async fn read(parts: &mut Parts) -> Result<Self> {
+        match parts.request.headers().get(header::IF_MATCH) {
+            None => Ok(Self(None)),
+            // A condition that cannot be read must not count as none.
+            Some(tag) => match tag.to_str() {
+                Ok(tag) => Ok(Self(Some(tag.to_owned()))),
+                Err(_) => Err(Error::new(Code::BadRequest).because("if_match_malformed")),
+            },
+        }
+    }
+
+    fn describe(_: &mut SchemaGenerator) -> Value {
+        json!({"parameters": [{"name": "If-Match", "in": "header", "schema": {"type": "string"},
+            "description": "The ETag of the user as last read; 412 if it has changed since."}]})
+    }
+}
+
 /// Makes a `T` of an object's members, after every unknown one has been named.
 fn take_members<T: DeserializeOwned + JsonSchema>(members: Map<String, Value>) -> Result<T> {
     let schema = T::json_schema(&mut SchemaGenerator::default());

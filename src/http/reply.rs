@@ -28,15 +28,24 @@ pub trait Answer {
     fn describe(schemas: &mut SchemaGenerator) -> (u16, Option<Value>);
 }
 
-fn json_reply(status: u16, body: &impl Serialize) -> Result<Reply> {
-    let body = serde_json::to_vec(body).map_err(|e| Error::new(Code::Internal).cause(e.to_string()))?;
-    Ok(Reply { status, content_type: "application/json", body, headers: Vec::new() })
+fn json_reply(status: u16, body: &impl Body) -> Result<Reply> {
+    let json = serde_json::to_vec(body).map_err(|e| Error::new(Code::Internal).cause(e.to_string()))?;
+    let headers = body.etag().map(|tag| ("etag", tag)).into_iter().collect();
+    Ok(Reply { status, content_type: "application/json", body: json, headers })
+}
+
+/// The body of an answer.
+pub trait Body: Serialize + JsonSchema {
+    /// The entity tag of what it shows, if it can be edited.
+    fn etag(&self) -> Option<String> {
+        None
+    }
 }
 
 /// 200 with a body.
 pub struct Found<T>(pub T);
 
-impl<T: Serialize + JsonSchema> Answer for Found<T> {
+impl<T: Body> Answer for Found<T> {
     fn into_reply(self) -> Result<Reply> {
         json_reply(200, &self.0)
     }
@@ -52,7 +61,7 @@ pub struct Created<T> {
     pub(super) cookie: Option<String>,
 }
 
-impl<T: Serialize + JsonSchema> Answer for Created<T> {
+impl<T: Body> Answer for Created<T> {
     fn into_reply(self) -> Result<Reply> {
         let mut reply = json_reply(201, &self.body)?;
         reply.headers.extend(self.cookie.map(|cookie| ("set-cookie", cookie)));
@@ -114,6 +123,12 @@ impl Serialize for UserAnswer {
     }
 }
 
+impl Body for UserAnswer {
+    fn etag(&self) -> Option<String> {
+        Some(self.account.etag(self.viewer))
+    }
+}
+
 impl JsonSchema for UserAnswer {
     fn schema_name() -> Cow<'static, str> {
         "User".into()
@@ -130,6 +145,9 @@ pub struct Items<T> {
     /// The items.
     pub(super) items: Vec<T>,
 }
+
+impl<T: Serialize + JsonSchema> Body for Items<T> {}
+impl Body for crate::domain::session::SessionView {}
 
 /// An error as `application/problem+json` (RFC 9457). Of a failure on this side only the code is told.
 pub fn problem(error: &Error, cid: &str) -> Reply {

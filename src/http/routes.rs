@@ -14,6 +14,7 @@ pub fn table() -> Vec<Route> {
     let post = || Method::POST;
     let put = || Method::PUT;
     let delete = || Method::DELETE;
+    let patch = || Method::PATCH;
     #[rustfmt::skip]
     let table = vec![
         route(get(),    "/healthz",                                      None,                           "Whether the process runs.",                               health::alive),
@@ -27,12 +28,18 @@ pub fn table() -> Vec<Route> {
         route(post(),   "/api/v1/sessions/current/renew",                Some(A::SessionRenew),          "Moves the idle expiry, never past the absolute one.",     sessions::renew),
         route(post(),   "/api/v1/sessions/introspect",                   Some(A::SessionIntrospect),     "Whether a token is good, and whose it is.",               sessions::introspect),
         route(get(),    "/api/v1/users/me",                              Some(A::CurrentUserRead),       "get_current_user: oneself.",                              users::current),
+        route(patch(),  "/api/v1/users/me",                              Some(A::CurrentUserUpdate),     "Changes oneself.",                                        users::update_current),
         route(put(),    "/api/v1/users/me/password",                     Some(A::PasswordChange),        "Changes one's own password; all other sessions end.",     users::change_password),
         route(get(),    "/api/v1/users/me/sessions",                     Some(A::SessionList),           "One's own live sessions.",                                sessions::own),
         route(delete(), "/api/v1/users/me/sessions",                     Some(A::SessionRevokeAll),      "Ends all of one's own sessions.",                         sessions::end_own_all),
         route(delete(), "/api/v1/users/me/sessions/{session_id}",        Some(A::SessionRevoke),         "Ends one of one's own sessions.",                         sessions::end_own),
         route(post(),   "/api/v1/users",                                 Some(A::UserCreate),            "Creates a user.",                                         users::create),
         route(get(),    "/api/v1/users/{user_id}",                       Some(A::UserRead),              "get_user_by_id.",                                         users::by_id),
+        route(patch(),  "/api/v1/users/{user_id}",                       Some(A::UserUpdate),            "Changes a user.",                                         users::update),
+        route(delete(), "/api/v1/users/{user_id}",                       Some(A::UserDelete),            "Deletes a user with all that hangs on it.",               users::delete),
+        route(post(),   "/api/v1/users/{user_id}/approve",               Some(A::UserApprove),           "Approves an account.",                                    users::approve),
+        route(post(),   "/api/v1/users/{user_id}/reject",                Some(A::UserReject),            "Rejects an account and ends its sessions.",               users::reject),
+        route(put(),    "/api/v1/users/{user_id}/password",              Some(A::PasswordSet),           "Sets a user's password and ends the user's sessions.",    users::set_password),
         route(post(),   "/api/v1/users/{user_id}/lock",                  Some(A::UserLock),              "Locks an account and ends its sessions.",                 users::lock),
         route(post(),   "/api/v1/users/{user_id}/unlock",                Some(A::UserUnlock),            "Unlocks an account.",                                     users::unlock),
         route(get(),    "/api/v1/users/{user_id}/sessions",              Some(A::SessionList),           "A user's live sessions.",                                 sessions::of_user),

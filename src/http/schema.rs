@@ -34,6 +34,22 @@ pub(super) fn new_user_schema(schemas: &mut SchemaGenerator) -> Schema {
     schema
 }
 
+/// A change of a user: what someone may change, and who.
+pub(super) fn patch_schema(schemas: &mut SchemaGenerator) -> Schema {
+    let mut members = Map::new();
+    for attribute in ATTRIBUTES.iter().filter(|a| !a.edit.is_empty()) {
+        let mut schema = (attribute.schema)(schemas).to_value();
+        if let Some(schema) = schema.as_object_mut() {
+            schema.insert("x-edit".to_owned(), json!(attribute.edit));
+        }
+        members.insert(attribute.name.to_owned(), schema);
+    }
+    let mut schema = object("A change of a user (RFC 7396).", members);
+    schema.insert("minProperties".to_owned(), 1.into());
+    schema.insert("additionalProperties".to_owned(), false.into());
+    schema
+}
+
 fn object(description: &str, members: Map<String, Value>) -> Schema {
     let mut schema = Map::new();
     schema.insert("type".to_owned(), "object".into());

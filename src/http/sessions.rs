@@ -39,6 +39,8 @@ pub(super) struct NewSessionBody {
     user: UserAnswer,
 }
 
+impl super::reply::Body for NewSessionBody {}
+
 impl From<NewSession> for NewSessionBody {
     fn from(new: NewSession) -> Self {
         Self { ust: new.ust.expose().to_owned(), session: new.session, user: UserAnswer::new(new.account, new.viewer) }
@@ -87,6 +89,8 @@ pub(super) struct IntrospectionBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     session: Option<SessionView>,
 }
+
+impl super::reply::Body for IntrospectionBody {}
 
 pub(super) async fn introspect(caller: TrustedApplication, Body(body): Body<IntrospectBody>) -> Result<Found<IntrospectionBody>> {
     Ok(Found(match caller.introspect(&body.ust).await? {

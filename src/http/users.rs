@@ -1,11 +1,13 @@
 //! Endpoints of users.
 
-use super::input::{Body, Members, OptionalBody, UserSegment};
-use super::reply::{Created, Found, UserAnswer};
+use super::input::{Body, Changes, IfMatch, Members, OptionalBody, UserSegment};
+use super::reply::{Created, Done, Found, UserAnswer};
 use super::sessions::NewSessionBody;
 use crate::domain::attribute::Viewer;
 use crate::domain::secret::Password;
 use crate::domain::text::Line;
+use crate::domain::time::Utc;
+use crate::domain::user::ApprovalStatus;
 use crate::error::{Code, Error, Result};
 use crate::service::{NewUser, SignedIn, SuperUser};
 use schemars::JsonSchema;
@@ -24,6 +26,54 @@ pub(super) async fn create(caller: SuperUser, Members(members): Members) -> Resu
     let new = NewUser::read(Viewer::SuperUser, members)?;
     let account = caller.create_user(new, "api").await?;
     Ok(Created { body: UserAnswer::new(account, Viewer::SuperUser), cookie: None })
+}
+
+pub(super) async fn update_current(
+    caller: SignedIn,
+    (IfMatch(tag), Changes(members)): (IfMatch, Changes),
+) -> Result<Found<UserAnswer>> {
+    let (account, viewer) = caller.update_current(&members, tag).await?;
+    Ok(Found(UserAnswer::new(account, viewer)))
+}
+
+pub(super) async fn update(
+    caller: SuperUser,
+    (user, (IfMatch(tag), Changes(members))): (UserSegment, (IfMatch, Changes)),
+) -> Result<Found<UserAnswer>> {
+    Ok(Found(UserAnswer::new(caller.update(user.0, &members, tag).await?, Viewer::SuperUser)))
+}
+
+pub(super) async fn delete(caller: SuperUser, user: UserSegment) -> Result<Done> {
+    caller.delete(user.0).await?;
+    Ok(Done)
+}
+
+pub(super) async fn approve(caller: SuperUser, user: UserSegment) -> Result<Found<UserAnswer>> {
+    Ok(Found(UserAnswer::new(caller.decide(user.0, ApprovalStatus::Approved).await?, Viewer::SuperUser)))
+}
+
+pub(super) async fn reject(caller: SuperUser, user: UserSegment) -> Result<Found<UserAnswer>> {
+    Ok(Found(UserAnswer::new(caller.decide(user.0, ApprovalStatus::Rejected).await?, Viewer::SuperUser)))
+}
+
+/// Another's new password.
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct SetPasswordBody {
+    /// The password.
+    new_password: Password,
+    /// The next sign-in must set another one.
+    #[serde(default)]
+    must_change: bool,
+    /// When it expires.
+    expiry: Option<Utc>,
+}
+
+pub(super) async fn set_password(
+    caller: SuperUser,
+    (user, Body(body)): (UserSegment, Body<SetPasswordBody>),
+) -> Result<Found<UserAnswer>> {
+    let account = caller.set_password(user.0, body.new_password, body.must_change, body.expiry).await?;
+    Ok(Found(UserAnswer::new(account, Viewer::SuperUser)))
 }
 
 /// Why an account is locked.

@@ -17,6 +17,8 @@ pub(super) struct ViewsBody {
     attributes: Vec<AttributeBody>,
 }
 
+impl super::reply::Body for ViewsBody {}
+
 /// What the caller may do with one attribute.
 #[derive(Serialize, JsonSchema)]
 struct AttributeBody {

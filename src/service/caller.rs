@@ -31,6 +31,7 @@ use crate::domain::secret::{ApplicationKey, Ust};
 use crate::domain::session::Session;
 use crate::domain::standing::may_act;
 use crate::domain::text::fold;
+use crate::domain::time::Utc;
 use crate::domain::user::{User, viewer_of};
 use crate::error::{Code, Error, Result};
 use crate::store::Opened;
@@ -227,6 +228,14 @@ impl SuperUser {
         match &self.authority {
             Authority::Role(signed_in) => signed_in.user_id().to_string(),
             Authority::Operator(Operator(name)) => name.clone(),
+        }
+    }
+
+    /// When the session in use was opened, if there is one.
+    pub(super) fn signed_in_since(&self) -> Option<Utc> {
+        match &self.authority {
+            Authority::Role(signed_in) => Some(signed_in.opened.session.created_time),
+            Authority::Operator(_) => None,
         }
     }
 

@@ -2,18 +2,18 @@
 
 use super::caller::{SignedIn, SuperUser};
 use super::context::Did;
-use crate::auth::policy::Policy;
 use crate::domain::attribute::{Refused, Viewer, Why};
 use crate::domain::audit::Changes;
 use crate::domain::ids::UserId;
 use crate::domain::secret;
-use crate::domain::standing::is_active_super_user;
+use crate::domain::standing::{is_active_super_user, may_act};
 use crate::domain::text::{Line, Name, fold};
 use crate::domain::time::Utc;
-use crate::domain::user::{Account, CreationContext, LockCause, Patch, User};
+use crate::domain::user::{Account, ApprovalStatus, CreationContext, LockCause, Patch, User};
 use crate::error::{Code, Error, Fault, Result};
 use crate::store::Tx;
 use serde_json::{Map, Value};
+use std::time::Duration;
 
 /// A user to be created.
 #[derive(Debug, Default)]
@@ -157,7 +157,7 @@ impl SuperUser {
             user.display_name = user.default_display_name();
         }
         if let Some(password) = password {
-            check_password(&inner.policy, &password, &user, context.trail.application().as_deref())?;
+            inner.policy.check(&password, &user, context.trail.application().as_deref(), "password")?;
             let hash = context.hash(password).await?;
             let (must_change, expiry) = (user.password_must_change, user.password_expiry);
             user.set_password(hash, must_change, expiry, now);
@@ -221,6 +221,158 @@ impl SuperUser {
     }
 }
 
-fn check_password(policy: &Policy, password: &Password, user: &User, application: Option<&str>) -> Result<()> {
-    policy.check(password, user, application, "password")
+/// A change of a user's attributes.
+#[derive(Debug)]
+pub struct Edit {
+    patch: Patch,
+    if_match: Option<String>,
+}
+
+/// A change of these needs a sign-in of this age at most (S26).
+const FRESH: Duration = Duration::from_secs(5 * 60);
+
+impl Edit {
+    /// Reads a JSON merge patch (RFC 7396) on behalf of `viewer`, to be made only if the user still is as `if_match` says (RFC 9110,
+    /// section 13.1.1).
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] or [`Code::MemberForbidden`], naming every member at fault; a patch without members is refused.
+    pub fn read(viewer: Viewer, members: &Map<String, Value>, if_match: Option<String>) -> Result<Self> {
+        let patch = read_patch(viewer, members)?;
+        if patch.is_empty() {
+            return Err(Error::new(Code::Invalid).detail("There is nothing to change."));
+        }
+        Ok(Self { patch, if_match: if_match.filter(|tag| tag.trim() != "*") })
+    }
+
+    /// Makes the change within a transaction.
+    fn make(self, tx: &mut Tx<'_>, user_id: UserId, viewer: Viewer, maker: &Maker) -> Result<(Account, Did)> {
+        let now = maker.now;
+        tx.hold_super_users()?;
+        let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
+        let account = tx.read().account(before.clone(), now)?;
+        if let Some(expected) = self.if_match
+            && !expected.split(',').any(|tag| tag.trim() == account.etag(viewer))
+        {
+            return Err(Error::new(Code::PreconditionFailed));
+        }
+        let mut after = before.clone();
+        self.patch.apply(&mut after);
+        after.settle_keys();
+        maker.may_make(&before, &after)?;
+        let ends_well = is_active_super_user(&after, now) && (after.never_expire || after.valid_to.is_none());
+        if !ends_well && is_last_super_user(tx, &before, now)? {
+            return Err(Error::new(Code::LastSuperUser));
+        }
+        let changes = changes(tx, &before, &after, now)?;
+        if changes.is_some() {
+            after.updated_time = now;
+            tx.save_user(&before, &after)?;
+        }
+        if before.user_role != after.user_role || may_act(&after, now).is_err() {
+            tx.end_sessions(user_id)?;
+        }
+        Ok((tx.read().account(after, now)?, Did::to(user_id).changing(changes)))
+    }
+}
+
+/// Who makes an edit.
+struct Maker {
+    now: Utc,
+    own_id: Option<UserId>,
+    /// Since when the session exists; an operator needs none.
+    signed_in: Option<Utc>,
+    viewer: Viewer,
+}
+
+impl Maker {
+    /// Nobody raises their own role; an owner's e-mail address and anyone's role are changed soon after signing in only.
+    fn may_make(&self, before: &User, after: &User) -> Result<()> {
+        if self.own_id == Some(before.user_id) && after.user_role > before.user_role {
+            return Err(Error::new(Code::Forbidden).because("own_role"));
+        }
+        let needs_fresh = before.user_role != after.user_role || (self.viewer == Viewer::Owner && before.email != after.email);
+        let is_fresh = self.signed_in.is_none_or(|since| self.now <= since + FRESH);
+        if needs_fresh && !is_fresh { Err(Error::new(Code::FreshSignInRequired)) } else { Ok(()) }
+    }
+}
+
+impl SignedIn {
+    /// Changes oneself; returns the account and as whom one sees it.
+    ///
+    /// # Errors
+    /// Those of [`Edit::read`]; [`Code::PreconditionFailed`], [`Code::FreshSignInRequired`], [`Code::LastSuperUser`],
+    /// [`Code::ValueTaken`].
+    pub async fn update_current(self, members: &Map<String, Value>, if_match: Option<String>) -> Result<(Account, Viewer)> {
+        let user_id = self.user_id();
+        let viewer = self.viewer_of(user_id);
+        self.context.trail.set_subject(user_id);
+        let edit = Edit::read(viewer, members, if_match)?;
+        let signed_in = Some(self.opened.session.created_time);
+        let maker = Maker { now: self.context.now(), own_id: Some(user_id), signed_in, viewer };
+        let account = self.context.change(move |tx| edit.make(tx, user_id, viewer, &maker)).await?;
+        Ok((account, viewer))
+    }
+}
+
+impl SuperUser {
+    /// Changes a user.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], and those of [`SignedIn::update_current`].
+    pub async fn update(self, user_id: UserId, members: &Map<String, Value>, if_match: Option<String>) -> Result<Account> {
+        self.context.trail.set_subject(user_id);
+        let edit = Edit::read(Viewer::SuperUser, members, if_match)?;
+        let (now, own_id, signed_in) = (self.context.now(), self.own_id(), self.signed_in_since());
+        let maker = Maker { now, own_id, signed_in, viewer: Viewer::SuperUser };
+        self.context.change(move |tx| edit.make(tx, user_id, Viewer::SuperUser, &maker)).await
+    }
+
+    /// Deletes a user with all that hangs on it; the audit trail keeps the id.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], [`Code::SelfDelete`], [`Code::LastSuperUser`].
+    pub async fn delete(self, user_id: UserId) -> Result<()> {
+        self.context.trail.set_subject(user_id);
+        let (own_id, now, lockout) = (self.own_id(), self.context.now(), self.context.services.inner.lockout.clone());
+        let delete = move |tx: &mut Tx<'_>| {
+            tx.hold_super_users()?;
+            let user = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
+            if is_last_super_user(tx, &user, now)? {
+                return Err(Error::new(Code::LastSuperUser));
+            }
+            if own_id == Some(user_id) {
+                return Err(Error::new(Code::SelfDelete));
+            }
+            tx.delete_user(user_id)?;
+            lockout.forgive(tx, user_id)?;
+            Ok(((), Did::to(user_id)))
+        };
+        self.context.change(delete).await
+    }
+
+    /// Approves or rejects an account; rejecting ends its sessions.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], [`Code::LastSuperUser`].
+    pub async fn decide(self, user_id: UserId, status: ApprovalStatus) -> Result<Account> {
+        self.context.trail.set_subject(user_id);
+        let (own_id, now) = (self.own_id(), self.context.now());
+        let decide = move |tx: &mut Tx<'_>| {
+            tx.hold_super_users()?;
+            let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
+            let mut after = before.clone();
+            after.decide(status, own_id, now);
+            if may_act(&after, now).is_err() {
+                if is_last_super_user(tx, &before, now)? {
+                    return Err(Error::new(Code::LastSuperUser));
+                }
+                tx.end_sessions(user_id)?;
+            }
+            tx.save_user(&before, &after)?;
+            let did = Did::to(user_id).changing(changes(tx, &before, &after, now)?);
+            Ok((tx.read().account(after, now)?, did))
+        };
+        self.context.change(decide).await
+    }
 }

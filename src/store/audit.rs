@@ -7,10 +7,10 @@
 
 use super::connection::AnyConnection;
 use super::error::StoreError;
-use super::{Snapshot, Store, is_unstorable};
+use super::{Snapshot, Store, Tx, is_unstorable};
 use crate::domain::audit::{Action, Actor, ActorType, Changes, Event, Head, Link, Outcome, audit_chains, audit_events};
 use crate::domain::chance::Entropy;
-use crate::domain::ids::SessionId;
+use crate::domain::ids::{SessionId, UserId};
 use crate::domain::secret::MacKey;
 use crate::domain::time::Utc;
 use crate::error::Result;
@@ -207,6 +207,19 @@ pub(super) fn append(
         ))
         .execute(connection)?;
     Ok(())
+}
+
+impl Tx<'_> {
+    /// Removes the values of a user's changed attributes from the trail. The chains go on holding their digests.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub(super) fn erase_changes(&mut self, user_id: UserId) -> Result<(), StoreError> {
+        let of_user = audit_events::table.filter(audit_events::subject.eq(user_id.to_string()));
+        let (gone, no_salt): (Option<String>, Option<Vec<u8>>) = (None, None);
+        diesel::update(of_user).set((audit_events::changes.eq(gone), audit_events::changes_salt.eq(no_salt))).execute(self.0)?;
+        Ok(())
+    }
 }
 
 /// An event's place in the order of answers: by time, then by chain and number.

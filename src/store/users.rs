@@ -153,6 +153,15 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Removes a user with all that hangs on it. What remains are the ids in the audit trail.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn delete_user(&mut self, user_id: UserId) -> Result<(), StoreError> {
+        diesel::delete(users::table.find(user_id)).execute(self.0)?;
+        self.erase_changes(user_id)
+    }
+
     /// Until the transaction ends, nobody else decides on who is a super-user.
     ///
     /// # Errors

@@ -21,3 +21,4 @@ mod matrix;
 mod session;
 mod sign_in;
 mod transport;
+mod users;

@@ -36,7 +36,7 @@ both! {
             anon.get("/healthz").expect(200),
             anon.get("/nowhere").expect(404),
             anon.get("/api/v1/users/me").expect(401),
-            anon.call("PATCH", "/api/v1/users/me", None).expect(405),
+            anon.call("PUT", "/api/v1/users/me", None).expect(405),
             anon.try_sign_in("root", PASSWORD).expect(201),
             anon.get("/docs/index.html").expect(200),
         ];
@@ -52,7 +52,7 @@ both! {
             assert_eq!(answer.headers["cache-control"], "no-store");
         }
         assert_eq!(answers[2].headers["www-authenticate"], "Bearer realm=\"usher\"");
-        assert_eq!(answers[3].headers["allow"], "GET");
+        assert_eq!(answers[3].headers["allow"], "GET, PATCH");
     }
 
     /// S41: a correlation id is taken as it is or replaced; nothing else of it is echoed or logged.

@@ -100,6 +100,10 @@ impl Client {
         self.call("POST", path, Some(body.to_string()))
     }
 
+    pub fn patch(&self, path: &str, body: &Value) -> Answer {
+        self.call("PATCH", path, Some(body.to_string()))
+    }
+
     pub fn put(&self, path: &str, body: &Value) -> Answer {
         self.call("PUT", path, Some(body.to_string()))
     }
