@@ -73,6 +73,17 @@ pub fn key_file(settings: &Settings) -> Result<PathBuf, StartError> {
     }
 }
 
+/// An SQLite file cannot be made where there is no folder: said before anything else is tried there.
+fn check_folder(location: &Location) -> Result<(), StartError> {
+    let Some(file) = location.file() else { return Ok(()) };
+    match file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) if !folder.is_dir() => {
+            Err(StartError::Unreachable(format!("cannot open the SQLite file {}: its folder does not exist", file.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether pending migrations are applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Migrate {
@@ -89,6 +100,7 @@ pub enum Migrate {
 pub fn open(settings: &Settings, migrate: Migrate, clock: Clock, entropy: Entropy) -> Result<Services, StartError> {
     let location = location(settings)?;
     let key_file = key_file(settings)?;
+    check_folder(&location)?;
     let pending = store::pending(&location)?;
     let is_empty = store::is_empty(&location)?;
     if !pending.is_empty() && migrate == Migrate::WhenEmpty && !is_empty {

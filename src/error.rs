@@ -108,8 +108,8 @@ codes! {
     HeadersTooLarge = "headers_too_large", 431, "The headers are too large.";
     /// A fault on this side.
     Internal = "internal", 500, "Something went wrong on this side.";
-    /// Temporarily not able to answer; nothing was done.
-    Unavailable = "unavailable", 503, "The service cannot answer now; nothing was done.";
+    /// Temporarily not able to answer.
+    Unavailable = "unavailable", 503, "The service cannot answer now.";
 }
 
 /// One member at fault.

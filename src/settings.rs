@@ -191,7 +191,8 @@ fn explain(error: figment::Error) -> String {
         },
         None => "default".to_owned(),
     };
-    format!("setting {key} ({source}): {cause}")
+    let cause = cause.split('\n').map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" ");
+    if key.is_empty() { format!("the settings file {source}: {cause}") } else { format!("setting {key} ({source}): {cause}") }
 }
 
 /// The URL with its password replaced.
@@ -205,14 +206,13 @@ fn blank_password(url: &serde_json::Value) -> serde_json::Value {
     };
     let text = url.as_str().unwrap_or_default();
     let text = blank(text).unwrap_or_else(|| text.to_owned());
-    // libpq takes a password among the parameters as well.
-    match text.split_once("password=") {
-        Some((before, after)) => {
-            let rest = after.split_once('&').map_or(String::new(), |(_, rest)| format!("&{rest}"));
-            format!("{before}password=***{rest}").into()
-        }
-        None => text.into(),
-    }
+    // libpq takes passwords among the parameters as well.
+    let Some((before, parameters)) = text.split_once('?') else { return text.into() };
+    let blank = |parameter: &str| match parameter.split_once('=') {
+        Some((name, _)) if name.to_lowercase().ends_with("password") => format!("{name}=***"),
+        _ => parameter.to_owned(),
+    };
+    format!("{before}?{}", parameters.split('&').map(blank).collect::<Vec<_>>().join("&")).into()
 }
 
 impl Settings {
@@ -280,6 +280,7 @@ mod tests {
         assert_eq!(blank("postgres://u:p@h/d?x=1"), "postgres://u:***@h/d?x=1");
         assert_eq!(blank("postgres://u:p@ss@h/d"), "postgres://u:***@h/d");
         assert_eq!(blank("postgres://h/d?password=p&x=1"), "postgres://h/d?password=***&x=1");
+        assert_eq!(blank("postgres://h/d?sslpassword=a&password=b&c=d"), "postgres://h/d?sslpassword=***&password=***&c=d");
         assert_eq!(blank("sqlite:usher.db"), "sqlite:usher.db");
     }
 }

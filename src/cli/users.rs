@@ -7,7 +7,7 @@ use crate::domain::ids::UserId;
 use crate::domain::text::{Email, Line, Name};
 use crate::domain::user::{Account, ApprovalStatus, Patch, UserRole};
 use crate::error::{Code, Error};
-use crate::service::{NewUser, SuperUser};
+use crate::service::{Filter, Find, NewUser, Order, SuperUser};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 
@@ -244,15 +244,24 @@ async fn list(common: &Common) -> Outcome {
     let services = common.services()?;
     let mut items: Vec<Value> = Vec::new();
     let collected = act(&services, Action::UserList, |root| async move {
-        let mut after = 0;
+        let mut find = Find {
+            filter: Filter::default(),
+            order: Some(Order::Number),
+            descending: false,
+            limit: PAGE,
+            cursor: None,
+            with_total: false,
+        };
         let mut views = Vec::new();
         loop {
-            let page = root.users(after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(views) };
-            after = last.user.number;
+            let page = root.find_users(find.clone()).await?;
             let broken = |e: serde_json::Error| Error::new(Code::Internal).cause(e.to_string());
-            for account in &page {
+            for account in &page.items {
                 views.push(serde_json::to_value(account.view(Viewer::SuperUser)).map_err(broken)?);
+            }
+            match page.next_cursor {
+                Some(cursor) => find.cursor = Some(cursor),
+                None => return Ok(views),
             }
         }
     });

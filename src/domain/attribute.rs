@@ -142,9 +142,21 @@ pub enum Why {
     Unfit(String),
 }
 
-/// Reads one member of a patch.
+/// Reads one member of a patch. The value is not repeated in the cause: what stands in the wrong member may be a secret.
 pub fn read_member<T: serde::de::DeserializeOwned>(value: &serde_json::Value) -> Result<T, Why> {
-    T::deserialize(value).map_err(|e| Why::Unfit(e.to_string()))
+    T::deserialize(value).map_err(|error| {
+        let text = error.to_string();
+        let cause = match text.split_once(", expected ") {
+            Some((found, expected)) if found.starts_with("unknown variant") => format!("is not {expected}"),
+            _ if ["invalid type", "invalid value", "invalid length", "unknown variant"].iter().any(|p| text.starts_with(p)) => {
+                "is of the wrong type".to_owned()
+            }
+            _ if text.starts_with("UUID") => "is no UUID".to_owned(),
+            // What is left are our own words on a text that does not fit.
+            _ => text,
+        };
+        Why::Unfit(cause)
+    })
 }
 
 /// Declares the user's attributes. Rows are one of

@@ -84,6 +84,8 @@ super::words::words! {
         UserRead = "user.read",
         /// List users.
         UserList = "user.list",
+        /// Count users.
+        UserCount = "user.count",
         /// Create a user.
         UserCreate = "user.create",
         /// Change oneself.

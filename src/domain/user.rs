@@ -350,7 +350,7 @@ impl User {
 }
 
 /// For how long after the last use an unlocked account counts as licensed.
-const LICENSED_FOR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+pub const LICENSED_FOR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A user with what hangs on it, as it was at one instant.
 #[derive(Clone, Debug)]

@@ -12,6 +12,7 @@ mod audit_events;
 mod crowd;
 mod desk;
 mod docs;
+mod find;
 mod gate;
 mod health;
 mod input;

@@ -3,7 +3,7 @@
 //! Paths that are more exact stand before those with variable segments that would match them too.
 
 use super::route::{Route, route};
-use super::{audit_events, docs, health, sessions, users, views};
+use super::{audit_events, docs, find, health, sessions, users, views};
 use crate::domain::audit::Action;
 use actix_web::http::Method;
 
@@ -33,6 +33,8 @@ pub fn table() -> Vec<Route> {
         route(get(),    "/api/v1/users/me/sessions",                     Some(A::SessionList),           "One's own live sessions.",                                sessions::own),
         route(delete(), "/api/v1/users/me/sessions",                     Some(A::SessionRevokeAll),      "Ends all of one's own sessions.",                         sessions::end_own_all),
         route(delete(), "/api/v1/users/me/sessions/{session_id}",        Some(A::SessionRevoke),         "Ends one of one's own sessions.",                         sessions::end_own),
+        route(get(),    "/api/v1/users",                                 Some(A::UserList),              "Finds users.",                                            find::find),
+        route(get(),    "/api/v1/users/count",                           Some(A::UserCount),             "Counts users.",                                           find::count),
         route(post(),   "/api/v1/users",                                 Some(A::UserCreate),            "Creates a user.",                                         users::create),
         route(get(),    "/api/v1/users/{user_id}",                       Some(A::UserRead),              "get_user_by_id.",                                         users::by_id),
         route(patch(),  "/api/v1/users/{user_id}",                       Some(A::UserUpdate),            "Changes a user.",                                         users::update),

@@ -68,7 +68,7 @@ impl SuperUser {
         }
         let (search, limit) = (query.search, query.limit.clamp(1, LARGEST_PAGE));
         // One more than asked for tells whether there is a next page.
-        let mut links = inner.store.read(move |snapshot| snapshot.audit_events(&search, limit + 1)).await?;
+        let mut links = inner.store.search(move |snapshot| snapshot.audit_events(&search, limit + 1)).await?;
         let has_more = links.len() as i64 > limit;
         links.truncate(usize::try_from(limit).unwrap_or_default());
         let last = links.last().map(|l| Position { time: l.event.time, chain: l.chain, seq: l.seq });

@@ -200,7 +200,8 @@ impl Context {
                 Did { outcome, reason: Some(error.reason()), subject: None, changes: None, actor: None }
             }
         };
-        self.services.inner.store.record(self.event(did)).await?;
+        let is_outage = did.outcome == Outcome::Failed;
+        self.services.inner.store.record(self.event(did), is_outage).await?;
         self.trail.draft().is_written = true;
         Ok(())
     }

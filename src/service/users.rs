@@ -52,7 +52,7 @@ fn read_patch(viewer: Viewer, members: &Map<String, Value>) -> Result<Patch> {
             let (code, detail) = match why {
                 Why::Unknown => ("unknown_member", "is not known: there is no such attribute".to_owned()),
                 Why::Forbidden => ("member_forbidden", "may not be changed by this caller".to_owned()),
-                Why::Unfit(detail) => ("unfit", format!("does not fit: {detail}")),
+                Why::Unfit(detail) => ("unfit", detail),
             };
             error.fault(Fault { member, code, detail })
         })
@@ -120,15 +120,6 @@ impl SuperUser {
         let account = self.context.services.inner.store.read(look_up).await?;
         self.context.trail.set_subject(account.user.user_id);
         Ok(account)
-    }
-
-    /// Up to `limit` users in order of creation, after the one of the number `after`.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn users(&self, after: i64, limit: i64) -> Result<Vec<Account>> {
-        let now = self.context.now();
-        self.context.services.inner.store.read(move |snapshot| Ok(snapshot.accounts(after, limit, now)?)).await
     }
 
     /// Creates an approved, final account.

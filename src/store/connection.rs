@@ -133,6 +133,9 @@ fn open_sqlite(path: &Path, purpose: Purpose) -> Result<SqliteConnection, StoreE
     if purpose == Purpose::Reading && !path.exists() {
         return Err(fail("there is no such file".to_owned()));
     }
+    if purpose == Purpose::Writing {
+        make_private(path).map_err(|e| fail(e.to_string()))?;
+    }
     let mut connection = SqliteConnection::establish(&path.to_string_lossy()).map_err(|e| fail(e.to_string()))?;
     let mode = match purpose {
         Purpose::Reading => "PRAGMA query_only = ON;",
@@ -142,6 +145,21 @@ fn open_sqlite(path: &Path, purpose: Purpose) -> Result<SqliteConnection, StoreE
         .batch_execute(&format!("PRAGMA busy_timeout = {PATIENCE_MS}; PRAGMA foreign_keys = ON; {mode}"))
         .map_err(|e| fail(e.to_string()))?;
     Ok(connection)
+}
+
+/// Makes the file, if there is none, readable by its owner alone; SQLite gives its companions the same mode.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    match options.open(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(e),
+        _ => Ok(()),
+    }
 }
 
 fn open_postgres(url: &str, purpose: Purpose) -> Result<PgConnection, StoreError> {

@@ -2,8 +2,10 @@
 
 use super::connection::{AnyConnection, Location, Purpose};
 use super::error::StoreError;
+use diesel::RunQueryDsl as _;
 use diesel::connection::SimpleConnection as _;
 use diesel::migration::{Migration, MigrationSource};
+use diesel::sql_types::BigInt;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -19,18 +21,24 @@ const UNLOCK: &str = "SELECT pg_advisory_unlock(8461300257123104)";
 /// The database cannot be reached, or a migration fails.
 pub fn migrate(location: &Location) -> Result<Vec<String>, StoreError> {
     let mut connection = AnyConnection::open(location, Purpose::Writing)?;
+    if !connection.is_postgres() {
+        return run(&mut connection);
+    }
+    connection.batch_execute(LOCK)?;
+    let applied = run(&mut connection);
+    connection.batch_execute(UNLOCK)?;
+    applied
+}
+
+fn run(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
     let broken =
         |e: Box<dyn std::error::Error + Send + Sync>| StoreError::Unavailable(format!("cannot migrate: {}", one_line(&e)));
-    let applied = match &mut connection {
-        AnyConnection::Sqlite(c) => names(c.run_pending_migrations(SQLITE).map_err(broken)?),
-        AnyConnection::Postgres(c) => {
-            c.batch_execute(LOCK)?;
-            let applied = c.run_pending_migrations(POSTGRES).map(names).map_err(broken);
-            c.batch_execute(UNLOCK)?;
-            applied?
-        }
-    };
-    Ok(applied)
+    let pending = pending_on(connection)?;
+    match connection {
+        AnyConnection::Sqlite(c) => c.run_pending_migrations(SQLITE).map(drop).map_err(broken)?,
+        AnyConnection::Postgres(c) => c.run_pending_migrations(POSTGRES).map(drop).map_err(broken)?,
+    }
+    Ok(pending)
 }
 
 /// The names of the migrations that are not applied yet.
@@ -45,12 +53,28 @@ pub fn pending(location: &Location) -> Result<Vec<String>, StoreError> {
     }
 }
 
-/// Whether no migration was ever applied.
+#[derive(diesel::QueryableByName)]
+struct Tables {
+    #[diesel(sql_type = BigInt)]
+    tables: i64,
+}
+
+/// Whether the database holds no table, apart from diesel's list of migrations.
 ///
 /// # Errors
 /// The database cannot be reached.
 pub fn is_empty(location: &Location) -> Result<bool, StoreError> {
-    Ok(pending(location)?.len() == all()?.len())
+    if location.file().is_some_and(|path| !path.exists()) {
+        return Ok(true);
+    }
+    let mut connection = AnyConnection::open(location, Purpose::Writing)?;
+    let count = if connection.is_postgres() {
+        "SELECT count(*) AS tables FROM pg_tables WHERE schemaname = current_schema() AND tablename <> '__diesel_schema_migrations'"
+    } else {
+        "SELECT count(*) AS tables FROM sqlite_master WHERE type = 'table' AND name <> '__diesel_schema_migrations'"
+    };
+    let Tables { tables } = diesel::sql_query(count).get_result(&mut connection)?;
+    Ok(tables == 0)
 }
 
 pub(super) fn pending_on(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
@@ -71,10 +95,6 @@ fn all() -> Result<Vec<String>, StoreError> {
 
 fn titles<DB: diesel::backend::Backend>(migrations: &[Box<dyn Migration<DB>>]) -> Vec<String> {
     migrations.iter().map(|m| m.name().to_string()).collect()
-}
-
-fn names(versions: Vec<diesel::migration::MigrationVersion<'_>>) -> Vec<String> {
-    versions.into_iter().map(|v| v.to_string()).collect()
 }
 
 fn one_line(error: &impl ToString) -> String {

@@ -8,6 +8,7 @@ mod audit;
 pub mod connection;
 pub mod error;
 mod migrations;
+mod search;
 mod sessions;
 mod throttles;
 mod users;
@@ -18,15 +19,18 @@ use crate::domain::chance::Entropy;
 use crate::domain::secret::MacKey;
 use crate::error::{Code, Error, Result};
 use connection::{AnyConnection, Location, Purpose};
+use diesel::connection::SimpleConnection as _;
 use diesel::r2d2::{ManageConnection, Pool, PooledConnection};
 use error::StoreError;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::oneshot;
 use writer::{Means, Writer};
 
 pub use audit::{Finding, Position, Search, Verified};
 pub use migrations::{is_empty, migrate, pending};
+pub use search::{Filter, Mark, Order, Page, plan_of_prefix_search};
 pub use sessions::Opened;
 
 /// A connection that may read.
@@ -51,6 +55,10 @@ fn is_unstorable(text: &str) -> bool {
 const PATIENCE: Duration = Duration::from_millis(900);
 /// How long a call waits for a connection while others use them all.
 const LONGEST_WAIT: Duration = Duration::from_secs(4);
+/// How long a call that has failed for the database's sake waits for its event to be written.
+const BRIEFLY: Duration = Duration::from_millis(100);
+/// How long a search may take.
+const SEARCH_TIME: Duration = Duration::from_secs(20);
 /// After so long it is asked whether connections fail to be opened.
 const GLANCE: Duration = Duration::from_millis(100);
 
@@ -66,6 +74,8 @@ struct Inner {
     epoch: Arc<AtomicU64>,
     /// Connections that could not be opened.
     failures: Arc<AtomicU64>,
+    /// Reads that were given up and have not come back.
+    stuck: AtomicU64,
     writer: Writer,
     key: MacKey,
 }
@@ -82,6 +92,9 @@ impl Store {
             return Err(StoreError::Unavailable(format!("the database lacks the migration {name}: run `usher migrate`")));
         }
         audit::prepare(&mut first, &key)?;
+        // Whoever cannot write cannot record a call either: better told at the start.
+        first.begin_write()?;
+        first.batch_execute("UPDATE counters SET value = value WHERE name = 'super_users'; ROLLBACK")?;
         drop(first);
         let (epoch, failures) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let manager = Readers { location: location.clone(), epoch: Arc::clone(&epoch) };
@@ -93,7 +106,17 @@ impl Store {
             .build_unchecked(manager);
         let means = Means { location: location.clone(), key: key.clone(), entropy };
         let writer = Writer::start(&means)?;
-        Ok(Self { inner: Arc::new(Inner { location: location.clone(), readers, epoch, failures, writer, key }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                location: location.clone(),
+                readers,
+                epoch,
+                failures,
+                stuck: AtomicU64::new(0),
+                writer,
+                key,
+            }),
+        })
     }
 
     /// Where it is.
@@ -101,17 +124,57 @@ impl Store {
         &self.inner.location
     }
 
-    /// Runs `work` on a reading connection, off the caller's thread.
+    /// Runs a quick query or two on a reading connection, off the caller's thread.
     ///
     /// # Errors
-    /// Those of `work`; [`Code::Unavailable`] if there is no connection in time.
+    /// Those of `work`; [`Code::Unavailable`] if there is no connection, or no result, in time.
     pub async fn read<T: Send + 'static>(&self, work: impl FnOnce(&mut Snapshot<'_>) -> Result<T> + Send + 'static) -> Result<T> {
+        self.read_within(PATIENCE, work).await
+    }
+
+    /// Like [`Store::read`], for what may take seconds: a search that no index serves.
+    ///
+    /// # Errors
+    /// Those of [`Store::read`].
+    pub async fn search<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Snapshot<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.read_within(SEARCH_TIME, work).await
+    }
+
+    async fn read_within<T: Send + 'static>(
+        &self,
+        span: Duration,
+        work: impl FnOnce(&mut Snapshot<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let inner = Arc::clone(&self.inner);
-        let reading = tokio::task::spawn_blocking(move || inner.read(work));
-        match tokio::time::timeout(LONGEST_WAIT + PATIENCE, reading).await {
+        let (began, has_begun) = oneshot::channel();
+        let is_given_up = Arc::new(AtomicBool::new(false));
+        let was_given_up = Arc::clone(&is_given_up);
+        let reading = tokio::task::spawn_blocking(move || {
+            let outcome = inner.read(|snapshot| {
+                let _ = began.send(());
+                work(snapshot)
+            });
+            // The second of the two to come here has seen the first.
+            if was_given_up.swap(true, Ordering::AcqRel) {
+                inner.stuck.fetch_sub(1, Ordering::AcqRel);
+            }
+            outcome
+        });
+        // Waiting for a connection is bounded by the pool, and is not the query's time. If none was to be had, the outcome says so.
+        let _ = has_begun.await;
+        match tokio::time::timeout(span, reading).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(Error::new(Code::Internal).cause("a read panicked")),
-            Err(_) => Err(Error::new(Code::Unavailable).cause("the database did not answer in time")),
+            Err(_) => {
+                if !is_given_up.swap(true, Ordering::AcqRel) {
+                    self.inner.stuck.fetch_add(1, Ordering::AcqRel);
+                }
+                self.inner.epoch.fetch_add(1, Ordering::AcqRel);
+                Err(Error::new(Code::Unavailable).cause("the database did not answer in time"))
+            }
         }
     }
 
@@ -133,12 +196,17 @@ impl Store {
         self.inner.writer.submit(true, |tx| work(tx).map(|(value, event)| (value, Some(event)))).await
     }
 
-    /// Makes an event durable that has no change of its own: a read, or a refusal.
+    /// Makes an event durable that has no change of its own: a read, or a refusal. After an outage nobody is kept waiting long for it.
     ///
     /// # Errors
     /// [`Code::Unavailable`] if it cannot be written.
-    pub async fn record(&self, event: Event) -> Result<()> {
-        self.inner.writer.submit(false, |_| Ok(((), Some(event)))).await
+    pub async fn record(&self, event: Event, is_outage: bool) -> Result<()> {
+        let patience = if is_outage { BRIEFLY } else { LONGEST_WAIT };
+        let writing = self.inner.writer.submit(false, |_| Ok(((), Some(event))));
+        match tokio::time::timeout(patience, writing).await {
+            Ok(written) => written,
+            Err(_) => Err(Error::new(Code::Unavailable).cause("the audit event could not be written in time")),
+        }
     }
 
     /// Changes what is no one's data and therefore has no event: counts of attempts, times of last use.
@@ -177,7 +245,8 @@ impl Inner {
                 Ok(pooled) => return Ok(pooled),
                 Err(error) => {
                     waited += GLANCE;
-                    let is_down = self.failures.load(Ordering::Acquire) != failures && waited >= GLANCE * 3;
+                    let is_failing = self.failures.load(Ordering::Acquire) != failures || self.stuck.load(Ordering::Acquire) > 0;
+                    let is_down = is_failing && waited >= GLANCE * 3;
                     if is_down || waited >= LONGEST_WAIT {
                         let cause = error.to_string().replace('\n', "; ");
                         return Err(Error::new(Code::Unavailable).cause(format!("no connection for reading: {cause}")));

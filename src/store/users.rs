@@ -59,20 +59,18 @@ impl Snapshot<'_> {
         Ok(Account { user, groups, enrolment: None, as_of: now })
     }
 
-    /// Up to `limit` accounts in order of creation, after the user of the number `after`.
+    /// The accounts of these ids, in no order.
     ///
     /// # Errors
     /// The database fails.
-    pub fn accounts(&mut self, after: i64, limit: i64, now: Utc) -> Result<Vec<Account>, StoreError> {
-        let page: Vec<User> =
-            users::table.filter(users::number.gt(after)).order(users::number.asc()).limit(limit).load(self.0)?;
-        let ids: Vec<UserId> = page.iter().map(|u| u.user_id).collect();
-        let mut groups = self.groups_of(&ids)?;
+    pub(super) fn accounts_of(&mut self, ids: &[UserId], now: Utc) -> Result<Vec<Account>, StoreError> {
+        let found: Vec<User> = users::table.filter(users::user_id.eq_any(ids)).load(self.0)?;
+        let mut groups = self.groups_of(ids)?;
         let account = |user: User| {
             let groups = groups.remove(&user.user_id).unwrap_or_default();
             Account { user, groups, enrolment: None, as_of: now }
         };
-        Ok(page.into_iter().map(account).collect())
+        Ok(found.into_iter().map(account).collect())
     }
 
     /// Whether there are no users at all.
@@ -123,7 +121,8 @@ impl Tx<'_> {
             .get_result::<Counter>(self.0)?
             .value;
         diesel::insert_into(users::table).values(&*user).execute(self.0)?;
-        self.insert_names(user)
+        self.insert_names(user)?;
+        self.index_user(None, user)
     }
 
     /// The user of this id, held so that nobody else changes it until the transaction ends.
@@ -150,7 +149,7 @@ impl Tx<'_> {
             diesel::delete(sign_in_names::table.filter(sign_in_names::user_id.eq(after.user_id))).execute(self.0)?;
             self.insert_names(after)?;
         }
-        Ok(())
+        self.index_user(Some(before), after)
     }
 
     /// Removes a user with all that hangs on it. What remains are the ids in the audit trail.

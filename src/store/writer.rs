@@ -225,7 +225,9 @@ impl Writer {
             if state.compare_exchange(WAITING, ABANDONED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
                 return Err(Error::new(Code::Unavailable).cause("the database has not taken the write up in time"));
             }
-            return match tokio::time::timeout(OUTCOME, answer).await {
+            // An event alone can be given up: its call is not answered then. A change may yet happen, so it is waited for.
+            let outcome = if is_change { OUTCOME } else { Duration::ZERO };
+            return match tokio::time::timeout(outcome, answer).await {
                 Ok(answered) => answered.unwrap_or_else(|_| Err(lost())),
                 Err(_) => Err(lost()),
             };

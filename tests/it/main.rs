@@ -15,6 +15,7 @@
 mod audit;
 mod command_line;
 mod faults;
+mod find;
 mod harness;
 mod house;
 mod matrix;

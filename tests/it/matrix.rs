@@ -115,6 +115,8 @@ enum Shape {
     Keys(&'static [&'static str]),
     /// `{"items": […]}`, each with these keys.
     Items(&'static [&'static str]),
+    /// A page of users, as the caller sees them.
+    Users,
     /// A user, as the caller sees it.
     User,
     /// `ust`, `session`, `user`.
@@ -158,6 +160,8 @@ const TABLE: &[Row] = &[
     Row { method: "get",    path: "/api/v1/users/me/sessions",                     body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Items(SESSION), action: "session.list", subject: Subject::Caller },
     Row { method: "delete", path: "/api/v1/users/me/sessions",                     body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.revoke_all", subject: Subject::Caller },
     Row { method: "delete", path: "/api/v1/users/me/sessions/{session_id}",        body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.revoke", subject: Subject::Caller },
+    Row { method: "get",    path: "/api/v1/users",                                 body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Users, action: "user.list", subject: Subject::None },
+    Row { method: "get",    path: "/api/v1/users/count",                           body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["total"]), action: "user.count", subject: Subject::None },
     Row { method: "post",   path: "/api/v1/users",                                 body: |s| Some(json!({"username": s.fresh_name, "password": PASSWORD})), status: [401, 403, 201, 401], shape: Shape::User, action: "user.create", subject: Subject::Shown },
     Row { method: "get",    path: "/api/v1/users/{user_id}",                       body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::User, action: "user.read", subject: Subject::Peer },
     Row { method: "patch",  path: "/api/v1/users/{user_id}",                       body: |_| Some(json!({"remark": "new here"})), status: [401, 403, 200, 401], shape: Shape::User, action: "user.update", subject: Subject::Peer },
@@ -299,6 +303,12 @@ fn compare_shape(row: &Row, caller: Caller, answer: &Answer, what: &str) {
             let items = answer.json["items"].as_array().unwrap();
             assert!(!items.is_empty(), "{what}");
             items.iter().for_each(|item| assert_eq!(keys(item), expected, "{what}"));
+        }
+        Shape::Users => {
+            assert_eq!(answer.keys(), ["items", "next_cursor"], "{what}");
+            let items = answer.json["items"].as_array().unwrap();
+            assert!(items.len() >= 3, "{what}");
+            items.iter().for_each(|item| assert_eq!(keys(item), user_keys(caller, false), "{what}"));
         }
         Shape::User => assert_eq!(answer.keys(), user_keys(caller, false), "{what}"),
         Shape::NewSession => {

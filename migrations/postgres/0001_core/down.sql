@@ -7,5 +7,6 @@ DROP TABLE sessions;
 DROP TABLE applications;
 DROP TABLE group_members;
 DROP TABLE groups;
+DROP TABLE user_search;
 DROP TABLE sign_in_names;
 DROP TABLE users;

@@ -1,12 +1,13 @@
 -- The core: users and their names, groups, applications, sessions, lock-out, audit.
 -- The two folders of migrations hold the same tables, columns and keys; a test compares them.
+-- COLLATE "C" orders by bytes, as SQLite does: pages come in the same order on both.
 
 -- What the attribute table in src/domain/user.rs stores, in its order.
 CREATE TABLE users (
     user_id                  uuid        NOT NULL PRIMARY KEY,
     number                   bigint      NOT NULL UNIQUE,
     username                 text        NOT NULL,
-    username_key             text        NOT NULL UNIQUE,
+    username_key             text        COLLATE "C" NOT NULL UNIQUE,
     login_name               text        NOT NULL,
     login_name_key           text        NOT NULL UNIQUE,
     external_id              text        UNIQUE,
@@ -65,6 +66,16 @@ CREATE TABLE sign_in_names (
 CREATE INDEX sign_in_names_by_user ON sign_in_names (user_id);
 CREATE INDEX users_by_supervisor ON users (supervisor_id) WHERE supervisor_id IS NOT NULL;
 CREATE INDEX users_super ON users (user_id) WHERE user_role = 'administrator';
+
+-- What finds a user by the beginning of a name: the folded names (is_field) and the words in them and in the e-mail address.
+CREATE TABLE user_search (
+    term     text    COLLATE "C" NOT NULL,
+    user_id  uuid    NOT NULL REFERENCES users (user_id) ON DELETE CASCADE,
+    is_field boolean NOT NULL,
+    PRIMARY KEY (term, user_id)
+);
+CREATE INDEX user_search_by_user ON user_search (user_id, term);
+CREATE INDEX users_by_email ON users (email) WHERE email IS NOT NULL;
 
 CREATE TABLE groups (
     group_id uuid NOT NULL PRIMARY KEY,

@@ -67,6 +67,16 @@ CREATE INDEX sign_in_names_by_user ON sign_in_names (user_id);
 CREATE INDEX users_by_supervisor ON users (supervisor_id) WHERE supervisor_id IS NOT NULL;
 CREATE INDEX users_super ON users (user_id) WHERE user_role = 'administrator';
 
+-- What finds a user by the beginning of a name: the folded names (is_field) and the words in them and in the e-mail address.
+CREATE TABLE user_search (
+    term     TEXT    NOT NULL,
+    user_id  BLOB    NOT NULL REFERENCES users (user_id) ON DELETE CASCADE,
+    is_field INTEGER NOT NULL,
+    PRIMARY KEY (term, user_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX user_search_by_user ON user_search (user_id, term);
+CREATE INDEX users_by_email ON users (email) WHERE email IS NOT NULL;
+
 CREATE TABLE groups (
     group_id BLOB NOT NULL PRIMARY KEY,
     name     TEXT NOT NULL,

@@ -196,6 +196,11 @@ impl Town {
         }
     }
 
+    /// Where the database is.
+    pub fn location(&self) -> usher::store::connection::Location {
+        usher::store::connection::Location::parse(&self.site.url).unwrap()
+    }
+
     /// The command line on this town's site.
     pub fn usher(&self, arguments: &[&str]) -> process::Ran {
         process::usher(&self.site, arguments, "")

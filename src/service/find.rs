@@ -1,0 +1,139 @@
+//! Finding users.
+
+use super::caller::SuperUser;
+use crate::domain::attribute::{Act, Viewer, allows};
+use crate::domain::ids::UserId;
+use crate::domain::user::{ATTRIBUTES, Account};
+use crate::error::{Code, Error, Result};
+pub use crate::store::{Filter, Order};
+use crate::store::{Mark, Page};
+
+/// The most users on one page.
+const LARGEST_PAGE: i64 = 500;
+
+/// A search for users, page by page.
+#[derive(Clone, Debug)]
+pub struct Find {
+    /// Which users.
+    pub filter: Filter,
+    /// In which order; if none is given, by the name that matched a prefix, or by username.
+    pub order: Option<Order>,
+    /// Backwards.
+    pub descending: bool,
+    /// Users on a page, 1 to [`LARGEST_PAGE`].
+    pub limit: i64,
+    /// Where the page before this one ended.
+    pub cursor: Option<String>,
+    /// Whether to count all that match.
+    pub with_total: bool,
+}
+
+/// A page of users.
+#[derive(Debug)]
+pub struct Found {
+    /// The users, in order.
+    pub items: Vec<Account>,
+    /// Where the next page begins; `None` if this is the last one.
+    pub next_cursor: Option<String>,
+    /// How many match, if that was asked for.
+    pub total: Option<i64>,
+}
+
+/// The attributes that a filter tells something of.
+fn attributes_of(filter: &Filter) -> Vec<&'static str> {
+    let names = ["username", "login_name", "first_name", "last_name", "display_name"];
+    let mut used = Vec::new();
+    let mut uses = |is_used: bool, attributes: &[&'static str]| {
+        if is_used {
+            used.extend_from_slice(attributes);
+        }
+    };
+    uses(filter.prefix.is_some(), &names);
+    uses(filter.words.is_some(), &names);
+    uses(filter.words.is_some(), &["middle_name", "email"]);
+    uses(filter.username.is_some(), &["username"]);
+    uses(filter.email.is_some(), &["email"]);
+    uses(!filter.roles.is_empty(), &["user_role"]);
+    uses(!filter.account_statuses.is_empty(), &["account_status"]);
+    uses(filter.approval_status.is_some(), &["approval_status"]);
+    uses(filter.sign_up_status.is_some(), &["sign_up_status"]);
+    uses(filter.group.is_some(), &["groups"]);
+    used
+}
+
+/// Whether `viewer` may see everything that the filter would tell: a filter on a hidden attribute is an oracle (S28).
+fn check(viewer: Viewer, filter: &Filter) -> Result<()> {
+    let is_seen = |name: &&str| ATTRIBUTES.iter().any(|a| a.name == *name && allows(viewer, Act::See, a));
+    match attributes_of(filter).iter().find(|name| !is_seen(name)) {
+        None => Ok(()),
+        Some(_) => Err(Error::new(Code::Forbidden).because("filter_hidden")),
+    }
+}
+
+impl Mark {
+    fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Name(name, user_id) => [b"n", user_id.as_bytes().as_slice(), name.as_bytes()].concat(),
+            Self::Number(number) => [b"#".as_slice(), &number.to_be_bytes()].concat(),
+        }
+    }
+
+    /// Reads what [`Mark::to_bytes`] wrote, if it is of the kind that the order has.
+    fn from_bytes(bytes: &[u8], order: Order) -> Option<Self> {
+        match (bytes.split_first()?, order) {
+            ((b'n', rest), Order::Username | Order::Match) => {
+                let (user_id, name) = rest.split_first_chunk::<16>()?;
+                Some(Self::Name(std::str::from_utf8(name).ok()?.to_owned(), UserId::from_bytes(*user_id)))
+            }
+            ((b'#', rest), Order::Number) => rest.try_into().ok().map(i64::from_be_bytes).map(Self::Number),
+            _ => None,
+        }
+    }
+}
+
+impl SuperUser {
+    /// A page of the users that match.
+    ///
+    /// # Errors
+    /// [`Code::BadQuery`] for a cursor that was not given out for this very search, or an order that it has not.
+    pub async fn find_users(&self, find: Find) -> Result<Found> {
+        check(Viewer::SuperUser, &find.filter)?;
+        let inner = &self.context.services.inner;
+        let by_match = find.filter.prefix.is_some();
+        let order = find.order.unwrap_or(if by_match { Order::Match } else { Order::Username });
+        // What a cursor is bound to: everything about the search but the place in it.
+        let context = format!("users {:?} {order:?} {}", find.filter, find.descending);
+        let bad = || Error::new(Code::BadQuery).at("cursor", "was not given out for this search");
+        let after = match &find.cursor {
+            None => None,
+            Some(cursor) => {
+                let opened = inner.keys.seal.open(&context, cursor).ok_or_else(bad)?;
+                Some(Mark::from_bytes(&opened, order).ok_or_else(bad)?)
+            }
+        };
+        let (now, limit) = (self.context.now(), find.limit.clamp(1, LARGEST_PAGE));
+        // One more than asked for tells whether there is a next page.
+        let page = Page { order, descending: find.descending, after, limit: limit + 1 };
+        let (filter, with_total) = (find.filter, find.with_total);
+        let search = move |snapshot: &mut crate::store::Snapshot<'_>| {
+            let total = if with_total { Some(snapshot.count_users(&filter, now)?) } else { None };
+            Ok((snapshot.find_users(&filter, &page, now)?, total))
+        };
+        let (mut found, total) = inner.store.search(search).await?;
+        let has_more = found.len() as i64 > limit;
+        found.truncate(usize::try_from(limit).unwrap_or_default());
+        let last = found.last().filter(|_| has_more).map(|(_, mark)| mark.to_bytes());
+        let next_cursor = last.map(|mark| inner.keys.seal.seal(&context, &mark, &inner.entropy));
+        Ok(Found { items: found.into_iter().map(|(account, _)| account).collect(), next_cursor, total })
+    }
+
+    /// How many users match.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn count_users(&self, filter: Filter) -> Result<i64> {
+        check(Viewer::SuperUser, &filter)?;
+        let now = self.context.now();
+        self.context.services.inner.store.search(move |snapshot| Ok(snapshot.count_users(&filter, now)?)).await
+    }
+}

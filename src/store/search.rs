@@ -1,0 +1,370 @@
+//! Finding users: filters, order and pages.
+//!
+//! A search is put together as one SQL text for both databases, every value a parameter, every column and order from a closed set. Pages are
+//! keyset pages: each begins after the key of the last row of the one before, so a page deep in the list costs what the first one
+//! costs. A search by the beginning of a name walks the index of names and comes in its order; a user with several matching names
+//! comes at the first of them.
+
+use super::connection::{AnyConnection, Db, Location, Purpose};
+use super::error::StoreError;
+use super::{Snapshot, Tx, is_unstorable};
+use crate::domain::ids::{GroupId, UserId};
+use crate::domain::sql;
+use crate::domain::text::fold;
+use crate::domain::time::Utc;
+use crate::domain::user::{Account, AccountStatus, ApprovalStatus, LICENSED_FOR, SignUpStatus, User, UserRole};
+use diesel::prelude::*;
+use diesel::query_builder::BoxedSqlQuery;
+use diesel::sql_types::{BigInt, Bool, Text};
+use std::collections::{BTreeMap, HashMap};
+
+/// Which users are looked for; everything given must hold.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// A name begins so, without regard to case.
+    pub prefix: Option<String>,
+    /// Each word begins a word of a name or of the e-mail address.
+    pub words: Option<String>,
+    /// The username, without regard to case.
+    pub username: Option<String>,
+    /// The e-mail address.
+    pub email: Option<String>,
+    /// One of these roles.
+    pub roles: Vec<UserRole>,
+    /// One of these account statuses.
+    pub account_statuses: Vec<AccountStatus>,
+    /// This approval status.
+    pub approval_status: Option<ApprovalStatus>,
+    /// This sign-up status.
+    pub sign_up_status: Option<SignUpStatus>,
+    /// A member of the group of this id or name.
+    pub group: Option<String>,
+}
+
+/// The order of a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// By username.
+    Username,
+    /// By the name that matched the prefix.
+    Match,
+    /// In order of creation.
+    Number,
+}
+
+/// The place of a user in an order: the key by which it is ordered, and what makes it unique.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// A folded name.
+    Name(String, UserId),
+    /// A number.
+    Number(i64),
+}
+
+/// A page to be read.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The order.
+    pub order: Order,
+    /// Backwards.
+    pub descending: bool,
+    /// After this place.
+    pub after: Option<Mark>,
+    /// Users at most.
+    pub limit: i64,
+}
+
+#[derive(diesel::QueryableByName)]
+struct Hit {
+    #[diesel(sql_type = sql::Uuid)]
+    user_id: UserId,
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = BigInt)]
+    number: i64,
+}
+
+#[derive(diesel::QueryableByName)]
+struct Total {
+    #[diesel(sql_type = BigInt)]
+    total: i64,
+}
+
+enum Value {
+    Text(String),
+    Id(UserId),
+    Group(GroupId),
+    Time(Utc),
+    Int(i64),
+}
+
+/// A statement and its parameters.
+#[derive(Default)]
+struct Statement {
+    text: String,
+    values: Vec<Value>,
+}
+
+impl Statement {
+    fn push(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
+    /// A parameter in place.
+    fn value(&mut self, value: Value) -> &mut Self {
+        self.values.push(value);
+        self.text.push_str(&format!("${}", self.values.len()));
+        self
+    }
+
+    fn text(&mut self, before: &str, value: &str, after: &str) {
+        self.push(before);
+        self.value(Value::Text(value.to_owned()));
+        self.push(after);
+    }
+
+    /// `column` begins with `prefix`: everything from it up to it with the last of all characters behind, which no name has.
+    fn begins(&mut self, column: &str, prefix: &str) {
+        self.text(&format!("{column} >= "), prefix, "");
+        self.text(&format!(" AND {column} < "), &format!("{prefix}\u{10ffff}"), "");
+    }
+
+    fn bound(self) -> BoxedSqlQuery<'static, Db, diesel::query_builder::SqlQuery> {
+        let mut query = diesel::sql_query(self.text).into_boxed::<Db>();
+        for value in self.values {
+            query = match value {
+                Value::Text(v) => query.bind::<Text, _>(v),
+                Value::Id(v) => query.bind::<sql::Uuid, _>(v),
+                Value::Group(v) => query.bind::<sql::Uuid, _>(v),
+                Value::Time(v) => query.bind::<sql::Instant, _>(v),
+                Value::Int(v) => query.bind::<BigInt, _>(v),
+            };
+        }
+        query
+    }
+}
+
+impl Filter {
+    /// Whether nothing can match: a text that no stored one can be equal to.
+    fn is_hopeless(&self) -> bool {
+        let texts = [&self.prefix, &self.words, &self.username, &self.email, &self.group];
+        texts.into_iter().flatten().any(|text| is_unstorable(text))
+    }
+
+    /// The conditions on `u`, apart from the prefix where the order already walks the matching names.
+    fn write(&self, s: &mut Statement, order: Order, now: Utc) {
+        s.push(" WHERE 1 = 1");
+        if let Some(prefix) = self.prefix.as_deref().filter(|_| order != Order::Match) {
+            s.push(" AND u.user_id IN (SELECT user_id FROM user_search WHERE is_field AND ");
+            s.begins("term", &fold(prefix));
+            s.push(")");
+        }
+        for word in self.words.iter().flat_map(|w| words_of(w)) {
+            s.push(" AND u.user_id IN (SELECT user_id FROM user_search WHERE ");
+            s.begins("term", &word);
+            s.push(")");
+        }
+        if let Some(username) = &self.username {
+            s.text(" AND u.username_key = ", &fold(username), "");
+        }
+        if let Some(email) = &self.email {
+            s.text(" AND u.email = ", email, "");
+        }
+        if let Some(status) = self.approval_status {
+            s.text(" AND u.approval_status = ", status.as_str(), "");
+        }
+        if let Some(status) = self.sign_up_status {
+            s.text(" AND u.sign_up_status = ", status.as_str(), "");
+        }
+        if !self.roles.is_empty() {
+            s.push(" AND (1 = 0");
+            for role in &self.roles {
+                s.text(" OR u.user_role = ", role.as_str(), "");
+            }
+            s.push(")");
+        }
+        if !self.account_statuses.is_empty() {
+            s.push(" AND (1 = 0");
+            for status in &self.account_statuses {
+                let since = Value::Time(now - LICENSED_FOR);
+                match status {
+                    AccountStatus::Locked => s.push(" OR u.is_locked"),
+                    AccountStatus::Licensed => {
+                        s.push(" OR (NOT u.is_locked AND u.active_time > ");
+                        s.value(since).push(")");
+                    }
+                    AccountStatus::Inactive => {
+                        s.push(" OR (NOT u.is_locked AND (u.active_time IS NULL OR u.active_time <= ");
+                        s.value(since).push("))");
+                    }
+                }
+            }
+            s.push(")");
+        }
+        if let Some(group) = &self.group {
+            s.push(" AND u.user_id IN (SELECT m.user_id FROM group_members m JOIN groups g ON g.group_id = m.group_id WHERE ");
+            match group.parse::<GroupId>() {
+                Ok(id) => {
+                    s.push("g.group_id = ");
+                    s.value(Value::Group(id));
+                }
+                Err(_) => s.text("g.name_key = ", &fold(group), ""),
+            }
+            s.push(")");
+        }
+    }
+
+    fn page(&self, page: &Page, now: Utc) -> Statement {
+        let mut s = Statement::default();
+        let prefix = fold(self.prefix.as_deref().unwrap_or_default());
+        match page.order {
+            Order::Match => {
+                s.push("SELECT u.user_id, s.term AS name, u.number FROM user_search s JOIN users u ON u.user_id = s.user_id");
+                self.write(&mut s, page.order, now);
+                s.push(" AND s.is_field AND ");
+                s.begins("s.term", &prefix);
+                s.push(" AND NOT EXISTS (SELECT 1 FROM user_search t WHERE t.user_id = s.user_id AND t.is_field AND t.term < s.term AND ");
+                s.text("t.term >= ", &prefix, ")");
+            }
+            Order::Username | Order::Number => {
+                s.push("SELECT u.user_id, u.username_key AS name, u.number FROM users u");
+                self.write(&mut s, page.order, now);
+            }
+        }
+        let (than, direction) = if page.descending { ("<", "DESC") } else { (">", "ASC") };
+        match &page.after {
+            Some(Mark::Name(name, user_id)) => {
+                let key = if page.order == Order::Match { "s.term" } else { "u.username_key" };
+                let id = if page.order == Order::Match { "s.user_id" } else { "u.user_id" };
+                s.text(&format!(" AND ({key}, {id}) {than} ("), name, ", ");
+                s.value(Value::Id(*user_id)).push(")");
+            }
+            Some(Mark::Number(number)) => {
+                s.push(&format!(" AND u.number {than} "));
+                s.value(Value::Int(*number));
+            }
+            None => {}
+        }
+        s.push(&match page.order {
+            Order::Match => format!(" ORDER BY s.term {direction}, s.user_id {direction}"),
+            Order::Username => format!(" ORDER BY u.username_key {direction}, u.user_id {direction}"),
+            Order::Number => format!(" ORDER BY u.number {direction}"),
+        });
+        s.push(" LIMIT ");
+        s.value(Value::Int(page.limit));
+        s
+    }
+}
+
+impl Snapshot<'_> {
+    /// A page of the accounts that match, each with its place in the order.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn find_users(&mut self, filter: &Filter, page: &Page, now: Utc) -> Result<Vec<(Account, Mark)>, StoreError> {
+        if filter.is_hopeless() {
+            return Ok(Vec::new());
+        }
+        let hits: Vec<Hit> = filter.page(page, now).bound().load(self.0)?;
+        let ids: Vec<UserId> = hits.iter().map(|h| h.user_id).collect();
+        let mut found: HashMap<UserId, Account> =
+            self.accounts_of(&ids, now)?.into_iter().map(|account| (account.user.user_id, account)).collect();
+        let with_mark = |hit: Hit| {
+            let mark = match page.order {
+                Order::Number => Mark::Number(hit.number),
+                Order::Username | Order::Match => Mark::Name(hit.name, hit.user_id),
+            };
+            found.remove(&hit.user_id).map(|account| (account, mark))
+        };
+        Ok(hits.into_iter().filter_map(with_mark).collect())
+    }
+
+    /// How many accounts match.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn count_users(&mut self, filter: &Filter, now: Utc) -> Result<i64, StoreError> {
+        if filter.is_hopeless() {
+            return Ok(0);
+        }
+        let mut s = Statement::default();
+        s.push("SELECT count(*) AS total FROM users u");
+        filter.write(&mut s, Order::Number, now);
+        let total: Total = s.bound().get_result(self.0)?;
+        Ok(total.total)
+    }
+}
+
+/// How the database would walk a page of a search by prefix, the first one or the one after the name `after`; for the test that holds
+/// that no page is a scan.
+///
+/// # Errors
+/// The database fails.
+pub fn plan_of_prefix_search(location: &Location, prefix: &str, after: Option<&str>) -> Result<String, StoreError> {
+    let mut connection = AnyConnection::open(location, Purpose::Reading)?;
+    let after = after.map(|name| Mark::Name(name.to_owned(), UserId::from_bytes([0; 16])));
+    let filter = Filter { prefix: Some(prefix.to_owned()), ..Filter::default() };
+    let page = Page { order: Order::Match, descending: false, after, limit: 50 };
+    let mut statement = filter.page(&page, Utc::from_micros(0));
+    let explain = if connection.is_postgres() { "EXPLAIN " } else { "EXPLAIN QUERY PLAN " };
+    statement.text.insert_str(0, explain);
+    let lines: Vec<PlanLine> = statement.bound().load(&mut connection)?;
+    Ok(lines.into_iter().map(|l| l.0).collect::<Vec<_>>().join("\n"))
+}
+
+/// A line of a plan, whichever column it is in.
+struct PlanLine(String);
+
+impl diesel::deserialize::QueryableByName<Db> for PlanLine {
+    fn build<'a>(row: &impl diesel::row::NamedRow<'a, Db>) -> diesel::deserialize::Result<Self> {
+        let line = diesel::row::NamedRow::get::<Text, String>(row, "QUERY PLAN");
+        line.or_else(|_| diesel::row::NamedRow::get::<Text, String>(row, "detail")).map(Self)
+    }
+}
+
+/// The words of a text, folded.
+fn words_of(text: &str) -> Vec<String> {
+    fold(text).split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).map(str::to_owned).collect()
+}
+
+/// What finds a user, with whether it is a whole name.
+fn terms_of(user: &User) -> BTreeMap<String, bool> {
+    let optional = [&user.first_name, &user.middle_name, &user.last_name].map(|n| n.as_ref().map(|n| n.as_str()));
+    let fields = [Some(user.username.as_str()), Some(user.login_name.as_str()), Some(user.display_name.as_str())];
+    let mut terms = BTreeMap::new();
+    let email = user.email.as_ref().map(|e| e.as_str());
+    for text in fields.into_iter().chain(optional).chain([email]).flatten() {
+        for word in words_of(text) {
+            terms.entry(word).or_insert(false);
+        }
+    }
+    // The middle name is not among those that a prefix is looked for in.
+    let [first, _, last] = optional;
+    for name in fields.into_iter().chain([first, last]).flatten().map(fold).filter(|n| !n.is_empty()) {
+        terms.insert(name, true);
+    }
+    terms
+}
+
+impl Tx<'_> {
+    /// Makes a user found by its names as they are now.
+    pub(super) fn index_user(&mut self, before: Option<&User>, after: &User) -> Result<(), StoreError> {
+        let terms = terms_of(after);
+        if let Some(before) = before {
+            if terms_of(before) == terms {
+                return Ok(());
+            }
+            diesel::sql_query("DELETE FROM user_search WHERE user_id = $1")
+                .bind::<sql::Uuid, _>(after.user_id)
+                .execute(self.0)?;
+        }
+        for (term, is_field) in terms {
+            diesel::sql_query("INSERT INTO user_search (term, user_id, is_field) VALUES ($1, $2, $3)")
+                .bind::<Text, _>(term)
+                .bind::<sql::Uuid, _>(after.user_id)
+                .bind::<Bool, _>(is_field)
+                .execute(self.0)?;
+        }
+        Ok(())
+    }
+}

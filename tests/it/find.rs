@@ -1,0 +1,168 @@
+//! Finding users: filters, order, pages, and that no filter is an oracle.
+
+use crate::both;
+use crate::harness::{Client, Engine, PASSWORD, Town};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+fn find(client: &Client, query: &str) -> Vec<String> {
+    let found = client.get(&format!("/api/v1/users?{query}")).expect(200).json;
+    found["items"].as_array().unwrap().iter().map(|u| u["username"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A town with a handful of people.
+fn people(engine: Engine) -> Town {
+    let town = Town::new(engine);
+    let root = town.root();
+    for person in [
+        json!({"username": "joanna", "first_name": "Joanna", "last_name": "Smith", "email": "jsmith@example.com"}),
+        json!({"username": "bjones", "first_name": "Bob", "last_name": "Jones", "user_role": "publisher"}),
+        json!({"username": "zoe", "login_name": "JOKER", "display_name": "Zoë van Dam"}),
+        json!({"username": "carl", "middle_name": "Jolly", "display_name": "Carl"}),
+        json!({"username": "Straße", "first_name": "Öde"}),
+    ] {
+        root.post("/api/v1/users", &person).expect(201);
+    }
+    town
+}
+
+both! {
+    /// A prefix is looked for in five names, without regard to case; each user comes once, at the first name that matches.
+    fn by_prefix(engine) {
+        let town = people(engine);
+        let root = town.root();
+        assert_eq!(find(&root, "prefix=jo"), ["joanna", "zoe", "bjones"]);
+        assert_eq!(find(&root, "prefix=JO&sort=username"), ["bjones", "joanna", "zoe"]);
+        assert_eq!(find(&root, "prefix=STRASSE"), ["Straße"]);
+        assert_eq!(find(&root, "prefix=%C3%96d"), ["Straße"]);
+        assert_eq!(find(&root, "prefix=O%CC%88de"), ["Straße"]);
+        assert_eq!(find(&root, "prefix=zo%C3%AB%20v"), ["zoe"]);
+        assert_eq!(find(&root, "prefix=van"), [""; 0]);
+        for harmless in ["prefix=%25", "prefix=_", "prefix=%27", "prefix=jo%00", "prefix=%F4%8F%BF%BF"] {
+            assert_eq!(find(&root, harmless), [""; 0], "{harmless}");
+        }
+        assert_eq!(find(&root, "prefix=").len(), 6);
+        // A changed name is found at once, and the old one no longer.
+        let joanna = root.get("/api/v1/users?username=JOANNA").json["items"][0]["user_id"].as_str().unwrap().to_owned();
+        root.patch(&format!("/api/v1/users/{joanna}"), &json!({"last_name": "Ypsilon"})).expect(200);
+        assert_eq!(find(&root, "prefix=ypsi"), ["joanna"]);
+        assert_eq!(find(&root, "prefix=smith"), [""; 0]);
+        root.delete(&format!("/api/v1/users/{joanna}")).expect(204);
+        assert_eq!(find(&root, "prefix=ypsi"), [""; 0]);
+    }
+
+    /// Words are looked for in every name and in the e-mail address.
+    fn by_words(engine) {
+        let town = people(engine);
+        let root = town.root();
+        assert_eq!(find(&root, "q=jol"), ["carl"]);
+        assert_eq!(find(&root, "q=dam%20zo"), ["zoe"]);
+        assert_eq!(find(&root, "q=example.com"), ["joanna"]);
+        assert_eq!(find(&root, "q=dam%20bob"), [""; 0]);
+    }
+
+    /// Exact attributes, roles, statuses, groups, alone and together.
+    fn by_attributes(engine) {
+        let town = people(engine);
+        let root = town.root();
+        assert_eq!(find(&root, "user_role=publisher%7Cadministrator"), ["bjones", "root"]);
+        assert_eq!(find(&root, "email=jsmith@example.com"), ["joanna"]);
+        assert_eq!(find(&root, "account_status=licensed"), ["root"]);
+        root.post(&format!("/api/v1/users/{}/lock", town.create("ann")), &json!({})).expect(200);
+        assert_eq!(find(&root, "account_status=locked%7Clicensed"), ["ann", "root"]);
+        assert_eq!(find(&root, "account_status=inactive&user_role=viewer&prefix=jo"), ["joanna", "zoe"]);
+        assert_eq!(find(&root, "approval_status=rejected"), [""; 0]);
+        assert_eq!(find(&root, "sign_up_status=final&username=zoe"), ["zoe"]);
+        town.sql(&format!("INSERT INTO groups (group_id, name, name_key) VALUES ({}, 'Staff', 'staff')", match engine {
+            Engine::Sqlite => "x'018f0000000070008000000000000001'",
+            Engine::Postgres => "'018f0000-0000-7000-8000-000000000001'",
+        }));
+        town.sql("INSERT INTO group_members SELECT group_id, user_id FROM groups, users WHERE username_key = 'zoe'");
+        assert_eq!(find(&root, "group=STAFF"), ["zoe"]);
+        assert_eq!(find(&root, "group=018f0000-0000-7000-8000-000000000001"), ["zoe"]);
+        let zoe = root.get("/api/v1/users?group=staff").json;
+        assert_eq!(zoe["items"][0]["groups"], json!([{"group_id": "018f0000-0000-7000-8000-000000000001", "name": "Staff"}]));
+        // 365 days without a sign of life.
+        town.advance(Duration::from_secs(366 * 24 * 60 * 60));
+        let root = town.root();
+        assert_eq!(root.get("/api/v1/users/count?account_status=inactive").json, json!({"total": 5}));
+        let counted = root.get("/api/v1/users?with_total=true&limit=2&user_role=viewer").json;
+        assert_eq!((&counted["total"], counted["items"].as_array().unwrap().len()), (&json!(5), 2));
+        assert_eq!(root.get("/api/v1/users").json.get("total"), None);
+        for bad in ["limit=0", "limit=501", "user_role=root", "user_role=", "account_status=x", "sort=password_hash", "sort=email", "password_hash=x",
+            "is_locked=true", "with_total=maybe", "offset=3", "prefix=a&prefix=b"]
+        {
+            root.get(&format!("/api/v1/users?{bad}")).refused(400, "bad_query");
+        }
+    }
+
+    /// S40: pages in every order are complete and without repetition, and a cursor is good for its own search alone.
+    fn pages(engine) {
+        let town = Town::new(engine);
+        let root = town.root();
+        for number in 0..23 {
+            let body = json!({"username": format!("user-{:02}", (number * 7) % 23), "last_name": "User", "first_name": format!("user{number}")});
+            root.post("/api/v1/users", &body).expect(201);
+        }
+        for sort in ["", "&sort=username", "&sort=-username", "&sort=number", "&sort=-number"] {
+            let (mut seen, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let page = root.get(&format!("/api/v1/users?prefix=user&limit=5{sort}{cursor}")).expect(200).json;
+                seen.extend(page["items"].as_array().unwrap().iter().map(|u| u["number"].as_i64().unwrap()));
+                match page["next_cursor"].as_str() {
+                    Some(next) => cursor = format!("&cursor={next}"),
+                    None => break,
+                }
+            }
+            let mut sorted = seen.clone();
+            sorted.sort_unstable();
+            sorted.dedup();
+            assert_eq!((seen.len(), sorted.len()), (23, 23), "{sort}");
+            if sort.ends_with("number") {
+                sorted.reverse();
+                let descending = seen == sorted;
+                sorted.reverse();
+                assert!(descending == sort.contains('-') && (descending || seen == sorted), "{sort} {seen:?}");
+            }
+        }
+        let page = root.get("/api/v1/users?prefix=user&limit=5").json;
+        let cursor = page["next_cursor"].as_str().unwrap();
+        for other in ["prefix=user&sort=number", "prefix=use", "limit=5", "prefix=user&user_role=viewer"] {
+            root.get(&format!("/api/v1/users?{other}&cursor={cursor}")).refused(400, "bad_query");
+        }
+        let events = root.get(&format!("/api/v1/users?prefix=user&cursor={}x", &cursor[1..]));
+        events.refused(400, "bad_query");
+    }
+
+    /// R4, R6, S28: whoever may not look others up finds nothing and counts nothing, whatever the filter.
+    fn finding_is_for_super_users(engine) {
+        let town = people(engine);
+        let ann = town.anon().sign_in("root", PASSWORD);
+        drop(ann);
+        let ann = town.user("ann");
+        for query in ["", "?prefix=a", "?username=ann", "?limit=0", "?email=a*", "/count", "/count?user_role=administrator"] {
+            ann.get(&format!("/api/v1/users{query}")).refused(403, "forbidden");
+            town.anon().get(&format!("/api/v1/users{query}")).refused(401, "session_invalid");
+        }
+    }
+
+    /// Finding by prefix enters an index at the right place, on the first page and deep in the list.
+    fn a_prefix_is_served_by_an_index(engine) {
+        let town = people(engine);
+        // Enough rows that a planner has a choice.
+        let names: Vec<String> = (0..3000).map(|n| format!("('term-{n:05}', {}, {})", match engine {
+            Engine::Sqlite => "(SELECT user_id FROM users WHERE username_key = 'zoe')",
+            Engine::Postgres => "(SELECT user_id FROM users WHERE username_key = 'zoe')",
+        }, if engine == Engine::Sqlite { "1" } else { "true" })).collect();
+        town.sql(&format!("INSERT INTO user_search (term, user_id, is_field) VALUES {}", names.join(", ")));
+        town.sql("ANALYZE");
+        for after in [None, Some("joh")] {
+            let plan = usher::store::plan_of_prefix_search(&town.location(), "jo", after).unwrap();
+            let is_served = match engine {
+                Engine::Sqlite => plan.contains("SEARCH s USING") && plan.contains("term>?") && !plan.contains("SCAN"),
+                Engine::Postgres => plan.contains("Index") && plan.contains("user_search_pkey") && !plan.contains("Seq Scan on user_search s"),
+            };
+            assert!(is_served && !plan.contains("TEMP B-TREE") && !plan.contains("Sort"), "{plan}");
+        }
+    }
+}
