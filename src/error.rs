@@ -86,6 +86,8 @@ codes! {
     ValueTaken = "value_taken", 409, "The value is taken.";
     /// At least one active super-user must remain.
     LastSuperUser = "last_super_user", 409, "At least one active super-user must remain.";
+    /// The default application always exists.
+    DefaultApplication = "default_application", 409, "The default application stays.";
     /// Nobody deletes oneself.
     SelfDelete = "self_delete", 409, "Nobody deletes their own account.";
     /// Locking oneself must be meant.

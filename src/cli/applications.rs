@@ -3,7 +3,8 @@
 use super::{Common, Outcome, output};
 use crate::domain::application::SessionScope;
 use crate::domain::audit::Action;
-use crate::domain::text::Name;
+use crate::domain::text::{Name, fold};
+use crate::error::{Code, Error};
 use clap::Subcommand;
 use serde_json::json;
 
@@ -22,6 +23,11 @@ pub(super) enum Command {
     },
     /// List applications by name.
     List,
+    /// Remove an application; the sessions that were opened through it end.
+    Delete {
+        /// Its name.
+        name: String,
+    },
 }
 
 pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
@@ -36,6 +42,19 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
                 );
             }
             output::line(key.expose())
+        }
+        Command::Delete { name } => {
+            let delete = |root: crate::service::SuperUser| async move {
+                let unknown = || Error::new(Code::NotFound).detail(format!("There is no application {name}."));
+                let key = fold(&name);
+                let found = root.applications().await?.into_iter().find(|a| a.name.key() == key).ok_or_else(unknown)?;
+                root.delete_application(found.application_id).await.map(|()| found.application_id)
+            };
+            let application_id = common.act(Action::ApplicationDelete, delete).await?;
+            if common.json {
+                return output::json(&json!({ "application_id": application_id }));
+            }
+            output::line(&format!("{application_id} is removed"))
         }
         Command::List => {
             let list = |root: crate::service::SuperUser| async move { root.applications().await };

@@ -116,6 +116,24 @@ super::words::words! {
         AuditVerify = "audit.verify",
         /// Register an application.
         ApplicationCreate = "application.create",
+        /// Remove an application.
+        ApplicationDelete = "application.delete",
+        /// Make a group.
+        GroupCreate = "group.create",
+        /// Look at a group.
+        GroupRead = "group.read",
+        /// List groups.
+        GroupList = "group.list",
+        /// Rename a group.
+        GroupUpdate = "group.update",
+        /// Remove a group.
+        GroupDelete = "group.delete",
+        /// List a group's members.
+        MemberList = "group.list_members",
+        /// Add a user to a group.
+        MemberAdd = "group.add_member",
+        /// Take a user out of a group.
+        MemberRemove = "group.remove_member",
         /// List applications.
         ApplicationList = "application.list",
         /// A call that no route answers.

@@ -1,5 +1,9 @@
 //! What a group is: a named set of users.
 
+use super::ids::GroupId;
+use super::text::Name;
+use serde::Serialize;
+
 mod schema {
     #![expect(missing_docs, reason = "the columns are documented where they become fields")]
 
@@ -28,3 +32,31 @@ pub use schema::{group_members, groups};
 
 diesel::joinable!(group_members -> groups (group_id));
 diesel::allow_tables_to_appear_in_same_query!(groups, group_members);
+
+/// A group as the database holds it.
+#[derive(Clone, Debug, diesel::Queryable, diesel::Insertable)]
+#[diesel(table_name = groups, treat_none_as_default_value = false)]
+pub struct Group {
+    /// Its id.
+    pub group_id: GroupId,
+    /// Its name; unique without regard to case.
+    pub name: Name,
+    /// The name's key.
+    pub name_key: String,
+}
+
+/// A group as super-users see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct GroupView {
+    /// Its id.
+    pub group_id: GroupId,
+    /// Its name.
+    pub name: Name,
+}
+
+impl Group {
+    /// Its public part.
+    pub fn view(&self) -> GroupView {
+        GroupView { group_id: self.group_id, name: self.name.clone() }
+    }
+}

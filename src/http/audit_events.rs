@@ -1,13 +1,13 @@
 //! Endpoints of the audit trail.
 
-use super::input::Query;
-use super::reply::Found;
+use super::input::{Query, page_limit};
+use super::reply::{Found, Paged};
 use crate::domain::audit::{Action, EventView, Outcome};
 use crate::domain::time::Utc;
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::service::{AuditQuery, Search, SuperUser};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 /// Which events are looked for; everything given must hold.
 #[derive(Deserialize, JsonSchema)]
@@ -47,22 +47,8 @@ enum Sort {
     NewestFirst,
 }
 
-/// A page of events.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct EventsBody {
-    /// The events.
-    items: Vec<EventView>,
-    /// Where the next page begins; null on the last one.
-    next_cursor: Option<String>,
-}
-
-impl super::reply::Body for EventsBody {}
-
-pub(super) async fn search(caller: SuperUser, Query(query): Query<SearchQuery>) -> Result<Found<EventsBody>> {
-    let limit = query.limit.unwrap_or(50);
-    if !(1..=500).contains(&limit) {
-        return Err(Error::new(Code::BadQuery).at("limit", "is not between 1 and 500"));
-    }
+pub(super) async fn search(caller: SuperUser, Query(query): Query<SearchQuery>) -> Result<Found<Paged<EventView>>> {
+    let limit = page_limit(query.limit)?;
     let search = Search {
         cid: query.cid,
         actor: query.actor,
@@ -76,5 +62,5 @@ pub(super) async fn search(caller: SuperUser, Query(query): Query<SearchQuery>) 
         newest_first: matches!(query.sort, Some(Sort::NewestFirst)),
     };
     let page = caller.audit_events(AuditQuery { search, limit, cursor: query.cursor }).await?;
-    Ok(Found(EventsBody { items: page.items, next_cursor: page.next_cursor }))
+    Ok(Found(Paged { items: page.items, next_cursor: page.next_cursor }))
 }

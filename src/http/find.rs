@@ -1,6 +1,6 @@
 //! Endpoints that find users.
 
-use super::input::Query;
+use super::input::{Query, page_limit};
 use super::reply::{Body, Found, UserAnswer};
 use crate::domain::attribute::Viewer;
 use crate::domain::user::{AccountStatus, ApprovalStatus, SignUpStatus, UserRole};
@@ -100,10 +100,7 @@ impl FindQuery {
 }
 
 pub(super) async fn find(caller: SuperUser, Query(mut query): Query<FindQuery>) -> Result<Found<UsersBody>> {
-    let limit = query.limit.unwrap_or(50);
-    if !(1..=500).contains(&limit) {
-        return Err(Error::new(Code::BadQuery).at("limit", "is not between 1 and 500"));
-    }
+    let limit = page_limit(query.limit)?;
     let (order, descending) = match query.sort {
         None => (None, false),
         Some(Sort::Username) => (Some(Order::Username), false),

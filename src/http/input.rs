@@ -70,8 +70,8 @@ impl<A: Input, B: Input> Input for (A, B) {
 /// A variable segment of the path. What does not parse names nothing.
 pub struct Segment<const AT: usize, T>(pub T);
 
-/// The names of variable segments, in the order in which paths have them.
-const SEGMENTS: [&str; 2] = ["user_id", "session_id"];
+/// The names of variable segments.
+const SEGMENTS: [&str; 4] = ["user_id", "session_id", "group_id", "application_id"];
 
 impl<const AT: usize, T: FromStr> Input for Segment<AT, T> {
     async fn read(parts: &mut Parts) -> Result<Self> {
@@ -90,6 +90,11 @@ impl<const AT: usize, T: FromStr> Input for Segment<AT, T> {
 pub type UserSegment = Segment<0, crate::domain::ids::UserId>;
 /// `{session_id}` in the path.
 pub type SessionSegment = Segment<1, crate::domain::ids::SessionId>;
+
+/// `{group_id}` in the path.
+pub type GroupSegment = Segment<2, crate::domain::ids::GroupId>;
+/// `{application_id}` in the path.
+pub type ApplicationSegment = Segment<3, crate::domain::ids::ApplicationId>;
 
 /// The query string.
 pub struct Query<T>(pub T);
@@ -110,6 +115,16 @@ impl<T: DeserializeOwned + JsonSchema> Input for Query<T> {
         };
         json!({"parameters": members.into_iter().map(parameter).collect::<Vec<_>>()})
     }
+}
+
+/// The number of items on a page: 50 unless told otherwise (S38: 0 is refused).
+///
+/// # Errors
+/// [`Code::BadQuery`] if it is not between 1 and 500.
+pub fn page_limit(limit: Option<i64>) -> Result<i64> {
+    let limit = limit.unwrap_or(50);
+    let bad = || Error::new(Code::BadQuery).at("limit", "is not between 1 and 500");
+    (1..=500).contains(&limit).then_some(limit).ok_or_else(bad)
 }
 
 /// A JSON object with exactly the members of `T`.

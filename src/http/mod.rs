@@ -8,12 +8,14 @@
 
 mod address;
 mod answer;
+mod applications;
 mod audit_events;
 mod crowd;
 mod desk;
 mod docs;
 mod find;
 mod gate;
+mod groups;
 mod health;
 mod input;
 mod openapi;

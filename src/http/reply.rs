@@ -146,7 +146,17 @@ pub struct Items<T> {
     pub(super) items: Vec<T>,
 }
 
+/// A page of a list.
+#[derive(Serialize, JsonSchema)]
+pub struct Paged<T> {
+    /// The items.
+    pub(super) items: Vec<T>,
+    /// Where the next page begins; null on the last one.
+    pub(super) next_cursor: Option<String>,
+}
+
 impl<T: Serialize + JsonSchema> Body for Items<T> {}
+impl<T: Serialize + JsonSchema> Body for Paged<T> {}
 impl Body for crate::domain::session::SessionView {}
 
 /// An error as `application/problem+json` (RFC 9457). Of a failure on this side only the code is told.

@@ -3,7 +3,7 @@
 //! Paths that are more exact stand before those with variable segments that would match them too.
 
 use super::route::{Route, route};
-use super::{audit_events, docs, find, health, sessions, users, views};
+use super::{applications, audit_events, docs, find, groups, health, sessions, users, views};
 use crate::domain::audit::Action;
 use actix_web::http::Method;
 
@@ -47,6 +47,17 @@ pub fn table() -> Vec<Route> {
         route(get(),    "/api/v1/users/{user_id}/sessions",              Some(A::SessionList),           "A user's live sessions.",                                 sessions::of_user),
         route(delete(), "/api/v1/users/{user_id}/sessions",              Some(A::SessionRevokeAll),      "Ends all sessions of a user.",                            sessions::end_all),
         route(delete(), "/api/v1/users/{user_id}/sessions/{session_id}", Some(A::SessionRevoke),         "Ends one session of a user.",                             sessions::end_one),
+        route(get(),    "/api/v1/groups",                                Some(A::GroupList),             "Lists groups by name.",                                   groups::list),
+        route(post(),   "/api/v1/groups",                                Some(A::GroupCreate),           "Makes a group.",                                          groups::create),
+        route(get(),    "/api/v1/groups/{group_id}",                     Some(A::GroupRead),             "A group.",                                                groups::by_id),
+        route(patch(),  "/api/v1/groups/{group_id}",                     Some(A::GroupUpdate),           "Renames a group.",                                        groups::rename),
+        route(delete(), "/api/v1/groups/{group_id}",                     Some(A::GroupDelete),           "Removes a group.",                                        groups::delete),
+        route(get(),    "/api/v1/groups/{group_id}/members",             Some(A::MemberList),            "A group's members.",                                      groups::members),
+        route(post(),   "/api/v1/groups/{group_id}/members",             Some(A::MemberAdd),             "Adds a user to a group.",                                 groups::add_member),
+        route(delete(), "/api/v1/groups/{group_id}/members/{user_id}",   Some(A::MemberRemove),          "Takes a user out of a group.",                            groups::remove_member),
+        route(get(),    "/api/v1/applications",                          Some(A::ApplicationList),       "Lists applications by name.",                             applications::list),
+        route(post(),   "/api/v1/applications",                          Some(A::ApplicationCreate),     "Registers an application and makes its key.",             applications::create),
+        route(delete(), "/api/v1/applications/{application_id}",         Some(A::ApplicationDelete),     "Removes an application; its sessions end.",               applications::delete),
         route(get(),    "/api/v1/audit-events",                          Some(A::AuditRead),             "Searches the audit trail.",                               audit_events::search),
         route(get(),    "/api/v1/views",                                 Some(A::ViewsRead),             "Which attributes exist for the caller.",                  views::list),
     ];

@@ -2,7 +2,7 @@
 
 use super::caller::SuperUser;
 use super::context::Did;
-use crate::domain::application::{Application, ApplicationView, SessionScope};
+use crate::domain::application::{Application, ApplicationView, DEFAULT, SessionScope};
 use crate::domain::audit::Changes;
 use crate::domain::ids::ApplicationId;
 use crate::domain::secret::ApplicationKey;
@@ -42,6 +42,24 @@ impl SuperUser {
             Ok((view, did))
         };
         Ok((context.change(create).await?, key))
+    }
+
+    /// Removes an application; the sessions that were opened through it end.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`]; [`Code::DefaultApplication`].
+    pub async fn delete_application(self, application_id: ApplicationId) -> Result<()> {
+        self.context.trail.set_subject(application_id);
+        let delete = move |tx: &mut Tx<'_>| {
+            let gone = tx.delete_application(application_id)?;
+            let gone = gone.ok_or_else(|| Error::new(Code::NotFound).because("application_unknown"))?;
+            if gone.name_key == DEFAULT {
+                return Err(Error::new(Code::DefaultApplication));
+            }
+            let shown = serde_json::to_value(gone.view()).map_err(|e| Error::new(Code::Internal).cause(e.to_string()))?;
+            Ok(((), Did::to(application_id).changing(Changes::between(&shown, &Value::Null))))
+        };
+        self.context.change(delete).await
     }
 
     /// All applications, by name.

@@ -1,21 +1,19 @@
 //! The audit trail: searching, exporting, verifying.
 
 use super::caller::SuperUser;
-use crate::domain::audit::EventView;
+use super::paging::Pages;
+use crate::domain::audit::{EventView, Link};
 use crate::domain::time::Utc;
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::store::Position;
 pub use crate::store::{Finding, Search};
-
-/// The most events on one page.
-pub const LARGEST_PAGE: i64 = 500;
 
 /// A search of the audit trail, page by page.
 #[derive(Clone, Debug, Default)]
 pub struct AuditQuery {
     /// What to look for.
     pub search: Search,
-    /// Events on a page, 1 to [`LARGEST_PAGE`].
+    /// Events on a page, 1 to 500.
     pub limit: i64,
     /// Where the page before this one ended.
     pub cursor: Option<String>,
@@ -57,23 +55,14 @@ impl SuperUser {
     /// A page of the events that match.
     ///
     /// # Errors
-    /// [`Code::BadQuery`] for a cursor that was not given out for this very query.
+    /// [`BadQuery`](crate::error::Code::BadQuery) for a cursor that was not given out for this very query.
     pub async fn audit_events(&self, mut query: AuditQuery) -> Result<AuditPage> {
-        let inner = &self.context.services.inner;
-        let context = query.context();
-        if let Some(cursor) = &query.cursor {
-            let opened = inner.keys.seal.open(&context, cursor).and_then(|bytes| Position::from_bytes(&bytes));
-            let bad = || Error::new(Code::BadQuery).at("cursor", "was not given out for this query");
-            query.search.after = Some(opened.ok_or_else(bad)?);
-        }
-        let (search, limit) = (query.search, query.limit.clamp(1, LARGEST_PAGE));
-        // One more than asked for tells whether there is a next page.
-        let mut links = inner.store.search(move |snapshot| snapshot.audit_events(&search, limit + 1)).await?;
-        let has_more = links.len() as i64 > limit;
-        links.truncate(usize::try_from(limit).unwrap_or_default());
-        let last = links.last().map(|l| Position { time: l.event.time, chain: l.chain, seq: l.seq });
-        let next_cursor =
-            last.filter(|_| has_more).map(|position| inner.keys.seal.seal(&context, &position.to_bytes(), &inner.entropy));
+        let pages = Pages::new(&self.context, query.context(), query.limit);
+        query.search.after = pages.open(query.cursor.as_deref(), Position::from_bytes)?;
+        let (search, fetch) = (query.search, pages.fetch());
+        let links = self.context.services.inner.store.search(move |snapshot| snapshot.audit_events(&search, fetch)).await?;
+        let place = |link: &Link| Position { time: link.event.time, chain: link.chain, seq: link.seq }.to_bytes().to_vec();
+        let (links, next_cursor) = pages.cut(links, place);
         Ok(AuditPage { items: links.into_iter().map(EventView::from).collect(), next_cursor })
     }
 

@@ -1,15 +1,13 @@
 //! Finding users.
 
 use super::caller::SuperUser;
+use super::paging::Pages;
 use crate::domain::attribute::{Act, Viewer, allows};
 use crate::domain::ids::UserId;
 use crate::domain::user::{ATTRIBUTES, Account};
 use crate::error::{Code, Error, Result};
 pub use crate::store::{Filter, Order};
 use crate::store::{Mark, Page};
-
-/// The most users on one page.
-const LARGEST_PAGE: i64 = 500;
 
 /// A search for users, page by page.
 #[derive(Clone, Debug)]
@@ -20,7 +18,7 @@ pub struct Find {
     pub order: Option<Order>,
     /// Backwards.
     pub descending: bool,
-    /// Users on a page, 1 to [`LARGEST_PAGE`].
+    /// Users on a page, 1 to 500.
     pub limit: i64,
     /// Where the page before this one ended.
     pub cursor: Option<String>,
@@ -98,32 +96,18 @@ impl SuperUser {
     /// [`Code::BadQuery`] for a cursor that was not given out for this very search, or an order that it has not.
     pub async fn find_users(&self, find: Find) -> Result<Found> {
         check(Viewer::SuperUser, &find.filter)?;
-        let inner = &self.context.services.inner;
         let by_match = find.filter.prefix.is_some();
         let order = find.order.unwrap_or(if by_match { Order::Match } else { Order::Username });
-        // What a cursor is bound to: everything about the search but the place in it.
-        let context = format!("users {:?} {order:?} {}", find.filter, find.descending);
-        let bad = || Error::new(Code::BadQuery).at("cursor", "was not given out for this search");
-        let after = match &find.cursor {
-            None => None,
-            Some(cursor) => {
-                let opened = inner.keys.seal.open(&context, cursor).ok_or_else(bad)?;
-                Some(Mark::from_bytes(&opened, order).ok_or_else(bad)?)
-            }
-        };
-        let (now, limit) = (self.context.now(), find.limit.clamp(1, LARGEST_PAGE));
-        // One more than asked for tells whether there is a next page.
-        let page = Page { order, descending: find.descending, after, limit: limit + 1 };
-        let (filter, with_total) = (find.filter, find.with_total);
+        let pages = Pages::new(&self.context, format!("users {:?} {order:?} {}", find.filter, find.descending), find.limit);
+        let after = pages.open(find.cursor.as_deref(), |bytes| Mark::from_bytes(bytes, order))?;
+        let page = Page { order, descending: find.descending, after, limit: pages.fetch() };
+        let (now, filter, with_total) = (self.context.now(), find.filter, find.with_total);
         let search = move |snapshot: &mut crate::store::Snapshot<'_>| {
             let total = if with_total { Some(snapshot.count_users(&filter, now)?) } else { None };
             Ok((snapshot.find_users(&filter, &page, now)?, total))
         };
-        let (mut found, total) = inner.store.search(search).await?;
-        let has_more = found.len() as i64 > limit;
-        found.truncate(usize::try_from(limit).unwrap_or_default());
-        let last = found.last().filter(|_| has_more).map(|(_, mark)| mark.to_bytes());
-        let next_cursor = last.map(|mark| inner.keys.seal.seal(&context, &mark, &inner.entropy));
+        let (found, total) = self.context.services.inner.store.search(search).await?;
+        let (found, next_cursor) = pages.cut(found, |(_, mark)| mark.to_bytes());
         Ok(Found { items: found.into_iter().map(|(account, _)| account).collect(), next_cursor, total })
     }
 

@@ -3,6 +3,7 @@
 use super::error::StoreError;
 use super::{Snapshot, Tx, is_unstorable};
 use crate::domain::application::{Application, applications};
+use crate::domain::ids::ApplicationId;
 use diesel::prelude::*;
 
 impl Snapshot<'_> {
@@ -34,5 +35,15 @@ impl Tx<'_> {
     pub fn insert_application(&mut self, application: &Application) -> Result<(), StoreError> {
         diesel::insert_into(applications::table).values(application).execute(self.0)?;
         Ok(())
+    }
+
+    /// Removes an application with the sessions that were opened through it; tells its name, if there was one.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn delete_application(&mut self, application_id: ApplicationId) -> Result<Option<Application>, StoreError> {
+        let found = applications::table.find(application_id).get_result(self.0).optional()?;
+        diesel::delete(applications::table.find(application_id)).execute(self.0)?;
+        Ok(found)
     }
 }

@@ -7,6 +7,7 @@ mod applications;
 mod audit;
 pub mod connection;
 pub mod error;
+mod groups;
 mod migrations;
 mod search;
 mod sessions;

@@ -2,7 +2,7 @@
 
 use crate::both;
 use crate::harness::{Client, Engine, PASSWORD, Town};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Duration;
 
 fn find(client: &Client, query: &str) -> Vec<String> {

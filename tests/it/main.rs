@@ -16,6 +16,7 @@ mod audit;
 mod command_line;
 mod faults;
 mod find;
+mod groups;
 mod harness;
 mod house;
 mod matrix;

@@ -80,7 +80,7 @@ CREATE INDEX users_by_email ON users (email) WHERE email IS NOT NULL;
 CREATE TABLE groups (
     group_id uuid NOT NULL PRIMARY KEY,
     name     text NOT NULL,
-    name_key text NOT NULL UNIQUE
+    name_key text COLLATE "C" NOT NULL UNIQUE
 );
 
 CREATE TABLE group_members (

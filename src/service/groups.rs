@@ -1,0 +1,147 @@
+//! Groups: making, renaming, removing, and who is in them.
+
+use super::caller::SuperUser;
+use super::context::Did;
+use super::paging::Pages;
+use crate::domain::attribute::Viewer;
+use crate::domain::audit::Changes;
+use crate::domain::group::{Group, GroupView};
+use crate::domain::ids::{GroupId, UserId};
+use crate::domain::text::Name;
+use crate::domain::user::Account;
+use crate::error::{Code, Error, Result};
+use crate::store::Tx;
+use serde_json::Value;
+
+fn unknown() -> Error {
+    Error::new(Code::NotFound).because("group_unknown")
+}
+
+fn shown(value: &impl serde::Serialize) -> Result<Value> {
+    serde_json::to_value(value).map_err(|e| Error::new(Code::Internal).cause(e.to_string()))
+}
+
+impl SuperUser {
+    /// Makes a group.
+    ///
+    /// # Errors
+    /// [`Code::ValueTaken`].
+    pub async fn create_group(self, name: Name) -> Result<GroupView> {
+        let group_id = GroupId::mint(self.context.now(), &self.context.services.inner.entropy);
+        let group = Group { group_id, name_key: name.key(), name };
+        let create = move |tx: &mut Tx<'_>| {
+            tx.insert_group(&group)?;
+            let did = Did::to(group_id).changing(Changes::between(&Value::Null, &shown(&group.view())?));
+            Ok((group.view(), did))
+        };
+        self.context.change(create).await
+    }
+
+    /// A group.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`].
+    pub async fn group(&self, group_id: GroupId) -> Result<GroupView> {
+        self.context.trail.set_subject(group_id);
+        let found = self.context.services.inner.store.read(move |snapshot| Ok(snapshot.group(group_id)?)).await?;
+        found.map(|group| group.view()).ok_or_else(unknown)
+    }
+
+    /// A page of groups by name, and where the next one begins.
+    ///
+    /// # Errors
+    /// [`Code::BadQuery`] for a cursor that was not given out here.
+    pub async fn groups(&self, limit: i64, cursor: Option<&str>) -> Result<(Vec<GroupView>, Option<String>)> {
+        let pages = Pages::new(&self.context, "groups".to_owned(), limit);
+        let after = pages.open(cursor, |bytes| String::from_utf8(bytes.to_vec()).ok())?;
+        let fetch = pages.fetch();
+        let read = move |snapshot: &mut crate::store::Snapshot<'_>| Ok(snapshot.groups(after.as_deref(), fetch)?);
+        let found = self.context.services.inner.store.read(read).await?;
+        let (page, next) = pages.cut(found, |group| group.name_key.as_bytes().to_vec());
+        Ok((page.iter().map(Group::view).collect(), next))
+    }
+
+    /// Renames a group.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], [`Code::ValueTaken`].
+    pub async fn rename_group(self, group_id: GroupId, name: Name) -> Result<GroupView> {
+        self.context.trail.set_subject(group_id);
+        let rename = move |tx: &mut Tx<'_>| {
+            let before = tx.hold_group(group_id)?.ok_or_else(unknown)?;
+            let after = Group { group_id, name_key: name.key(), name };
+            tx.save_group(&after)?;
+            let did = Did::to(group_id).changing(Changes::between(&shown(&before.view())?, &shown(&after.view())?));
+            Ok((after.view(), did))
+        };
+        self.context.change(rename).await
+    }
+
+    /// Removes a group; its members stay as users.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`].
+    pub async fn delete_group(self, group_id: GroupId) -> Result<()> {
+        self.context.trail.set_subject(group_id);
+        let delete = move |tx: &mut Tx<'_>| {
+            let group = tx.hold_group(group_id)?.ok_or_else(unknown)?;
+            tx.delete_group(group_id)?;
+            Ok(((), Did::to(group_id).changing(Changes::between(&shown(&group.view())?, &Value::Null))))
+        };
+        self.context.change(delete).await
+    }
+
+    /// A page of a group's members in order of creation, and where the next one begins.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`]; [`Code::BadQuery`] for a cursor that was not given out here.
+    pub async fn members(&self, group_id: GroupId, limit: i64, cursor: Option<&str>) -> Result<(Vec<Account>, Option<String>)> {
+        self.group(group_id).await?;
+        let pages = Pages::new(&self.context, format!("members {group_id}"), limit);
+        let after = pages.open(cursor, |bytes| bytes.try_into().ok().map(UserId::from_bytes))?;
+        let (now, fetch) = (self.context.now(), pages.fetch());
+        let read = move |snapshot: &mut crate::store::Snapshot<'_>| Ok(snapshot.members(group_id, after, fetch, now)?);
+        let found = self.context.services.inner.store.read(read).await?;
+        Ok(pages.cut(found, |account| account.user.user_id.as_bytes().to_vec()))
+    }
+
+    /// Adds a user to a group; it is no error if the user is in it already.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] for the group; [`Code::Invalid`] for the user.
+    pub async fn add_member(self, group_id: GroupId, user_id: UserId) -> Result<Account> {
+        let unknown_user = || Error::new(Code::Invalid).because("user_unknown").at("user_id", "names no user");
+        self.change_membership(group_id, user_id, unknown_user, move |tx| Ok(tx.add_member(group_id, user_id)?)).await
+    }
+
+    /// Takes a user out of a group.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] if the user is not in it.
+    pub async fn remove_member(self, group_id: GroupId, user_id: UserId) -> Result<Account> {
+        let no_member = || Error::new(Code::NotFound).because("member_unknown");
+        let remove = move |tx: &mut Tx<'_>| if tx.remove_member(group_id, user_id)? { Ok(()) } else { Err(no_member()) };
+        self.change_membership(group_id, user_id, no_member, remove).await
+    }
+
+    /// Membership is an attribute of the user: the user is the subject, and the trail shows the user's groups before and after.
+    async fn change_membership(
+        self,
+        group_id: GroupId,
+        user_id: UserId,
+        unknown_user: impl FnOnce() -> Error + Send + 'static,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<()> + Send + 'static,
+    ) -> Result<Account> {
+        let now = self.context.now();
+        let change = move |tx: &mut Tx<'_>| {
+            tx.hold_group(group_id)?.ok_or_else(unknown)?;
+            let user = tx.hold_user(user_id)?.ok_or_else(unknown_user)?;
+            let before = shown(&tx.read().account(user.clone(), now)?.view(Viewer::SuperUser))?;
+            work(tx)?;
+            let account = tx.read().account(user, now)?;
+            let changes = Changes::between(&before, &shown(&account.view(Viewer::SuperUser))?);
+            Ok((account, Did::to(user_id).changing(changes)))
+        };
+        self.context.change(change).await
+    }
+}

@@ -1,0 +1,120 @@
+//! Groups and their members.
+
+use super::error::StoreError;
+use super::{Snapshot, Tx};
+use crate::domain::group::{Group, group_members, groups};
+use crate::domain::ids::{GroupId, UserId};
+use crate::domain::sql;
+use crate::domain::time::Utc;
+use crate::domain::user::Account;
+use diesel::prelude::*;
+
+impl Snapshot<'_> {
+    /// The group of this id.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn group(&mut self, group_id: GroupId) -> Result<Option<Group>, StoreError> {
+        Ok(groups::table.find(group_id).get_result(self.0).optional()?)
+    }
+
+    /// Up to `limit` groups by name, after the name of this key.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn groups(&mut self, after: Option<&str>, limit: i64) -> Result<Vec<Group>, StoreError> {
+        let mut query = groups::table.into_boxed();
+        if let Some(after) = after {
+            query = query.filter(groups::name_key.gt(after));
+        }
+        Ok(query.order(groups::name_key.asc()).limit(limit).load(self.0)?)
+    }
+
+    /// Up to `limit` members of a group in order of their ids, which is that of creation, after `after`.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn members(
+        &mut self,
+        group_id: GroupId,
+        after: Option<UserId>,
+        limit: i64,
+        now: Utc,
+    ) -> Result<Vec<Account>, StoreError> {
+        let mut query = group_members::table.filter(group_members::group_id.eq(group_id)).into_boxed();
+        if let Some(after) = after {
+            query = query.filter(group_members::user_id.gt(after));
+        }
+        let ids: Vec<UserId> =
+            query.select(group_members::user_id).order(group_members::user_id.asc()).limit(limit).load(self.0)?;
+        let mut members = self.accounts_of(&ids, now)?;
+        members.sort_unstable_by_key(|account| account.user.user_id);
+        Ok(members)
+    }
+}
+
+impl Tx<'_> {
+    /// Makes a group.
+    ///
+    /// # Errors
+    /// Its name is taken, or the database fails.
+    pub fn insert_group(&mut self, group: &Group) -> Result<(), StoreError> {
+        diesel::insert_into(groups::table).values(group).execute(self.0)?;
+        Ok(())
+    }
+
+    /// The group of this id, held so that nobody else changes it until the transaction ends.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn hold_group(&mut self, group_id: GroupId) -> Result<Option<Group>, StoreError> {
+        if self.0.is_postgres() {
+            diesel::sql_query("SELECT 1 FROM groups WHERE group_id = $1 FOR UPDATE")
+                .bind::<sql::Uuid, _>(group_id)
+                .execute(self.0)?;
+        }
+        self.read().group(group_id)
+    }
+
+    /// Renames a group.
+    ///
+    /// # Errors
+    /// The name is taken, or the database fails.
+    pub fn save_group(&mut self, group: &Group) -> Result<(), StoreError> {
+        diesel::update(groups::table.find(group.group_id))
+            .set((groups::name.eq(&group.name), groups::name_key.eq(&group.name_key)))
+            .execute(self.0)?;
+        Ok(())
+    }
+
+    /// Removes a group; its members stay as users.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn delete_group(&mut self, group_id: GroupId) -> Result<(), StoreError> {
+        diesel::delete(groups::table.find(group_id)).execute(self.0)?;
+        Ok(())
+    }
+
+    /// Adds a member, if it is none yet.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn add_member(&mut self, group_id: GroupId, user_id: UserId) -> Result<(), StoreError> {
+        diesel::sql_query(
+            "INSERT INTO group_members (group_id, user_id) VALUES ($1, $2) ON CONFLICT (group_id, user_id) DO NOTHING",
+        )
+        .bind::<sql::Uuid, _>(group_id)
+        .bind::<sql::Uuid, _>(user_id)
+        .execute(self.0)?;
+        Ok(())
+    }
+
+    /// Takes a member out; tells whether it was one.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn remove_member(&mut self, group_id: GroupId, user_id: UserId) -> Result<bool, StoreError> {
+        Ok(diesel::delete(group_members::table.find((group_id, user_id))).execute(self.0)? > 0)
+    }
+}
