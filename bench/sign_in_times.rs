@@ -49,7 +49,7 @@ fn measure(url: &str, keys: &std::path::Path, folder: &std::path::Path, rounds: 
     std::thread::spawn(move || {
         actix_web::rt::System::new().block_on(async move {
             let services = app::open(&settings, Migrate::Always, Clock::system(), Entropy::system()).expect("a store");
-            services.first_start("root", Some(Password::new(PASSWORD.to_owned()))).await.expect("a super-user");
+            services.first_start("root", Password::new(PASSWORD.to_owned())).await.expect("a super-user");
             let running = app::start(&settings, &services).expect("a server");
             send.send(running.address).expect("a listener");
             running.server.await.expect("a server");

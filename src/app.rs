@@ -14,8 +14,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Between two rounds of removing what has ended by itself.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Between two rounds of removing what has ended by itself and of telling the heads of the audit chains.
+const ROUND: Duration = Duration::from_secs(60);
 
 /// Why usher does not start, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +121,7 @@ pub fn open(settings: &Settings, migrate: Migrate, clock: Clock, entropy: Entrop
     Ok(Services::new(settings, store, hasher, keys, clock, entropy))
 }
 
-/// Starts the server, and the task that removes what has ended by itself. To be called within an actix system.
+/// Starts the server, and the task that goes its rounds. To be called within an actix system.
 ///
 /// # Errors
 /// The address cannot be bound.
@@ -130,11 +130,15 @@ pub fn start(settings: &Settings, services: &Services) -> Result<http::Running, 
         .map_err(|e| StartError::Refused(format!("setting server.listen: cannot listen on {}: {e}", settings.server.listen)))?;
     let services = services.clone();
     actix_web::rt::spawn(async move {
-        let mut rounds = tokio::time::interval(SWEEP_EVERY);
+        let mut rounds = tokio::time::interval(ROUND);
+        let mut told = Vec::new();
         loop {
             rounds.tick().await;
             if let Err(error) = services.sweep().await {
                 tracing::warn!(cause = error.logged_cause(), "what has ended was not removed");
+            }
+            if let Err(error) = services.tell_heads(&mut told).await {
+                tracing::error!(cause = error.logged_cause(), "the heads of the audit chains cannot be told");
             }
         }
     });

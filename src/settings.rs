@@ -197,12 +197,12 @@ fn explain(error: figment::Error) -> String {
 
 /// The URL with its password replaced.
 fn blank_password(url: &serde_json::Value) -> serde_json::Value {
+    // From the first colon of what stands before the last @, whatever characters the password has.
     let blank = |text: &str| -> Option<String> {
-        let (scheme, rest) = text.split_once("://")?;
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (user, host) = authority.rsplit_once('@')?;
-        let (user, _) = user.split_once(':')?;
-        Some(format!("{scheme}://{user}:***@{host}/{path}"))
+        let (before, host) = text.rsplit_once('@')?;
+        let start = before.find("://").map_or(0, |at| at + 3);
+        let colon = start + before.get(start..)?.find(':')?;
+        Some(format!("{}:***@{host}", before.get(..colon)?))
     };
     let text = url.as_str().unwrap_or_default();
     let text = blank(text).unwrap_or_else(|| text.to_owned());
@@ -280,6 +280,8 @@ mod tests {
         assert_eq!(blank("postgres://u:p@h/d?x=1"), "postgres://u:***@h/d?x=1");
         assert_eq!(blank("postgres://u:p@ss@h/d"), "postgres://u:***@h/d");
         assert_eq!(blank("postgres://h/d?password=p&x=1"), "postgres://h/d?password=***&x=1");
+        assert_eq!(blank("postgres://u:p/s:s@h/d"), "postgres://u:***@h/d");
+        assert_eq!(blank("postgres//u:p@h/d"), "postgres//u:***@h/d");
         assert_eq!(blank("postgres://h/d?sslpassword=a&password=b&c=d"), "postgres://h/d?sslpassword=***&password=***&c=d");
         assert_eq!(blank("sqlite:usher.db"), "sqlite:usher.db");
     }

@@ -47,7 +47,7 @@ pub struct Hasher {
 /// The right to have one password hashed or verified.
 pub struct Turn {
     hasher: Hasher,
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 }
 
 impl Hasher {
@@ -84,15 +84,22 @@ impl Hasher {
         let permit = Arc::clone(&self.turns).try_acquire_owned();
         let permit =
             permit.map_err(|_| Error::new(Code::Unavailable).because("hashing_queue_full").cause("the hashing queue is full"))?;
-        Ok(Turn { hasher: self.clone(), _permit: permit })
+        Ok(Turn { hasher: self.clone(), permit })
     }
 
-    async fn run<T: Send + 'static>(&self, task: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static) -> Result<T> {
+    async fn run<T: Send + 'static>(
+        &self,
+        permit: OwnedSemaphorePermit,
+        task: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static,
+    ) -> Result<T> {
         let stopped = || Error::new(Code::Unavailable).cause("the hashing pool has stopped");
         let (reply, answer) = oneshot::channel();
         let task: Task = Box::new(move |memory| {
-            // Whoever asked may have gone away.
-            let _ = reply.send(task(memory));
+            // The place in the queue is given back when the work is done, not when whoever asked goes away.
+            let _place = permit;
+            if !reply.is_closed() {
+                let _ = reply.send(task(memory));
+            }
         });
         self.tasks.send(task).map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())
@@ -108,7 +115,7 @@ impl Turn {
         let is_known = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.hasher.decoy.clone());
         let params = self.hasher.params.clone();
-        let verdict = self.hasher.run(move |memory| verify(&params, &password, &stored, memory)).await?;
+        let verdict = self.hasher.run(self.permit, move |memory| verify(&params, &password, &stored, memory)).await?;
         Ok(if is_known { verdict } else { Verdict::Wrong })
     }
 
@@ -118,7 +125,7 @@ impl Turn {
     /// [`Code::Unavailable`] if the pool has stopped.
     pub async fn hash(self, password: Password) -> Result<PasswordHash> {
         let (params, salt) = (self.hasher.params.clone(), self.hasher.entropy.bytes());
-        let hashed = self.hasher.run(move |memory| hash(&params, &password, salt, memory)).await?;
+        let hashed = self.hasher.run(self.permit, move |memory| hash(&params, &password, salt, memory)).await?;
         hashed.ok_or_else(|| Error::new(Code::Internal).cause("a password could not be hashed"))
     }
 }

@@ -1,7 +1,8 @@
 //! `usher audit …`
 
 use super::{Common, Exit, Outcome, act, output};
-use crate::domain::audit::{Action, EventView};
+use crate::domain::audit::Action;
+use crate::error::{Code, Error};
 use crate::service::{AuditQuery, Finding, Search, SuperUser};
 use clap::Subcommand;
 use serde_json::json;
@@ -51,10 +52,10 @@ async fn export(common: &Common) -> Outcome {
         let mut query = AuditQuery { search: Search::default(), limit: 500, cursor: None };
         loop {
             let page = root.audit_events(query.clone()).await?;
-            print(&page.items)?;
-            match page.next_cursor {
-                Some(cursor) => query.cursor = Some(cursor),
-                None => return Ok(()),
+            match (page.items.iter().try_for_each(output::json), page.next_cursor) {
+                (Ok(()), Some(cursor)) => query.cursor = Some(cursor),
+                (Ok(()), None) | (Err(Exit::EnoughRead), _) => return Ok(()),
+                (Err(_), _) => return Err(Error::new(Code::Internal).cause("standard output cannot be written")),
             }
         }
     });
@@ -63,16 +64,11 @@ async fn export(common: &Common) -> Outcome {
     Ok(())
 }
 
-fn print(events: &[EventView]) -> Result<(), crate::error::Error> {
-    let failed = |_| crate::error::Error::new(crate::error::Code::Internal).cause("standard output is closed");
-    events.iter().try_for_each(|event| output::json(event).map_err(failed))
-}
-
 async fn verify(common: &Common) -> Outcome {
     let finding = common.act(Action::AuditVerify, |root: SuperUser| async move { root.verify_audit().await }).await?;
     match finding {
         Finding::Sound(verified) => {
-            let heads = verified.heads.iter().map(|h| json!({"chain": h.chain, "seq": h.seq, "hash": hex(&h.hash)}));
+            let heads = verified.heads.iter().map(|h| json!({"chain": h.chain, "seq": h.seq, "hash": h.hash_in_hex()}));
             if common.json {
                 let heads: Vec<_> = heads.collect();
                 return output::json(
@@ -93,8 +89,4 @@ async fn verify(common: &Common) -> Outcome {
             Err(Exit::Refused(format!("the audit trail is broken in chain {chain} at event {seq}: {flaw}")))
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -80,6 +80,8 @@ enum Exit {
     Refused(String),
     Pending(String),
     Unreachable(String),
+    /// Whoever reads standard output has closed it: no failure of ours.
+    EnoughRead,
 }
 
 impl From<StartError> for Exit {
@@ -114,7 +116,7 @@ type Outcome = Result<(), Exit>;
 pub fn run() -> ExitCode {
     let Cli { common, command } = Cli::parse();
     let (code, cause) = match actix_web::rt::System::new().block_on(execute(&common, command)) {
-        Ok(()) => return ExitCode::SUCCESS,
+        Ok(()) | Err(Exit::EnoughRead) => return ExitCode::SUCCESS,
         Err(Exit::Refused(cause)) => (1, cause),
         Err(Exit::Pending(cause)) => (3, cause),
         Err(Exit::Unreachable(cause)) => (69, cause),

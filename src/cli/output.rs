@@ -5,6 +5,9 @@ use serde::Serialize;
 use std::io::{self, BufRead as _, Read as _, Write as _};
 
 fn failed(error: io::Error) -> Exit {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Exit::EnoughRead;
+    }
     Exit::Refused(format!("standard output: {error}"))
 }
 

@@ -3,9 +3,10 @@
 use super::{Exit, Outcome, output};
 use crate::app::{self, Migrate};
 use crate::domain::chance::Entropy;
+use crate::domain::ids::UserId;
 use crate::domain::secret::Password;
 use crate::domain::time::Clock;
-use crate::service::FirstStart;
+use crate::service::Services;
 use crate::settings::{LogFormat, Settings};
 use actix_web::rt::signal::unix::{SignalKind, signal};
 use std::fs::{self, OpenOptions};
@@ -18,11 +19,11 @@ use tracing_subscriber::EnvFilter;
 pub(super) async fn serve(settings: &Settings) -> Outcome {
     start_log(settings)?;
     let services = app::open(settings, Migrate::Always, Clock::system(), Entropy::system())?;
-    let first = services.first_start(&settings.bootstrap.username, bootstrap_password(settings)?).await?;
+    let first = first_start(settings, &services).await?;
     let running = app::start(settings, &services)?;
     output::line(&format!("usher {} listens on http://{}", env!("CARGO_PKG_VERSION"), running.address))?;
     if let Some(first) = first {
-        welcome(settings, &first, running.address)?;
+        welcome(&first, running.address)?;
     }
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let handle = running.handle.clone();
@@ -44,7 +45,7 @@ fn start_log(settings: &Settings) -> Result<(), Exit> {
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match settings.log.format {
         LogFormat::Json => subscriber.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
-        LogFormat::Text => subscriber.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Text => subscriber.with_ansi(false).init(),
     }
     Ok(())
 }
@@ -59,22 +60,68 @@ fn bootstrap_password(settings: &Settings) -> Result<Option<Password>, Exit> {
     Ok(Some(Password::new(text.trim_end_matches(['\r', '\n']).to_owned())))
 }
 
-/// Tells the first super-user's password, once: on the terminal, or else in a file.
-fn welcome(settings: &Settings, first: &FirstStart, address: SocketAddr) -> Outcome {
-    let name = &first.username;
-    let Some(password) = &first.generated else {
-        return output::line(&format!("The super-user {name} was made with the password of bootstrap.password_file."));
+/// The super-user that a first start made.
+struct First {
+    username: String,
+    user_id: UserId,
+    told: Told,
+}
+
+/// How its password is told, once.
+enum Told {
+    /// It was given.
+    NotAtAll,
+    /// On the terminal.
+    Here(Password),
+    /// In a file, where standard output is no terminal.
+    InFile(PathBuf),
+}
+
+/// Makes the first super-user on an empty database. Its password is in its file before there is an account that it opens.
+async fn first_start(settings: &Settings, services: &Services) -> Result<Option<First>, Exit> {
+    let given = bootstrap_password(settings)?;
+    if !services.is_first_start().await? {
+        return Ok(None);
+    }
+    let (password, told) = match given {
+        Some(password) => (password, Told::NotAtAll),
+        None => {
+            let password = services.generate_password();
+            let told = if io::stdout().is_terminal() {
+                Told::Here(password.clone())
+            } else {
+                Told::InFile(write_password(settings, &password)?)
+            };
+            (password, told)
+        }
     };
-    let sent = if io::stdout().is_terminal() {
-        output::line(&format!(
-            "\nThe super-user {name} was made. Its password is told this once:\n\n    {}\n",
-            password.expose()
-        ))?;
-        password.expose().to_owned()
-    } else {
-        let path = write_password(settings, password)?;
-        output::line(&format!("\nThe super-user {name} was made. Its password is in {}\n", path.display()))?;
-        format!("'\"$(cat {})\"'", path.display())
+    let username = settings.bootstrap.username.clone();
+    let made = services.first_start(&username, password).await;
+    if let (Ok(None) | Err(_), Told::InFile(path)) = (&made, &told) {
+        // It opens nothing.
+        let _ = fs::remove_file(path);
+    }
+    Ok(made?.map(|user_id| First { username, user_id, told }))
+}
+
+/// Tells of the first super-user, with three lines to paste.
+fn welcome(first: &First, address: SocketAddr) -> Outcome {
+    let name = &first.username;
+    let sent = match &first.told {
+        Told::NotAtAll => {
+            return output::line(&format!("The super-user {name} was made with the password of bootstrap.password_file."));
+        }
+        Told::Here(password) => {
+            output::line(&format!(
+                "\nThe super-user {name} was made. Its password is told this once:\n\n    {}\n",
+                password.expose()
+            ))?;
+            password.expose().to_owned()
+        }
+        Told::InFile(path) => {
+            output::line(&format!("\nThe super-user {name} was made. Its password is in {}\n", path.display()))?;
+            format!("'\"$(cat {})\"'", path.display())
+        }
     };
     let base = format!("http://{address}/api/v1");
     output::line("Sign in, see who you are, look a user up:\n")?;

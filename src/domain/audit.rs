@@ -3,7 +3,8 @@
 //! Events form *chains*. The hash of an event is the SHA-256 of the hash before it and of the event's [canonical form]
 //! (`Event::canonical`), so no event can be altered, removed or moved without breaking every hash after it. A chain's *head*, the
 //! number and hash of its last event, bears a MAC under the audit key, so that neither the end of a chain can be cut off nor a
-//! whole chain be written anew by someone who holds the database alone.
+//! whole chain be written anew by someone who holds the database alone. An older head that was copied together with its MAC can be put
+//! back with it: heads kept elsewhere (the log tells them as they grow) show that.
 //!
 //! The values that a change replaced are personal data, which a person may have erased. The chain therefore holds only their
 //! salted digest: values can be removed while the chain still verifies, but not altered.
@@ -208,10 +209,10 @@ pub struct Event {
     pub changes: Option<Changes>,
 }
 
-/// Attributes with their values before and after a change; never a secret, as views have none.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Changes(Map<String, Value>);
+/// Attributes with their values before and after a change, as JSON text; never a secret, as views have none. The digest is of this text, as
+/// it is: two texts that mean the same to one reader may mean something else to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes(String);
 
 impl Changes {
     /// What differs between two views of the same thing; `None` if nothing does. `Value::Null` stands for "there was nothing".
@@ -225,17 +226,17 @@ impl Changes {
                 changes.insert(name.clone(), serde_json::json!({"before": old, "after": new}));
             }
         }
-        (!changes.is_empty()).then_some(Self(changes))
+        (!changes.is_empty()).then(|| Self(Value::Object(changes).to_string()))
     }
 
     /// As the database keeps them.
-    pub fn to_text(&self) -> String {
-        Value::Object(self.0.clone()).to_string()
+    pub fn as_text(&self) -> &str {
+        &self.0
     }
 
     /// From the database's text.
-    pub fn parse(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok().map(Self)
+    pub fn from_text(text: String) -> Self {
+        Self(text)
     }
 }
 
@@ -302,7 +303,7 @@ impl Link {
     pub fn forge(head: &Head, event: Event, salt: [u8; 16]) -> Self {
         let seq = head.seq + 1;
         let (changes_salt, changes_digest) = match &event.changes {
-            Some(changes) => (Some(salt.to_vec()), Some(digest_of_changes(&salt, &changes.to_text()))),
+            Some(changes) => (Some(salt.to_vec()), Some(digest_of_changes(&salt, changes.as_text()))),
             None => (None, None),
         };
         let hash = hash_after(&head.hash, &event.canonical(head.chain, seq, changes_digest.as_deref()));
@@ -319,7 +320,7 @@ impl Link {
             return Some("the event does not match its hash");
         }
         match (&self.event.changes, &self.changes_salt, &self.changes_digest) {
-            (Some(changes), Some(salt), Some(digest)) if digest_of_changes(salt, &changes.to_text()) == *digest => None,
+            (Some(changes), Some(salt), Some(digest)) if digest_of_changes(salt, changes.as_text()) == *digest => None,
             (None, None, _) => None,
             _ => Some("the changed values do not match their digest"),
         }
@@ -357,6 +358,11 @@ impl Head {
         Self { chain, seq: 0, hash: vec![0; 32] }
     }
 
+    /// The hash, in hex.
+    pub fn hash_in_hex(&self) -> String {
+        hex(&self.hash)
+    }
+
     /// The bytes that the head's MAC covers.
     pub fn canonical(&self) -> Vec<u8> {
         let mut bytes = b"usher audit chain head 1".to_vec();
@@ -367,7 +373,11 @@ impl Head {
     }
 }
 
-/// An event as answers and exports show it.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// An event as answers and exports show it: with all that it takes to verify the chain.
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct EventView {
     /// Its place in the trail: chain and number.
@@ -398,6 +408,10 @@ pub struct EventView {
     pub traceparent: Option<String>,
     /// The attributes that changed: `{"name": {"before": …, "after": …}}`.
     pub changes: Option<Value>,
+    /// The salt of the digest of the changed values, in hex; gone once they are erased.
+    pub changes_salt: Option<String>,
+    /// The salted digest of the changed values, in hex: what the chain holds of them.
+    pub changes_digest: Option<String>,
     /// The chain's hash up to and including this event, in hex.
     pub hash: String,
 }
@@ -420,8 +434,10 @@ impl From<Link> for EventView {
             application,
             remote_addr,
             traceparent,
-            changes: changes.map(|c| Value::Object(c.0)),
-            hash: link.hash.iter().map(|b| format!("{b:02x}")).collect(),
+            changes: changes.map(|c| serde_json::from_str(c.as_text()).unwrap_or_else(|_| c.as_text().into())),
+            changes_salt: link.changes_salt.as_deref().map(hex),
+            changes_digest: link.changes_digest.as_deref().map(hex),
+            hash: hex(&link.hash),
         }
     }
 }

@@ -80,9 +80,10 @@ impl Barred {
     }
 }
 
-/// Whether `user` counts as an *active super-user*: one that could look after the others. At least one always remains.
+/// Whether `user` counts as an *active super-user*: one that can sign in and look after the others. At least one always remains.
 pub fn is_active_super_user(user: &User, now: Utc) -> bool {
     user.is_super_user()
+        && user.password_hash.is_some()
         && match may_act(user, now) {
             Ok(()) => true,
             Err(barred) => barred.is_mendable(),

@@ -31,16 +31,23 @@ pub fn fold(text: &str) -> String {
 }
 
 fn deceives(c: char) -> bool {
-    matches!(
-        c.general_category(),
-        GeneralCategory::Control
-            | GeneralCategory::Format
-            | GeneralCategory::PrivateUse
-            | GeneralCategory::Surrogate
-            | GeneralCategory::Unassigned
-            | GeneralCategory::LineSeparator
-            | GeneralCategory::ParagraphSeparator
-    )
+    // Letters and marks that show nothing (the rest of Default_Ignorable_Code_Point is of the categories below).
+    let is_invisible = matches!(
+        c,
+        '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+            | '\u{ffa0}' | '\u{e0100}'..='\u{e01ef}'
+    );
+    is_invisible
+        || matches!(
+            c.general_category(),
+            GeneralCategory::Control
+                | GeneralCategory::Format
+                | GeneralCategory::PrivateUse
+                | GeneralCategory::Surrogate
+                | GeneralCategory::Unassigned
+                | GeneralCategory::LineSeparator
+                | GeneralCategory::ParagraphSeparator
+        )
 }
 
 macro_rules! texts {
@@ -164,9 +171,20 @@ mod tests {
     fn names_that_look_alike_are_one_or_refused() {
         assert_eq!(name("Straße").map(|n| n.key()), name("STRASSE").map(|n| n.key()));
         assert_eq!(name("e\u{301}lan"), name("élan"));
-        for invisible in
-            ["ro\u{200b}ot", "ro\u{202e}ot", "root\u{0}", "ro\u{ad}ot", "\u{feff}root", "root\u{2028}", " root", "root\u{a0}", ""]
-        {
+        for invisible in [
+            "ro\u{200b}ot",
+            "ro\u{202e}ot",
+            "root\u{0}",
+            "ro\u{ad}ot",
+            "\u{feff}root",
+            "admin\u{fe0f}",
+            "admin\u{34f}",
+            "admin\u{3164}",
+            "root\u{2028}",
+            " root",
+            "root\u{a0}",
+            "",
+        ] {
             assert!(name(invisible).is_err(), "{invisible:?}");
         }
         assert!(name(&"x".repeat(128)).is_ok());

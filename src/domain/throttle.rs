@@ -20,6 +20,7 @@ mod schema {
 
         throttles (bucket) {
             bucket -> Binary,
+            user_id -> Nullable<sql::Uuid>,
             failures -> BigInt,
             last_time -> sql::Instant,
             blocked_until -> Nullable<sql::Instant>,
@@ -53,6 +54,14 @@ impl Bucket {
                     Self::Address(IpAddr::V6(network.into()))
                 }
             },
+        }
+    }
+
+    /// The user whose account it counts for.
+    pub fn user_id(&self) -> Option<UserId> {
+        match self {
+            Self::Account(user) | Self::Device(user, _) => Some(*user),
+            Self::Unknown(_) | Self::Address(_) => None,
         }
     }
 

@@ -8,6 +8,7 @@ use super::input::Parts;
 use super::reply::{Reply, problem};
 use super::route::Route;
 use crate::domain::audit::Action;
+use crate::domain::ids::UserId;
 use crate::error::{Code, Error, Result};
 use crate::service::{Call, Context};
 use actix_web::HttpRequest;
@@ -77,6 +78,9 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
     };
     let context = Context::new(desk.services.clone(), call);
     let method = request.method().clone();
+    // What stands unread in a connection would be taken for the next request, or waited for without end.
+    let has_body = headers.contains_key(header::TRANSFER_ENCODING)
+        || text(&headers, "content-length").is_some_and(|length| length.trim() != "0");
     let crowded = request.conn_data::<Place>().is_some_and(Place::is_crowded);
     let outcome = async {
         remote_addr?;
@@ -86,8 +90,9 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
                 .because("too_many_connections")
                 .cause("too many connections from one address"));
         }
+        note_subject(&request, &context);
         match target {
-            Target::Route(route) => (route.handler)(context.clone(), Parts { request, payload }).await,
+            Target::Route(route) => (route.handler)(context.clone(), Parts { request, payload, has_waited: false }).await,
             Target::OtherMethod(_) => Err(Error::new(Code::MethodNotAllowed)),
             Target::Nowhere => Err(Error::new(Code::NotFound).because("no_route")),
         }
@@ -123,7 +128,16 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
         (Some(reply), _) | (None, Ok(reply)) => reply,
         (None, Err(error)) => problem(&error, &cid),
     };
-    respond(reply, &cid, crowded)
+    let close = crowded || (has_body && reply.status >= 400);
+    respond(reply, &cid, close)
+}
+
+/// On whom or what the call is meant to be, by its path: the trail tells it also of calls that are refused.
+fn note_subject(request: &HttpRequest, context: &Context) {
+    let named = ["user_id", "group_id", "application_id"].iter().find_map(|name| request.match_info().get(name));
+    if let Some(id) = named.and_then(|text| text.parse::<UserId>().ok()) {
+        context.trail().note_subject(id);
+    }
 }
 
 fn respond(reply: Reply, cid: &str, close: bool) -> HttpResponse {

@@ -115,5 +115,9 @@ pub(super) async fn find(caller: SuperUser, Query(mut query): Query<FindQuery>) 
 }
 
 pub(super) async fn count(caller: SuperUser, Query(query): Query<FindQuery>) -> Result<Found<CountBody>> {
+    let of_pages = [query.sort.is_some(), query.limit.is_some(), query.cursor.is_some(), query.with_total.is_some()];
+    if of_pages.contains(&true) {
+        return Err(Error::new(Code::BadQuery).detail("A count has no pages and no order."));
+    }
     Ok(Found(CountBody { total: caller.count_users(query.filter()?).await? }))
 }

@@ -24,6 +24,8 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 pub struct Parts {
     pub(super) request: HttpRequest,
     pub(super) payload: Payload,
+    /// Whether a body was read.
+    pub(super) has_waited: bool,
 }
 
 /// Something that can be read from a request.
@@ -102,7 +104,10 @@ pub struct Query<T>(pub T);
 impl<T: DeserializeOwned + JsonSchema> Input for Query<T> {
     async fn read(parts: &mut Parts) -> Result<Self> {
         let query = ActixQuery::<T>::from_query(parts.request.query_string());
-        let bad = |e: actix_web::error::QueryPayloadError| Error::new(Code::BadQuery).detail(e.to_string());
+        let bad = |e: actix_web::error::QueryPayloadError| {
+            let text = e.to_string();
+            Error::new(Code::BadQuery).detail(text.strip_prefix("Query deserialize error: ").unwrap_or(&text).to_owned())
+        };
         query.map(|q| Self(q.into_inner())).map_err(bad)
     }
 
@@ -268,6 +273,7 @@ async fn read_bytes(parts: &mut Parts) -> Result<Bytes> {
         return Err(too_large());
     }
     let mut bytes = BytesMut::new();
+    parts.has_waited = true;
     while let Some(chunk) = parts.payload.next().await {
         let chunk = chunk.map_err(|e| Error::new(Code::BadRequest).cause(e.to_string()))?;
         if bytes.len() + chunk.len() > LARGEST_BODY {

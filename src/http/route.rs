@@ -50,8 +50,10 @@ where
         let handler = handler.clone();
         Box::pin(async move {
             // The gate comes first: whoever is not let in learns nothing about the input either.
-            let caller = G::open(context).await?;
+            let caller = G::open(context.clone()).await?;
             let input = I::read(&mut parts).await?;
+            // A body can take its time; what let the caller in must still hold when it is there.
+            let caller = if parts.has_waited { G::open(context).await? } else { caller };
             handler(caller, input).await?.into_reply()
         })
     };

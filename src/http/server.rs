@@ -11,7 +11,7 @@ use crate::settings;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::http::Method;
 use actix_web::web::{self, Data, Payload};
-use actix_web::{App, HttpRequest, HttpServer};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -107,13 +107,18 @@ impl Mounted {
 fn mount(app: &mut web::ServiceConfig, mounted: &Data<Mounted>) {
     for (at, path) in mounted.paths.iter().enumerate() {
         let serve = move |request: HttpRequest, payload: Payload, desk: Data<Desk>, mounted: Data<Mounted>| async move {
-            let target = mounted.target(at, request.method());
-            answer(&desk, request, payload, target).await
+            // In a task of its own: a client that goes away takes neither the work nor its audit event with it.
+            let work = actix_web::rt::spawn(async move {
+                let method = request.method().clone();
+                answer(&desk, request, payload, mounted.target(at, &method)).await
+            });
+            work.await.unwrap_or_else(|_| HttpResponse::InternalServerError().finish())
         };
         app.service(web::resource(path.path).default_service(web::to(serve)));
     }
     let nowhere = |request: HttpRequest, payload: Payload, desk: Data<Desk>| async move {
-        answer(&desk, request, payload, Target::Nowhere).await
+        let work = actix_web::rt::spawn(async move { answer(&desk, request, payload, Target::Nowhere).await });
+        work.await.unwrap_or_else(|_| HttpResponse::InternalServerError().finish())
     };
     app.default_service(web::to(nowhere));
 }

@@ -22,7 +22,8 @@
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new variant must be decided on, not fall through")]
 
-use super::{Context, Services};
+use super::Context;
+use super::context::Bond;
 use crate::domain::application::{self, Application};
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::{Actor, ActorType};
@@ -123,7 +124,8 @@ impl Anyone {
             return Err(refuse("application_mismatch"));
         }
         may_act(user, self.context.now()).map_err(|barred| refuse(barred.as_str()))?;
-        let signed_in = SignedIn { context: self.context, application: self.application, opened };
+        let bond = Some(Bond { session_id: opened.session.session_id, needs_role: false });
+        let signed_in = SignedIn { context: Context { bond, ..self.context }, application: self.application, opened };
         signed_in.note_activity();
         Ok(signed_in)
     }
@@ -176,7 +178,8 @@ impl SignedIn {
     /// [`Code::Forbidden`].
     pub fn rise(self) -> Result<SuperUser> {
         self.require_role()?;
-        Ok(SuperUser { context: self.context.clone(), authority: Authority::Role(Box::new(self)) })
+        let bond = Some(Bond { session_id: self.opened.session.session_id, needs_role: true });
+        Ok(SuperUser { context: Context { bond, ..self.context.clone() }, authority: Authority::Role(Box::new(self)) })
     }
 
     fn require_role(&self) -> Result<()> {
@@ -245,10 +248,5 @@ impl SuperUser {
             Authority::Role(signed_in) => Some(signed_in.opened.session.session_id),
             Authority::Operator(_) => None,
         }
-    }
-
-    /// The context of this call.
-    pub fn services(&self) -> &Services {
-        &self.context.services
     }
 }

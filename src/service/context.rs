@@ -6,9 +6,10 @@
 
 use super::Services;
 use crate::domain::audit::{Action, Actor, Changes, Event, Outcome};
-use crate::domain::ids::UserId;
+use crate::domain::ids::{SessionId, UserId};
+use crate::domain::standing::may_act;
 use crate::domain::time::Utc;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::store::Tx;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -87,6 +88,11 @@ impl Trail {
         self.draft().subject = Some(subject.to_string());
     }
 
+    /// On whom or what the call is meant to be, before it is known whether it may.
+    pub fn note_subject(&self, id: UserId) {
+        self.set_subject(id);
+    }
+
     pub(super) fn set_application(&self, name: &str) {
         self.draft().application = Some(name.to_owned());
     }
@@ -142,12 +148,38 @@ pub struct Context {
     pub(super) services: Services,
     pub(super) call: Arc<Call>,
     pub(super) trail: Trail,
+    /// What must still hold when a change is made.
+    pub(super) bond: Option<Bond>,
+}
+
+/// The session that a caller acts through. It was good when the caller was let in; a change asks again, within its transaction, for
+/// meanwhile a body was read and perhaps a password hashed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bond {
+    pub(super) session_id: SessionId,
+    /// Whether it takes a super-user.
+    pub(super) needs_role: bool,
+}
+
+impl Bond {
+    fn check(self, tx: &mut Tx<'_>, now: Utc) -> Result<()> {
+        let refuse = |reason| Error::new(Code::SessionInvalid).because(reason);
+        let mut snapshot = tx.read();
+        let session =
+            snapshot.session(self.session_id)?.filter(|s| !s.is_expired(now)).ok_or_else(|| refuse("session_unknown"))?;
+        let user = snapshot.user(session.user_id)?.ok_or_else(|| refuse("session_unknown"))?;
+        may_act(&user, now).map_err(|barred| refuse(barred.as_str()))?;
+        if self.needs_role && !user.is_super_user() {
+            return Err(Error::new(Code::Forbidden).because("not_super_user"));
+        }
+        Ok(())
+    }
 }
 
 impl Context {
     /// A call begins.
     pub fn new(services: Services, call: Call) -> Self {
-        Self { services, call: Arc::new(call), trail: Trail::default() }
+        Self { services, call: Arc::new(call), trail: Trail::default(), bond: None }
     }
 
     /// When the call began.
@@ -177,6 +209,9 @@ impl Context {
     ) -> Result<T> {
         let context = self.clone();
         let done = self.services.inner.store.change(move |tx| {
+            if let Some(bond) = context.bond {
+                bond.check(tx, context.services.inner.clock.now())?;
+            }
             let (value, did) = work(tx)?;
             Ok((value, context.event(did)))
         });
@@ -188,7 +223,7 @@ impl Context {
     /// The call is over: writes its event if no change did. If it cannot be written, the answer must not be given.
     ///
     /// # Errors
-    /// [`Code::Unavailable`](crate::error::Code::Unavailable).
+    /// [`Code::Unavailable`].
     pub async fn conclude(&self, outcome: Result<(), &Error>) -> Result<()> {
         if self.trail.draft().is_written {
             return Ok(());

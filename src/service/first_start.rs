@@ -14,25 +14,27 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-/// The super-user that a first start made.
-#[derive(Debug)]
-pub struct FirstStart {
-    /// Its name.
-    pub username: Name,
-    /// Its id.
-    pub user_id: UserId,
-    /// Its password, if it was generated: to be told once, on the terminal or in a file.
-    pub generated: Option<Password>,
-}
-
 impl Services {
-    /// Makes the first super-user if there are no users; otherwise does nothing.
+    /// Whether there are no users yet.
     ///
     /// # Errors
-    /// The username or the given password does not fit, or the database fails.
-    pub async fn first_start(&self, username: &str, given: Option<Password>) -> Result<Option<FirstStart>> {
+    /// The database fails.
+    pub async fn is_first_start(&self) -> Result<bool> {
+        self.inner.store.read(|snapshot| Ok(snapshot.has_no_users()?)).await
+    }
+
+    /// A password for the first super-user.
+    pub fn generate_password(&self) -> Password {
+        Password::new(URL_SAFE_NO_PAD.encode(self.inner.entropy.bytes::<18>()))
+    }
+
+    /// Makes the first super-user and tells its id; does nothing if there are users, by another node as it may be.
+    ///
+    /// # Errors
+    /// The username or the password does not fit, or the database fails.
+    pub async fn first_start(&self, username: &str, password: Password) -> Result<Option<UserId>> {
         let inner = &self.inner;
-        if !inner.store.read(|snapshot| Ok(snapshot.has_no_users()?)).await? {
+        if !self.is_first_start().await? {
             return Ok(None);
         }
         let now = inner.clock.now();
@@ -44,18 +46,9 @@ impl Services {
         let username = Name::try_from(username.to_owned()).map_err(unfit)?;
         let ctx =
             CreationContext { via: "first_start".to_owned(), by: None, application: None, remote_addr: None, cid: Some(cid) };
-        let mut user = User::fresh(UserId::mint(now, &inner.entropy), username.clone(), now, ctx);
+        let mut user = User::fresh(UserId::mint(now, &inner.entropy), username, now, ctx);
         user.user_role = UserRole::Administrator;
-        let (password, generated) = match given {
-            Some(password) => {
-                inner.policy.check(&password, &user, None, "bootstrap.password_file")?;
-                (password, None)
-            }
-            None => {
-                let generated = Password::new(URL_SAFE_NO_PAD.encode(inner.entropy.bytes::<18>()));
-                (generated.clone(), Some(generated))
-            }
-        };
+        inner.policy.check(&password, &user, None, "bootstrap.password_file")?;
         user.set_password(context.hash(password).await?, false, None, now);
         let user_id = user.user_id;
         let create = move |tx: &mut Tx<'_>| {
@@ -71,7 +64,7 @@ impl Services {
             Ok(((), Did::to(account.user.user_id).changing(Changes::between(&Value::Null, &view))))
         };
         match context.change(create).await {
-            Ok(()) => Ok(Some(FirstStart { username, user_id, generated })),
+            Ok(()) => Ok(Some(user_id)),
             Err(error) if error.code() == Code::ValueTaken => Ok(None),
             Err(error) => Err(error),
         }

@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Attempts on one account that may be under way at once.
-const AT_ONCE: usize = 4;
+/// Attempts on one account that may be under way at once on one node: on two nodes still fewer than what brings a delay.
+const AT_ONCE: usize = 2;
 
 /// How long a bucket is kept after its last attempt: longer than any delay.
 pub const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -109,40 +109,48 @@ impl Lockout {
     ) -> Result<Result<Attempt, Utc>, StoreError> {
         let account = target.bucket.key();
         let address = address.map(|a| Bucket::of_address(a).key());
-        // In the order of their keys, so that two nodes never wait for each other crosswise.
-        let mut buckets: Vec<&[u8]> = address.iter().map(Vec::as_slice).chain([account.as_slice()]).collect();
-        buckets.sort_unstable();
-        for bucket in buckets {
-            tx.found_tally(bucket, now)?;
-        }
         let rule = match target.bucket {
             Bucket::Unknown(_) => &self.unknown,
             Bucket::Account(_) | Bucket::Device(..) | Bucket::Address(_) => &self.account,
         };
-        let of_account = rule.attempt(tx.hold_tally(&account)?, now);
-        let of_address = match &address {
-            Some(key) => Some((key, self.address.attempt(tx.hold_tally(key)?, now))),
-            None => None,
-        };
-        let counted = match (of_account, &of_address) {
-            (Err(until), Some((_, Err(other)))) => return Ok(Err(until.max(*other))),
-            (Err(until), _) => return Ok(Err(until)),
-            (Ok(_), Some((_, Err(until)))) => return Ok(Err(*until)),
-            (Ok(counted), _) => counted,
-        };
-        tx.save_tally(&account, counted)?;
-        if let Some((key, Ok(tally))) = &of_address {
-            tx.save_tally(key, *tally)?;
+        // First a look, so that an attempt that is blocked anyway writes nothing; then in earnest, with the rows held.
+        for in_earnest in [false, true] {
+            if in_earnest {
+                // In the order of their keys, so that two nodes never wait for each other crosswise.
+                let mut buckets: Vec<&[u8]> = address.iter().map(Vec::as_slice).chain([account.as_slice()]).collect();
+                buckets.sort_unstable();
+                for bucket in buckets {
+                    let user_id = target.bucket.user_id().filter(|_| bucket == account.as_slice());
+                    tx.found_tally(bucket, user_id, now)?;
+                    tx.hold_tally(bucket)?;
+                }
+            }
+            let of_account = rule.attempt(tx.read().tally(&account)?, now);
+            let of_address = match &address {
+                Some(key) => Some((key, self.address.attempt(tx.read().tally(key)?, now))),
+                None => None,
+            };
+            let blocked = [of_account.err(), of_address.as_ref().and_then(|(_, counted)| counted.err())];
+            if let Some(until) = blocked.into_iter().flatten().max() {
+                return Ok(Err(until));
+            }
+            if let (true, Ok(counted)) = (in_earnest, of_account) {
+                tx.save_tally(&account, counted)?;
+                if let Some((key, Ok(tally))) = of_address {
+                    tx.save_tally(key, tally)?;
+                }
+                return Ok(Ok(Attempt { account, address, _place: place, failures: counted.failures }));
+            }
         }
-        Ok(Ok(Attempt { account, address, _place: place, failures: counted.failures }))
+        Err(StoreError::Broken("an attempt was neither counted nor blocked".to_owned()))
     }
 
     /// The attempt was no guess: the account's count starts anew, the address's loses this one.
     ///
     /// # Errors
     /// The database fails.
-    pub fn succeed(&self, tx: &mut Tx<'_>, attempt: &Attempt) -> Result<(), StoreError> {
-        tx.forget_tally(&attempt.account)?;
+    pub fn succeed(&self, tx: &mut Tx<'_>, user: UserId, attempt: &Attempt) -> Result<(), StoreError> {
+        tx.forget_tallies(user)?;
         self.take_back(tx, attempt.address.as_deref(), &self.address)
     }
 
@@ -160,7 +168,7 @@ impl Lockout {
     /// # Errors
     /// The database fails.
     pub fn forgive(&self, tx: &mut Tx<'_>, user: UserId) -> Result<(), StoreError> {
-        tx.forget_tally(&Bucket::Account(user).key())
+        tx.forget_tallies(user)
     }
 
     /// Whether an account is to be locked after so many consecutive failures.

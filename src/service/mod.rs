@@ -22,7 +22,6 @@ pub use audit::{AuditPage, AuditQuery, Finding, Search};
 pub use caller::{Anyone, Operator, SignedIn, SuperUser, TrustedApplication};
 pub use context::{Call, Context, Trail};
 pub use find::{Filter, Find, Found, Order};
-pub use first_start::FirstStart;
 pub use sessions::Introspection;
 pub use sign_in::{NewSession, SignIn};
 pub use users::{NewUser, Password};
@@ -30,6 +29,7 @@ pub use users::{NewUser, Password};
 use crate::auth::hashing::Hasher;
 use crate::auth::keys::Keys;
 use crate::auth::policy::Policy;
+use crate::domain::audit::Head;
 use crate::domain::chance::Entropy;
 use crate::domain::time::Clock;
 use crate::error::Result;
@@ -98,14 +98,35 @@ impl Services {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn sweep(&self) -> Result<usize> {
+    pub async fn sweep(&self) -> Result<()> {
         /// Rows in one transaction: few enough to keep nobody waiting.
         const STRIDE: i64 = 500;
+        /// Strides in one round.
+        const STRIDES: usize = 200;
         let now = self.inner.clock.now();
-        let sweep = move |tx: &mut crate::store::Tx<'_>| {
-            Ok(tx.sweep_sessions(now, STRIDE)? + tx.sweep_tallies(now - lockout::KEPT, STRIDE)?)
-        };
-        self.inner.store.keep_count(sweep).await
+        for _ in 0..STRIDES {
+            let sweep = move |tx: &mut crate::store::Tx<'_>| {
+                Ok(tx.sweep_sessions(now, STRIDE)?.max(tx.sweep_tallies(now - lockout::KEPT, STRIDE)?))
+            };
+            if self.inner.store.keep_count(sweep).await? < STRIDE as usize {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the heads of the audit chains into the log, those that have grown since `told`: a log that is kept elsewhere shows later
+    /// whether an older head was put back.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn tell_heads(&self, told: &mut Vec<Head>) -> Result<()> {
+        let heads = self.inner.store.audit_heads().await?;
+        for head in heads.iter().filter(|head| head.seq > 0 && !told.contains(head)) {
+            tracing::info!(target: "usher::audit", chain = head.chain, seq = head.seq, hash = head.hash_in_hex(), "audit head");
+        }
+        *told = heads;
+        Ok(())
     }
 
     /// Finishes accepted writes and stops.

@@ -23,7 +23,7 @@ impl SignedIn {
         let user = opened.user;
         context.trail.set_subject(user.user_id);
         let inner = &context.services.inner;
-        let target = Target::new(Some(user.user_id), None, "");
+        let target = Target::new(Some(user.user_id), context.known_device(user.user_id), "");
         let (verdict, attempt) = context.try_password(&target, Some(&user), old.clone()).await?;
         if verdict == Verdict::Wrong {
             context.remember_failure(attempt, Some(user.user_id), "password_wrong").await?;
@@ -33,7 +33,7 @@ impl SignedIn {
         let user_id = user.user_id;
         let settle = move |tx: &mut Tx<'_>| {
             tx.forgive_failures(user_id)?;
-            Ok(lockout.succeed(tx, &attempt)?)
+            Ok(lockout.succeed(tx, user_id, &attempt)?)
         };
         inner.store.keep_count(settle).await?;
         if new.expose() == old.expose() {
@@ -74,9 +74,16 @@ impl SuperUser {
     /// Sets a user's password and ends the user's sessions.
     ///
     /// # Errors
-    /// [`Code::NotFound`], [`Code::PasswordUnfit`].
+    /// [`Code::NotFound`], [`Code::PasswordUnfit`], [`Code::FreshSignInRequired`]; [`Code::Forbidden`] for one's own.
     pub async fn set_password(self, user_id: UserId, new: Password, must_change: bool, expiry: Option<Utc>) -> Result<Account> {
         let user = self.user(user_id).await?.user;
+        // One's own is changed by proving the old one: a stolen session must not become the account.
+        if self.own_id() == Some(user_id) {
+            return Err(Error::new(Code::Forbidden)
+                .because("own_password")
+                .detail("One's own password is changed with the old one."));
+        }
+        self.require_fresh_sign_in()?;
         let context = self.context;
         let inner = &context.services.inner;
         inner.policy.check(&new, &user, context.trail.application().as_deref(), "new_password")?;

@@ -101,7 +101,7 @@ impl Anyone {
             Ok(renewal) => renewal,
             Err(error) => {
                 // The password was right: this was no guess.
-                context.withdraw(attempt).await?;
+                context.withdraw(attempt, user.user_id).await?;
                 return Err(error);
             }
         };
@@ -124,7 +124,7 @@ enum Renewal {
 
 impl Context {
     /// The device that the call's cookie proves to have signed in to this account before.
-    fn known_device(&self, user: UserId) -> Option<[u8; 16]> {
+    pub(super) fn known_device(&self, user: UserId) -> Option<[u8; 16]> {
         let message = self.services.inner.keys.seal.open(DEVICE, self.call.device.as_deref()?)?;
         let device = message.strip_prefix(user.as_bytes())?;
         device.try_into().ok()
@@ -149,8 +149,10 @@ impl Context {
         let (lockout, address, now) = (inner.lockout.clone(), self.call.remote_addr, self.now());
         let (target, user_id) = (target.clone(), user.map(|u| u.user_id));
         let begun = inner.store.keep_count(move |tx| {
-            if let Some(user_id) = user_id {
-                tx.count_failure(user_id)?;
+            // A name that nobody bears costs a write as well: whether it is borne must not be told by the time.
+            match user_id {
+                Some(user_id) => tx.count_failure(user_id)?,
+                None => tx.count_stranger()?,
             }
             Ok(lockout.begin(tx, &target, place, address, now)?)
         });
@@ -181,9 +183,13 @@ impl Context {
         self.change(remember).await
     }
 
-    async fn withdraw(&self, attempt: Attempt) -> Result<()> {
+    async fn withdraw(&self, attempt: Attempt, user_id: UserId) -> Result<()> {
         let lockout = self.services.inner.lockout.clone();
-        self.services.inner.store.keep_count(move |tx| Ok(lockout.withdraw(tx, &attempt)?)).await
+        let withdraw = move |tx: &mut Tx<'_>| {
+            tx.uncount_failure(user_id)?;
+            Ok(lockout.withdraw(tx, &attempt)?)
+        };
+        self.services.inner.store.keep_count(withdraw).await
     }
 
     pub(super) async fn hash(&self, password: Password) -> Result<PasswordHash> {
@@ -266,7 +272,7 @@ impl Context {
                 }
             }
             may_act(&after, now).map_err(error_of)?;
-            context.services.inner.lockout.succeed(tx, &attempt)?;
+            context.services.inner.lockout.succeed(tx, after.user_id, &attempt)?;
             after.login_count += 1;
             after.failed_login_count = 0;
             after.login_time = Some(now);

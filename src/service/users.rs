@@ -75,7 +75,9 @@ pub(super) fn is_last_super_user(tx: &mut Tx<'_>, user: &User, now: Utc) -> Resu
         return Ok(false);
     }
     let others = tx.read().administrators()?;
-    Ok(!others.iter().any(|other| other.user_id != user.user_id && is_active_super_user(other, now)))
+    // Whoever's time runs out is no one to rely on.
+    let remains = |other: &User| is_active_super_user(other, now) && (other.never_expire || other.valid_to.is_none());
+    Ok(!others.iter().any(|other| other.user_id != user.user_id && remains(other)))
 }
 
 impl SignedIn {
@@ -251,8 +253,10 @@ impl Edit {
         self.patch.apply(&mut after);
         after.settle_keys();
         maker.may_make(&before, &after)?;
-        let ends_well = is_active_super_user(&after, now) && (after.never_expire || after.valid_to.is_none());
-        if !ends_well && is_last_super_user(tx, &before, now)? {
+        let window = |user: &User| (user.never_expire, user.valid_to);
+        let is_endless = after.never_expire || after.valid_to.is_none();
+        let stays = is_active_super_user(&after, now) && (is_endless || window(&before) == window(&after));
+        if !stays && is_last_super_user(tx, &before, now)? {
             return Err(Error::new(Code::LastSuperUser));
         }
         let changes = changes(tx, &before, &after, now)?;
@@ -265,6 +269,11 @@ impl Edit {
         }
         Ok((tx.read().account(after, now)?, Did::to(user_id).changing(changes)))
     }
+}
+
+/// Whether the sign-in, if there was one, is recent enough.
+fn require_fresh(signed_in: Option<Utc>, now: Utc) -> Result<()> {
+    if signed_in.is_none_or(|since| now <= since + FRESH) { Ok(()) } else { Err(Error::new(Code::FreshSignInRequired)) }
 }
 
 /// Who makes an edit.
@@ -283,8 +292,7 @@ impl Maker {
             return Err(Error::new(Code::Forbidden).because("own_role"));
         }
         let needs_fresh = before.user_role != after.user_role || (self.viewer == Viewer::Owner && before.email != after.email);
-        let is_fresh = self.signed_in.is_none_or(|since| self.now <= since + FRESH);
-        if needs_fresh && !is_fresh { Err(Error::new(Code::FreshSignInRequired)) } else { Ok(()) }
+        if needs_fresh { require_fresh(self.signed_in, self.now) } else { Ok(()) }
     }
 }
 
@@ -317,6 +325,11 @@ impl SuperUser {
         let (now, own_id, signed_in) = (self.context.now(), self.own_id(), self.signed_in_since());
         let maker = Maker { now, own_id, signed_in, viewer: Viewer::SuperUser };
         self.context.change(move |tx| edit.make(tx, user_id, Viewer::SuperUser, &maker)).await
+    }
+
+    /// What this is for needs a sign-in of the last five minutes.
+    pub(super) fn require_fresh_sign_in(&self) -> Result<()> {
+        require_fresh(self.signed_in_since(), self.context.now())
     }
 
     /// Deletes a user with all that hangs on it; the audit trail keeps the id.

@@ -96,7 +96,7 @@ impl From<Link> for LinkRow {
             application,
             remote_addr,
             traceparent,
-            changes: changes.map(|c| c.to_text()),
+            changes: changes.map(|c| c.as_text().to_owned()),
             changes_salt: link.changes_salt,
             changes_digest: link.changes_digest,
             hash: link.hash,
@@ -120,7 +120,7 @@ impl LinkRow {
                 application: self.application,
                 remote_addr: self.remote_addr,
                 traceparent: self.traceparent,
-                changes: self.changes.as_deref().and_then(Changes::parse),
+                changes: self.changes.map(Changes::from_text),
             },
             changes_digest: self.changes_digest,
             changes_salt: self.changes_salt,
@@ -352,6 +352,19 @@ pub struct Verified {
 }
 
 impl Store {
+    /// The heads as they are now.
+    ///
+    /// # Errors
+    /// The database fails, or a head does not match its MAC.
+    pub async fn audit_heads(&self) -> Result<Vec<Head>> {
+        let key = self.inner.key.clone();
+        let heads = move |snapshot: &mut Snapshot<'_>| {
+            let rows = diesel::sql_query(HEADS).load::<HeadRow>(snapshot.0).map_err(StoreError::from)?;
+            Ok(rows.into_iter().map(|row| row.confirmed(&key)).collect::<Result<Vec<_>, _>>()?)
+        };
+        self.read(heads).await
+    }
+
     /// Walks every chain from its first event to its head.
     ///
     /// # Errors

@@ -162,12 +162,18 @@ fn make_private(path: &Path) -> std::io::Result<()> {
     }
 }
 
+const UNREADABLE: &str = "the URL cannot be read; in a password, / is written %2F, @ %40, : %3A and % %25";
+
 fn open_postgres(url: &str, purpose: Purpose) -> Result<PgConnection, StoreError> {
-    // libpq's messages name host, port, user and database, never the password.
-    let fail =
-        |cause: String| StoreError::Unavailable(format!("cannot connect to PostgreSQL: {}", cause.trim().replace('\n', "; ")));
+    // Of a server, libpq tells host, port, user and database; of a URL that it cannot read, a piece, which may be the password's.
+    const OF_SERVER: [&str; 4] = ["connection to server", "could not translate host", "FATAL", "server closed"];
+    let fail = |cause: String| {
+        let is_of_server = OF_SERVER.iter().any(|words| cause.contains(words));
+        let cause = if is_of_server { cause.trim().replace('\n', "; ") } else { UNREADABLE.to_owned() };
+        StoreError::Unavailable(format!("cannot connect to PostgreSQL: {cause}"))
+    };
     let separator = if url.contains('?') { '&' } else { '?' };
-    // Given last, a parameter of the operator's own wins if it stands before; libpq takes the last one it reads.
+    // What the operator has set is left alone.
     let mut tuned = url.to_owned();
     for (name, value) in
         [("connect_timeout", "2"), ("tcp_user_timeout", "2000"), ("keepalives_idle", "5"), ("application_name", "usher")]

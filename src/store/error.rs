@@ -40,6 +40,9 @@ const KEYS: &[(&str, &str, &str)] = &[
     ("groups_name_key_key", "groups.name_key", "name"),
 ];
 
+/// How PostgreSQL words what is wrong with a value (class 22), which says nothing of how the database fares.
+const DATA: &[&str] = &["invalid byte sequence", "invalid input syntax", "value too long", "out of range", "not supported"];
+
 impl From<Diesel> for StoreError {
     fn from(error: Diesel) -> Self {
         let line = error.to_string().replace('\n', "; ");
@@ -59,6 +62,10 @@ impl From<Diesel> for StoreError {
                         | DatabaseErrorKind::CheckViolation,
                         _,
                     ) => Self::Broken(line),
+                    // Data that the database cannot take.
+                    (DatabaseErrorKind::Unknown, _) if DATA.iter().any(|text| info.message().contains(text)) => {
+                        Self::Broken(line)
+                    }
                     // Gone, full, read-only, locked, timed out: nothing that the next try could not find otherwise.
                     _ => Self::Unavailable(line),
                 }

@@ -202,9 +202,11 @@ impl Store {
     /// # Errors
     /// [`Code::Unavailable`] if it cannot be written.
     pub async fn record(&self, event: Event, is_outage: bool) -> Result<()> {
-        let patience = if is_outage { BRIEFLY } else { LONGEST_WAIT };
         let writing = self.inner.writer.submit(false, |_| Ok(((), Some(event))));
-        match tokio::time::timeout(patience, writing).await {
+        if !is_outage {
+            return writing.await;
+        }
+        match tokio::time::timeout(BRIEFLY, writing).await {
             Ok(written) => written,
             Err(_) => Err(Error::new(Code::Unavailable).cause("the audit event could not be written in time")),
         }
@@ -230,8 +232,9 @@ impl Inner {
         let outcome = work(&mut Snapshot(&mut pooled.connection));
         if let Err(error) = &outcome
             && error.code() == Code::Unavailable
+            && pooled.connection.batch_execute("SELECT 1").is_err()
         {
-            // One connection failed: those opened before now are not trusted either.
+            // One connection is gone: those opened before now are not trusted either.
             self.epoch.fetch_add(1, Ordering::AcqRel);
         }
         outcome

@@ -6,10 +6,12 @@ use crate::domain::application::{Application, applications};
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::secret::TokenHash;
 use crate::domain::session::{Session, sessions};
+use crate::domain::sql;
 use crate::domain::text::Name;
 use crate::domain::time::Utc;
 use crate::domain::user::{User, users};
 use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 
 diesel::joinable!(sessions -> users (user_id));
 diesel::joinable!(sessions -> applications (application_id));
@@ -99,7 +101,7 @@ impl Tx<'_> {
     pub fn hold_session(&mut self, session_id: SessionId) -> Result<Option<Session>, StoreError> {
         if self.0.is_postgres() {
             diesel::sql_query("SELECT 1 FROM sessions WHERE session_id = $1 FOR UPDATE")
-                .bind::<crate::domain::sql::Uuid, _>(session_id)
+                .bind::<sql::Uuid, _>(session_id)
                 .execute(self.0)?;
         }
         self.read().session(session_id)
@@ -133,13 +135,16 @@ impl Tx<'_> {
         Ok(diesel::delete(sessions::table.filter(sessions::user_id.eq(user_id))).execute(self.0)?)
     }
 
-    /// Removes up to `limit` sessions that have ended by themselves; tells how many.
+    /// Removes up to `limit` sessions that have ended by themselves; tells how many. What another node holds is left to it.
     ///
     /// # Errors
     /// The database fails.
     pub fn sweep_sessions(&mut self, now: Utc, limit: i64) -> Result<usize, StoreError> {
-        let ended: Vec<SessionId> =
-            sessions::table.filter(sessions::idle_expiry.le(now)).select(sessions::session_id).limit(limit).load(self.0)?;
-        Ok(diesel::delete(sessions::table.filter(sessions::session_id.eq_any(ended))).execute(self.0)?)
+        let skip = if self.0.is_postgres() { " FOR UPDATE SKIP LOCKED" } else { "" };
+        let ended = format!("SELECT session_id FROM sessions WHERE idle_expiry <= $1 ORDER BY session_id LIMIT $2{skip}");
+        Ok(diesel::sql_query(format!("DELETE FROM sessions WHERE session_id IN ({ended})"))
+            .bind::<sql::Instant, _>(now)
+            .bind::<BigInt, _>(limit)
+            .execute(self.0)?)
     }
 }

@@ -1,12 +1,28 @@
 //! The counts of failed attempts.
 
-use super::Tx;
 use super::error::StoreError;
+use super::{Snapshot, Tx};
+use crate::domain::ids::UserId;
 use crate::domain::sql;
 use crate::domain::throttle::{Tally, throttles};
 use crate::domain::time::Utc;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable};
+
+impl Snapshot<'_> {
+    /// The tally of a bucket.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn tally(&mut self, bucket: &[u8]) -> Result<Option<Tally>, StoreError> {
+        let row: Option<(i64, Utc, Option<Utc>)> = throttles::table
+            .find(bucket)
+            .select((throttles::failures, throttles::last_time, throttles::blocked_until))
+            .get_result(self.0)
+            .optional()?;
+        Ok(row.map(|(failures, last_time, blocked_until)| Tally { failures, last_time, blocked_until }))
+    }
+}
 
 impl Tx<'_> {
     /// The tally of a bucket, held so that nobody else changes it until the transaction ends.
@@ -19,23 +35,20 @@ impl Tx<'_> {
                 .bind::<Binary, _>(bucket)
                 .execute(self.0)?;
         }
-        let row: Option<(i64, Utc, Option<Utc>)> = throttles::table
-            .find(bucket)
-            .select((throttles::failures, throttles::last_time, throttles::blocked_until))
-            .get_result(self.0)
-            .optional()?;
-        Ok(row.map(|(failures, last_time, blocked_until)| Tally { failures, last_time, blocked_until }))
+        self.read().tally(bucket)
     }
 
     /// Makes sure that a bucket has a row that [`Tx::hold_tally`] can hold.
     ///
     /// # Errors
     /// The database fails.
-    pub fn found_tally(&mut self, bucket: &[u8], now: Utc) -> Result<(), StoreError> {
+    pub fn found_tally(&mut self, bucket: &[u8], user_id: Option<UserId>, now: Utc) -> Result<(), StoreError> {
         diesel::sql_query(
-            "INSERT INTO throttles (bucket, failures, last_time, blocked_until) VALUES ($1, 0, $2, NULL) ON CONFLICT (bucket) DO NOTHING",
+            "INSERT INTO throttles (bucket, user_id, failures, last_time, blocked_until) VALUES ($1, $2, 0, $3, NULL) \
+             ON CONFLICT (bucket) DO NOTHING",
         )
         .bind::<Binary, _>(bucket)
+        .bind::<Nullable<sql::Uuid>, _>(user_id)
         .bind::<sql::Instant, _>(now)
         .execute(self.0)?;
         Ok(())
@@ -55,22 +68,25 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Forgets a bucket.
+    /// Forgets the failures of an account, from whichever device.
     ///
     /// # Errors
     /// The database fails.
-    pub fn forget_tally(&mut self, bucket: &[u8]) -> Result<(), StoreError> {
-        diesel::delete(throttles::table.find(bucket)).execute(self.0)?;
+    pub fn forget_tallies(&mut self, user_id: UserId) -> Result<(), StoreError> {
+        diesel::delete(throttles::table.filter(throttles::user_id.eq(user_id))).execute(self.0)?;
         Ok(())
     }
 
-    /// Removes up to `limit` buckets without an attempt since `before`; tells how many.
+    /// Removes up to `limit` buckets without an attempt since `before`; tells how many. What another node holds is left to it.
     ///
     /// # Errors
     /// The database fails.
     pub fn sweep_tallies(&mut self, before: Utc, limit: i64) -> Result<usize, StoreError> {
-        let stale: Vec<Vec<u8>> =
-            throttles::table.filter(throttles::last_time.lt(before)).select(throttles::bucket).limit(limit).load(self.0)?;
-        Ok(diesel::delete(throttles::table.filter(throttles::bucket.eq_any(stale))).execute(self.0)?)
+        let skip = if self.0.is_postgres() { " FOR UPDATE SKIP LOCKED" } else { "" };
+        let stale = format!("SELECT bucket FROM throttles WHERE last_time < $1 ORDER BY bucket LIMIT $2{skip}");
+        Ok(diesel::sql_query(format!("DELETE FROM throttles WHERE bucket IN ({stale})"))
+            .bind::<sql::Instant, _>(before)
+            .bind::<BigInt, _>(limit)
+            .execute(self.0)?)
     }
 }

@@ -120,7 +120,7 @@ impl Tx<'_> {
         user.number = diesel::sql_query("UPDATE counters SET value = value + 1 WHERE name = 'user_number' RETURNING value")
             .get_result::<Counter>(self.0)?
             .value;
-        diesel::insert_into(users::table).values(&*user).execute(self.0)?;
+        diesel::insert_into(users::table).values(&*user).execute(self.0).map_err(|e| name_taken(user, e.into()))?;
         self.insert_names(user)?;
         self.index_user(None, user)
     }
@@ -144,7 +144,8 @@ impl Tx<'_> {
     /// # Errors
     /// A unique value is taken, or the database fails.
     pub fn save_user(&mut self, before: &User, after: &User) -> Result<(), StoreError> {
-        diesel::update(users::table.find(after.user_id)).set(after).execute(self.0)?;
+        let saved = diesel::update(users::table.find(after.user_id)).set(after).execute(self.0);
+        saved.map_err(|e| name_taken(after, e.into()))?;
         if (&before.username_key, &before.login_name_key) != (&after.username_key, &after.login_name_key) {
             diesel::delete(sign_in_names::table.filter(sign_in_names::user_id.eq(after.user_id))).execute(self.0)?;
             self.insert_names(after)?;
@@ -181,6 +182,26 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Counts a sign-in by a name that nobody bears.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn count_stranger(&mut self) -> Result<(), StoreError> {
+        diesel::sql_query("UPDATE counters SET value = value + 1 WHERE name = 'strangers'").execute(self.0)?;
+        Ok(())
+    }
+
+    /// Takes one failed sign-in back that turned out to be none.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn uncount_failure(&mut self, user_id: UserId) -> Result<(), StoreError> {
+        diesel::update(users::table.find(user_id).filter(users::failed_login_count.gt(0)))
+            .set(users::failed_login_count.eq(users::failed_login_count - 1))
+            .execute(self.0)?;
+        Ok(())
+    }
+
     /// Sets the count of failed sign-ins back.
     ///
     /// # Errors
@@ -209,8 +230,17 @@ impl Tx<'_> {
             diesel::sql_query("INSERT INTO sign_in_names (name_key, user_id) VALUES ($1, $2)")
                 .bind::<Text, _>(key)
                 .bind::<sql::Uuid, _>(user.user_id)
-                .execute(self.0)?;
+                .execute(self.0)
+                .map_err(|e| name_taken(user, e.into()))?;
         }
         Ok(())
+    }
+}
+
+/// Where username and login name are one, it is the username that is taken, whichever key the database looked at first.
+fn name_taken(user: &User, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Taken("login_name") if user.username_key == user.login_name_key => StoreError::Taken("username"),
+        error => error,
     }
 }

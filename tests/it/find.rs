@@ -94,6 +94,9 @@ both! {
         {
             root.get(&format!("/api/v1/users?{bad}")).refused(400, "bad_query");
         }
+        for bad in ["limit=5", "sort=number", "with_total=true", "cursor=x"] {
+            root.get(&format!("/api/v1/users/count?{bad}")).refused(400, "bad_query");
+        }
     }
 
     /// S40: pages in every order are complete and without repetition, and a cursor is good for its own search alone.

@@ -294,6 +294,9 @@ impl Scene {
         if kind == "user" && !signs_in {
             assert_eq!(event["actor_session"], stage.client.session_id.as_deref().unwrap(), "{what}");
         }
+        if answer.status >= 300 && row.path.contains("{user_id}") {
+            assert_eq!(event["subject"], stage.peer.id(), "{what}");
+        }
         if answer.status < 300 {
             let subject = match row.subject {
                 Subject::Caller => stage.client.id().into(),

@@ -3,6 +3,8 @@
 use crate::both;
 use crate::harness::{PASSWORD, ROOT, Site, Town, at_once};
 use serde_json::json;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 const ME: &str = "/api/v1/users/me";
@@ -196,6 +198,59 @@ both! {
         lock(&second, "018f0000-0000-7000-8000-000000000000", json!({})).refused(404, "not_found");
         lock(&second, ann.id(), json!({"reason": "two\nlines"})).refused(422, "invalid");
         lock(&second, ann.id(), json!({"because": "x"})).refused(422, "invalid");
+    }
+
+    /// An account that nobody can sign in to, or whose time runs out, is no super-user to rely on.
+    fn the_last_super_user_is_one_who_can_sign_in(engine) {
+        let town = Town::new(engine);
+        let root = town.root();
+        for (name, password, valid_to) in [("ghost", json!(null), json!(null)), ("guest", json!(PASSWORD), json!("2031-06-01T00:00:00Z"))] {
+            let body = json!({"username": name, "password": password, "user_role": "administrator", "valid_to": valid_to});
+            root.post("/api/v1/users", &body).expect(201);
+        }
+        root.post(&format!("/api/v1/users/{}/lock", town.root_id), &json!({"force": true})).refused(409, "last_super_user");
+        town.anon().sign_in("guest", PASSWORD).post(&format!("/api/v1/users/{}/lock", town.root_id), &json!({})).refused(409, "last_super_user");
+        // Its own profile it may edit all the same.
+        root.patch(&format!("/api/v1/users/{}", town.root_id), &json!({"remark": "the last one"})).expect(200);
+    }
+
+    /// S21: who was let in while the right held does nothing once it does not, however slowly the body comes.
+    fn a_slow_body_does_not_outlive_the_session(engine) {
+        let town = Town::new(engine);
+        let root = town.root();
+        let body = json!({"username": "evil", "password": PASSWORD, "user_role": "administrator"});
+        root.post("/api/v1/users", &body).expect(201);
+        let evil = town.anon().sign_in("evil", PASSWORD);
+        let create = json!({"username": "backdoor", "password": PASSWORD, "user_role": "administrator"}).to_string();
+        let head = format!(
+            "POST /api/v1/users HTTP/1.1\r\nhost: x\r\nx-correlation-id: slow\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            evil.ust.as_deref().unwrap(),
+            create.len()
+        );
+        let mut stream = TcpStream::connect(town.base.trim_start_matches("http://")).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&create.as_bytes()[..5]).unwrap();
+        // Once its last use is noted it has been let in: the gate was opened.
+        let noted = |_: &()| !root.get(&format!("/api/v1/users/{}", evil.id())).json["active_time"].is_null();
+        assert!((0..500).any(|_| noted(&())), "the call has not arrived");
+        root.post(&format!("/api/v1/users/{}/lock", evil.id()), &json!({})).expect(200);
+        stream.write_all(&create.as_bytes()[5..]).unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 401");
+        assert_eq!(root.get("/api/v1/users/count?prefix=backdoor").json["total"], 0);
+    }
+
+    /// S6: a super-user's own password is changed with the old one only, another's soon after signing in only.
+    fn a_stolen_session_does_not_become_the_account(engine) {
+        let town = Town::new(engine);
+        let root = town.root();
+        let set = |id: &str| root.put(&format!("/api/v1/users/{id}/password"), &json!({"new_password": "marble cloud engine 77"}));
+        set(&town.root_id).refused(403, "forbidden");
+        let ann = town.create("ann");
+        set(&ann).expect(200);
+        town.advance(Duration::from_secs(301));
+        set(&ann).refused(403, "fresh_sign_in_required");
     }
 
     /// Two super-users who lock each other at once: one of them remains.

@@ -201,6 +201,30 @@ both! {
         town.anon().sign_in("ann", PASSWORD);
     }
 
+    /// A right password is no failure, whatever else stands in the way; a success or an unlock forgets the failures from every device.
+    fn what_was_no_failure_is_not_counted(engine) {
+        let town = Town::new(engine);
+        let root = town.root();
+        let body = json!({"username": "ann", "password": PASSWORD, "password_must_change": true});
+        let ann = root.post("/api/v1/users", &body).expect(201).json["user_id"].as_str().unwrap().to_owned();
+        for _ in 0..7 {
+            town.anon().try_sign_in("ann", PASSWORD).refused(401, "password_must_change");
+        }
+        assert_eq!(root.get(&format!("/api/v1/users/{ann}")).json["failed_login_count"], 0);
+        root.patch(&format!("/api/v1/users/{ann}"), &json!({"password_must_change": false})).expect(200);
+        let cookie = town.anon().try_sign_in("ann", PASSWORD).expect(201).headers["set-cookie"].clone();
+        let device = town.anon().with("cookie", cookie.split(';').next().unwrap());
+        for client in [&device, &town.anon()] {
+            for _ in 0..5 {
+                client.try_sign_in("ann", "a wrong password, but long").refused(401, "credentials_invalid");
+            }
+            client.try_sign_in("ann", PASSWORD).refused(429, "too_many_attempts");
+        }
+        root.post(&format!("/api/v1/users/{ann}/unlock"), &json!({})).expect(200);
+        device.try_sign_in("ann", PASSWORD).expect(201);
+        town.anon().try_sign_in("ann", PASSWORD).expect(201);
+    }
+
     /// Many right sign-ins of one account at once are no guesses.
     fn a_crowd_of_right_sign_ins_is_let_in(engine) {
         let town = Town::new(engine);

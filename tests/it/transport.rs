@@ -205,6 +205,40 @@ fn a_slow_header_is_cut_off() {
     assert!(answer.starts_with("HTTP/1.1 408") || answer.is_empty(), "{answer}");
 }
 
+/// S39: a connection whose body is not read is closed, not waited for.
+#[test]
+fn an_unread_body_closes_the_connection() {
+    let town = Town::new(Engine::Sqlite);
+    let head = b"POST /api/v1/users HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{\"use\r\n";
+    let answer = raw(&town, head);
+    assert!(answer.starts_with("HTTP/1.1 401") && answer.to_lowercase().contains("connection: close"), "{answer}");
+}
+
+/// A client that goes away takes its event with it as little as its call (S46).
+#[test]
+fn a_call_outlives_its_client() {
+    let town = Town::new(Engine::Sqlite);
+    let root = town.root();
+    let body = json!({"username": "nobody", "password": "a wrong password, but long"}).to_string();
+    for number in 0..5 {
+        let head = format!(
+            "POST /api/v1/sessions HTTP/1.1\r\nhost: x\r\nx-correlation-id: gone-{number}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let stream = TcpStream::connect(town.base.trim_start_matches("http://")).unwrap();
+        (&stream).write_all(head.as_bytes()).unwrap();
+        // Closing with an answer unread resets the connection.
+        drop(stream);
+    }
+    let began = std::time::Instant::now();
+    for number in 0..5 {
+        let count = || root.get(&format!("/api/v1/audit-events?cid=gone-{number}")).json["items"].as_array().unwrap().len();
+        while count() != 1 {
+            assert!(began.elapsed() < Duration::from_secs(20), "call {number} left {} events", count());
+        }
+    }
+}
+
 /// S39: one address does not get all connections.
 #[test]
 fn one_address_does_not_get_all_connections() {

@@ -120,13 +120,15 @@ CREATE INDEX sessions_by_user ON sessions (user_id, session_id);
 CREATE INDEX sessions_by_application ON sessions (application_id);
 CREATE INDEX sessions_by_end ON sessions (idle_expiry);
 
--- Failures, counted by a hash of what is counted.
+-- Failures, counted by a hash of what is counted; with the user, where an account is.
 CREATE TABLE throttles (
     bucket        BLOB    NOT NULL PRIMARY KEY,
+    user_id       BLOB,
     failures      INTEGER NOT NULL,
     last_time     INTEGER NOT NULL,
     blocked_until INTEGER
 ) STRICT;
+CREATE INDEX throttles_by_user ON throttles (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX throttles_by_time ON throttles (last_time);
 
 -- Rows that are locked to make something happen once at a time.
@@ -134,7 +136,7 @@ CREATE TABLE counters (
     name  TEXT    NOT NULL PRIMARY KEY,
     value INTEGER NOT NULL
 ) STRICT;
-INSERT INTO counters (name, value) VALUES ('user_number', 0), ('super_users', 0);
+INSERT INTO counters (name, value) VALUES ('user_number', 0), ('super_users', 0), ('strangers', 0);
 
 -- The audit trail: chains of events, each bound to the one before by its hash, and the head of each chain with its MAC.
 CREATE TABLE audit_events (

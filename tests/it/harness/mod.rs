@@ -135,9 +135,9 @@ impl Town {
             let run = async move {
                 let clock = Clock::new(move || Utc::from_micros(time.load(Ordering::SeqCst)));
                 let services = app::open(&settings, Migrate::Always, clock, Entropy::system()).unwrap();
-                let first = services.first_start(ROOT, Some(Password::new(PASSWORD.to_owned()))).await.unwrap();
+                let first = services.first_start(ROOT, Password::new(PASSWORD.to_owned())).await.unwrap();
                 let running = app::start(&settings, &services).unwrap();
-                send.send((running.address, running.handle.clone(), first.map(|f| f.user_id.to_string()))).unwrap();
+                send.send((running.address, running.handle.clone(), first.map(|id| id.to_string()))).unwrap();
                 running.server.await.unwrap();
                 services.close();
             };
