@@ -221,6 +221,7 @@ both! {
         let body = json!({"username": "evil", "password": PASSWORD, "user_role": "administrator"});
         root.post("/api/v1/users", &body).expect(201);
         let evil = town.anon().sign_in("evil", PASSWORD);
+        town.advance(Duration::from_secs(61));
         let create = json!({"username": "backdoor", "password": PASSWORD, "user_role": "administrator"}).to_string();
         let head = format!(
             "POST /api/v1/users HTTP/1.1\r\nhost: x\r\nx-correlation-id: slow\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
@@ -230,9 +231,9 @@ both! {
         let mut stream = TcpStream::connect(town.base.trim_start_matches("http://")).unwrap();
         stream.write_all(head.as_bytes()).unwrap();
         stream.write_all(&create.as_bytes()[..5]).unwrap();
-        // Once its last use is noted it has been let in: the gate was opened.
-        let noted = |_: &()| !root.get(&format!("/api/v1/users/{}", evil.id())).json["active_time"].is_null();
-        assert!((0..500).any(|_| noted(&())), "the call has not arrived");
+        // Once this use is noted it has been let in: the gate was opened.
+        let noted = || root.get(&format!("/api/v1/users/{}", evil.id())).json["active_time"] == town.now().to_string();
+        assert!((0..2000).any(|_| noted()), "the call has not arrived");
         root.post(&format!("/api/v1/users/{}/lock", evil.id()), &json!({})).expect(200);
         stream.write_all(&create.as_bytes()[5..]).unwrap();
         let mut answer = [0; 12];
