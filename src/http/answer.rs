@@ -9,6 +9,7 @@ use super::reply::{Reply, problem};
 use super::route::Route;
 use crate::domain::audit::Action;
 use crate::domain::ids::UserId;
+use crate::domain::time::Utc;
 use crate::error::{Code, Error, Result};
 use crate::service::{Call, Context};
 use actix_web::HttpRequest;
@@ -69,12 +70,8 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
         cid: cid.clone(),
         action,
         remote_addr: remote_addr.as_ref().ok().copied().flatten(),
-        user_agent: text(&headers, "user-agent").map(|t| t.chars().filter(|c| !c.is_control()).take(USER_AGENT).collect()),
-        traceparent: text(&headers, "traceparent").filter(|t| is_traceparent(t)).map(str::to_owned),
-        application: text(&headers, "x-current-app").map(str::to_owned),
-        application_key: text(&headers, "x-application-key").map(str::to_owned),
-        token: text(&headers, "authorization").and_then(bearer).map(str::to_owned),
         device: request.cookie(DEVICE_COOKIE).map(|c| c.value().to_owned()),
+        ..claims(&headers)
     };
     let context = Context::new(desk.services.clone(), call);
     let method = request.method().clone();
@@ -102,34 +99,40 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
         // Without its event there is no answer, whatever it would have been.
         outcome = Err(unwritten);
     }
-    let mut reply = match &outcome {
-        Ok(_) => None,
-        Err(error) => Some(problem(error, &cid)),
+    let (mut reply, refused) = match outcome {
+        Ok(reply) => (reply, None),
+        Err(error) => (problem(&error, &cid), Some(error)),
     };
-    let reason = outcome.as_ref().err().map(Error::reason);
-    let cause = outcome.as_ref().err().and_then(Error::logged_cause);
-    let status = reply.as_ref().map_or_else(|| outcome.as_ref().map_or(500, |r| r.status), |r| r.status);
+    if let Target::OtherMethod(methods) = target {
+        reply.headers.push(("allow", methods.to_owned()));
+    }
     let line = Line {
         cid: &cid,
         replaced: replaced.as_deref(),
         method: method.as_str(),
         route: pattern,
-        status,
+        status: reply.status,
         micros: desk.services.clock().now().since(began).as_micros(),
-        reason,
-        cause,
+        reason: refused.as_ref().map(Error::reason),
+        cause: refused.as_ref().and_then(Error::logged_cause),
         is_probe,
     };
     line.write(&context);
-    if let (Some(reply), Target::OtherMethod(methods)) = (&mut reply, target) {
-        reply.headers.push(("allow", methods.to_owned()));
-    }
-    let reply = match (reply, outcome) {
-        (Some(reply), _) | (None, Ok(reply)) => reply,
-        (None, Err(error)) => problem(&error, &cid),
-    };
-    let close = crowded || (has_body && reply.status >= 400);
+    let close = crowded || (has_body && refused.is_some());
     respond(reply, &cid, close)
+}
+
+/// What the headers claim of a call; nothing of it is believed yet.
+fn claims(headers: &HeaderMap) -> Call {
+    let owned = |name| text(headers, name).map(str::to_owned);
+    Call {
+        user_agent: text(headers, "user-agent").map(|t| t.chars().filter(|c| !c.is_control()).take(USER_AGENT).collect()),
+        traceparent: owned("traceparent").filter(|t| is_traceparent(t)),
+        application: owned("x-current-app"),
+        application_key: owned("x-application-key"),
+        token: text(headers, "authorization").and_then(bearer).map(str::to_owned),
+        ..Call::internal(Utc::from_micros(0), String::new(), Action::Unrouted)
+    }
 }
 
 /// On whom or what the call is meant to be, by its path: the trail tells it also of calls that are refused.

@@ -1,7 +1,7 @@
 //! Gates: which caller a route demands. The type of a handler's first argument is its gate.
 
 use crate::error::Result;
-use crate::service::{Anyone, Context, SignedIn, SuperUser, TrustedApplication};
+use crate::service::{Anyone, Bearer, Context, SignedIn, SuperUser, TrustedApplication};
 
 /// The kinds of gate, for the documentation and the tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub enum GateKind {
     Probe,
     /// Anyone who comes through a known application.
     Anyone,
+    /// A session token, good or not.
+    Bearer,
     /// A live session.
     SignedIn,
     /// A live session of a super-user.
@@ -44,6 +46,13 @@ impl Gate for Anyone {
     const KIND: GateKind = GateKind::Anyone;
     async fn open(context: Context) -> Result<Self> {
         Self::arrive(context).await
+    }
+}
+
+impl Gate for Bearer {
+    const KIND: GateKind = GateKind::Bearer;
+    async fn open(context: Context) -> Result<Self> {
+        Anyone::arrive(context).await?.show_token()
     }
 }
 

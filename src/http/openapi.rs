@@ -110,7 +110,7 @@ fn tag(path: &str) -> &str {
 fn security(gate: GateKind) -> Value {
     match gate {
         GateKind::Probe | GateKind::Anyone => json!([]),
-        GateKind::SignedIn | GateKind::SuperUser => json!([{"ust": []}]),
+        GateKind::Bearer | GateKind::SignedIn | GateKind::SuperUser => json!([{"ust": []}]),
         GateKind::TrustedApplication => json!([{"application": []}, {"ust": []}]),
     }
 }
@@ -119,6 +119,7 @@ fn gate_name(gate: GateKind) -> &'static str {
     match gate {
         GateKind::Probe => "probe",
         GateKind::Anyone => "anyone",
+        GateKind::Bearer => "bearer",
         GateKind::SignedIn => "signed_in",
         GateKind::SuperUser => "super_user",
         GateKind::TrustedApplication => "trusted_application",

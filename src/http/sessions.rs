@@ -6,7 +6,7 @@ use super::reply::{Created, Done, Found, Items, UserAnswer};
 use crate::domain::secret::Password;
 use crate::domain::session::SessionView;
 use crate::error::Result;
-use crate::service::{Anyone, Introspection, NewSession, SignIn, SignedIn, SuperUser, TrustedApplication};
+use crate::service::{Anyone, Bearer, Introspection, NewSession, SignIn, SignedIn, SuperUser, TrustedApplication};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +61,7 @@ pub(super) async fn current(caller: SignedIn, (): ()) -> Result<Found<SessionVie
     Ok(Found(caller.session()))
 }
 
-pub(super) async fn sign_out(caller: Anyone, (): ()) -> Result<Done> {
+pub(super) async fn sign_out(caller: Bearer, (): ()) -> Result<Done> {
     caller.sign_out().await?;
     Ok(Done)
 }

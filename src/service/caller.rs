@@ -28,7 +28,7 @@ use crate::domain::application::{self, Application};
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::{Actor, ActorType};
 use crate::domain::ids::{SessionId, UserId};
-use crate::domain::secret::{ApplicationKey, Ust};
+use crate::domain::secret::{ApplicationKey, TokenHash, Ust};
 use crate::domain::session::Session;
 use crate::domain::standing::may_act;
 use crate::domain::text::fold;
@@ -46,6 +46,12 @@ pub struct Anyone {
     pub(super) context: Context,
     pub(super) application: Application,
     pub(super) is_keyed: bool,
+}
+
+/// A caller that bears a session token, which need not be good any more.
+pub struct Bearer {
+    pub(super) context: Context,
+    pub(super) token: TokenHash,
 }
 
 /// A caller with a live session, whose account may act now.
@@ -104,6 +110,20 @@ impl Anyone {
         Ok(self)
     }
 
+    fn token(&self) -> Result<TokenHash> {
+        let refuse = |reason| Error::new(Code::SessionInvalid).because(reason);
+        let token = self.context.call.token.as_deref().ok_or_else(|| refuse("token_missing"))?;
+        Ok(Ust::parse(token).ok_or_else(|| refuse("token_malformed"))?.hash())
+    }
+
+    /// The caller shows a token, which is not looked at any further.
+    ///
+    /// # Errors
+    /// [`Code::SessionInvalid`] if there is none, or it cannot be one.
+    pub fn show_token(self) -> Result<Bearer> {
+        Ok(Bearer { token: self.token()?, context: self.context })
+    }
+
     /// The caller proves by its UST who it is. Everything is checked at every use: that the session lives, that this application
     /// accepts it, and that the account may act now.
     ///
@@ -111,8 +131,7 @@ impl Anyone {
     /// [`Code::SessionInvalid`], whatever the cause; the audit trail knows it.
     pub async fn sign_on(self) -> Result<SignedIn> {
         let refuse = |reason| Error::new(Code::SessionInvalid).because(reason);
-        let token = self.context.call.token.as_deref().ok_or_else(|| refuse("token_missing"))?;
-        let token = Ust::parse(token).ok_or_else(|| refuse("token_malformed"))?.hash();
+        let token = self.token()?;
         let opened = self.context.services.inner.store.read(move |snapshot| Ok(snapshot.session_by_token(&token)?)).await?;
         let opened = opened.ok_or_else(|| refuse("session_unknown"))?;
         let Opened { session, user, application } = &opened;

@@ -19,7 +19,7 @@ mod sign_in;
 mod users;
 
 pub use audit::{AuditPage, AuditQuery, Finding, Search};
-pub use caller::{Anyone, Operator, SignedIn, SuperUser, TrustedApplication};
+pub use caller::{Anyone, Bearer, Operator, SignedIn, SuperUser, TrustedApplication};
 pub use context::{Call, Context, Trail};
 pub use find::{Filter, Find, Found, Order};
 pub use sessions::Introspection;

@@ -1,6 +1,6 @@
 //! Sessions: looking at them, renewing them, ending them, asking about a token.
 
-use super::caller::{Anyone, SignedIn, SuperUser, TrustedApplication, user_actor};
+use super::caller::{Bearer, SignedIn, SuperUser, TrustedApplication, user_actor};
 use super::context::{Context, Did};
 use crate::domain::attribute::Viewer;
 use crate::domain::ids::{SessionId, UserId};
@@ -28,23 +28,21 @@ pub enum Introspection {
     },
 }
 
-impl Anyone {
+impl Bearer {
     /// Signs out. It is no error if the session has ended already.
     ///
     /// # Errors
-    /// [`Code::SessionInvalid`] if the call bears no token at all.
+    /// The database fails.
     pub async fn sign_out(self) -> Result<()> {
-        let refuse = |reason| Error::new(Code::SessionInvalid).because(reason);
-        let token = self.context.call.token.as_deref().ok_or_else(|| refuse("token_missing"))?;
-        let Some(token) = Ust::parse(token).map(|t| t.hash()) else { return Err(refuse("token_malformed")) };
-        let found = self.context.services.inner.store.read(move |snapshot| Ok(snapshot.session_by_token(&token)?)).await?;
+        let Self { context, token } = self;
+        let found = context.services.inner.store.read(move |snapshot| Ok(snapshot.session_by_token(&token)?)).await?;
         let Some(Opened { session, user, .. }) = found else { return Ok(()) };
-        self.context.trail.set_actor(user_actor(&user, session.session_id));
+        context.trail.set_actor(user_actor(&user, session.session_id));
         let end = move |tx: &mut Tx<'_>| {
             tx.end_session(user.user_id, session.session_id)?;
             Ok(((), Did::to(user.user_id)))
         };
-        self.context.change(end).await
+        context.change(end).await
     }
 }
 
