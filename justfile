@@ -24,9 +24,9 @@ serve:
 soak:
     cargo test --release --test it -- --ignored --test-threads 1
 
-# Measure; see bench/ for the targets
+# Measure the times of refused sign-ins; bench/RESULTS.md has figures and bounds
 bench:
-    ./bench/run
+    cargo bench --bench sign_in_times
 
 # The documentation of the code, in target/doc
 docs:

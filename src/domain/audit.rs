@@ -1,6 +1,6 @@
 //! What the audit trail records: one [`Event`] for every call, reads and refusals included.
 //!
-//! Events form *chains*. The hash of an event is the SHA-256 of the hash before it and of the event's [canonical form]
+//! Events form *chains*. The hash of an event is the SHA-256 of the hash before it and of the event's canonical form
 //! (`Event::canonical`), so no event can be altered, removed or moved without breaking every hash after it. A chain's *head*, the
 //! number and hash of its last event, bears a MAC under the audit key, so that neither the end of a chain can be cut off nor a
 //! whole chain be written anew by someone who holds the database alone. An older head that was copied together with its MAC can be put
@@ -8,8 +8,6 @@
 //!
 //! The values that a change replaced are personal data, which a person may have erased. The chain therefore holds only their
 //! salted digest: values can be removed while the chain still verifies, but not altered.
-//!
-//! [canonical form]: Event::canonical
 
 use super::ids::SessionId;
 use super::time::Utc;

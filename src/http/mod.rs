@@ -1,6 +1,6 @@
 //! HTTP: from requests to callers and use cases, and back.
 //!
-//! Every request takes one way, [`answer::answer`]: it is received (correlation id, address, limits), its route's *gate* makes the caller
+//! Every request takes one way, `answer::answer`: it is received (correlation id, address, limits), its route's *gate* makes the caller
 //! out of it, its input is read, the handler calls a use case, the audit event is written, and only then the answer goes out. A handler
 //! gets its caller from the gate and has no other way to the services, so an endpoint without a check cannot be written.
 //!

@@ -300,7 +300,7 @@ impl SignedIn {
     /// Changes oneself; returns the account and as whom one sees it.
     ///
     /// # Errors
-    /// Those of [`Edit::read`]; [`Code::PreconditionFailed`], [`Code::FreshSignInRequired`], [`Code::LastSuperUser`],
+    /// Those of a patch that is read; [`Code::PreconditionFailed`], [`Code::FreshSignInRequired`], [`Code::LastSuperUser`],
     /// [`Code::ValueTaken`].
     pub async fn update_current(self, members: &Map<String, Value>, if_match: Option<String>) -> Result<(Account, Viewer)> {
         let user_id = self.user_id();

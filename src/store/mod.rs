@@ -1,7 +1,7 @@
 //! The store: all SQL, for both databases.
 //!
 //! Reading happens on a [`Snapshot`], changing in a [`Tx`]; the operations on them are in one file per noun. A change returns its
-//! audit event, and the two become durable together (see [`writer`]); forgetting the event is a type error.
+//! audit event, and the two become durable together (see `writer`); forgetting the event is a type error.
 
 mod applications;
 mod audit;

@@ -13,6 +13,7 @@
 )]
 
 mod audit;
+mod canary;
 mod command_line;
 mod faults;
 mod find;
@@ -20,7 +21,9 @@ mod groups;
 mod harness;
 mod house;
 mod matrix;
+mod refused_start;
 mod session;
 mod sign_in;
+mod starting;
 mod transport;
 mod users;
