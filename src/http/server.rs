@@ -103,6 +103,12 @@ impl Mounted {
     }
 }
 
+/// A handler panicked, which is a fault of ours; nothing is told of it but to the log.
+fn broken_off(error: &dyn std::fmt::Display) -> HttpResponse {
+    tracing::error!(target: "usher::request", cause = %error, "a call broke off");
+    HttpResponse::InternalServerError().finish()
+}
+
 /// The single mounting function: every path of the table, in its order, and one answer for everything else.
 fn mount(app: &mut web::ServiceConfig, mounted: &Data<Mounted>) {
     for (at, path) in mounted.paths.iter().enumerate() {
@@ -112,13 +118,13 @@ fn mount(app: &mut web::ServiceConfig, mounted: &Data<Mounted>) {
                 let method = request.method().clone();
                 answer(&desk, request, payload, mounted.target(at, &method)).await
             });
-            work.await.unwrap_or_else(|_| HttpResponse::InternalServerError().finish())
+            work.await.unwrap_or_else(|error| broken_off(&error))
         };
         app.service(web::resource(path.path).default_service(web::to(serve)));
     }
     let nowhere = |request: HttpRequest, payload: Payload, desk: Data<Desk>| async move {
         let work = actix_web::rt::spawn(async move { answer(&desk, request, payload, Target::Nowhere).await });
-        work.await.unwrap_or_else(|_| HttpResponse::InternalServerError().finish())
+        work.await.unwrap_or_else(|error| broken_off(&error))
     };
     app.default_service(web::to(nowhere));
 }

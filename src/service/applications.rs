@@ -15,13 +15,19 @@ impl SuperUser {
     /// Registers an application and makes its key, which is told this once.
     ///
     /// # Errors
-    /// [`Code::ValueTaken`].
+    /// [`Code::ValueTaken`]; [`Code::Invalid`] for a name that a header cannot carry.
     pub async fn create_application(
         self,
         name: Name,
         session_scope: SessionScope,
         is_key_required: bool,
     ) -> Result<(ApplicationView, ApplicationKey)> {
+        // It is named in a header.
+        if !name.as_str().bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
+            return Err(
+                Error::new(Code::Invalid).at("name", "has characters other than printable ASCII, which a header cannot carry")
+            );
+        }
         let context = self.context;
         let entropy = &context.services.inner.entropy;
         let key = ApplicationKey::mint(entropy);

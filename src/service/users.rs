@@ -9,7 +9,7 @@ use crate::domain::secret;
 use crate::domain::standing::{is_active_super_user, may_act};
 use crate::domain::text::{Line, Name, fold};
 use crate::domain::time::Utc;
-use crate::domain::user::{Account, ApprovalStatus, CreationContext, LockCause, Patch, User};
+use crate::domain::user::{Account, ApprovalStatus, CreationContext, LockCause, Patch, User, UserRole};
 use crate::error::{Code, Error, Fault, Result};
 use crate::store::Tx;
 use serde_json::{Map, Value};
@@ -127,10 +127,14 @@ impl SuperUser {
     /// Creates an approved, final account.
     ///
     /// # Errors
-    /// [`Code::Invalid`] without a username, [`Code::ValueTaken`], [`Code::PasswordUnfit`].
+    /// [`Code::Invalid`] without a username, [`Code::ValueTaken`], [`Code::PasswordUnfit`]; [`Code::FreshSignInRequired`] for a super-user.
     pub async fn create_user(self, new: NewUser, via: &str) -> Result<Account> {
         let context = self.context.clone();
         let NewUser { patch, password } = new;
+        // Who makes a super-user gives away all there is (S26).
+        if patch.user_role == Some(UserRole::Administrator) {
+            self.require_fresh_sign_in()?;
+        }
         let username: Name = patch.username.clone().ok_or_else(|| Error::new(Code::Invalid).at("username", "is missing"))?;
         let inner = &context.services.inner;
         let now = context.now();

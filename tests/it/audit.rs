@@ -145,7 +145,7 @@ both! {
     /// An event altered, removed or moved; a chain cut short, its head put back, a chain removed, a stranger put in: all are found, and
     /// the place is named.
     fn tampering_is_found(engine) {
-        let tampers: [(&str, &str); 10] = [
+        let tampers: [(&str, &str); 11] = [
             ("UPDATE audit_events SET outcome = 'refused' WHERE cid = 'mark-3'", "does not match its hash"),
             ("UPDATE audit_events SET actor = NULL WHERE cid = 'mark-3'", "does not match its hash"),
             ("UPDATE audit_events SET changes = replace(changes, 'ann@', 'eve@') WHERE cid = 'mark-0'", "do not match their digest"),
@@ -153,6 +153,7 @@ both! {
             ("DELETE FROM audit_events WHERE (chain, seq) = (SELECT chain, max(seq) FROM audit_events GROUP BY chain ORDER BY max(seq) DESC LIMIT 1)", "before its head"),
             ("UPDATE audit_chains SET seq = seq - 1, hash = (SELECT hash FROM audit_events e WHERE e.chain = audit_chains.chain AND e.seq = audit_chains.seq - 1) WHERE seq > 1", "its head does not match its MAC"),
             ("DELETE FROM audit_chains", "is missing"),
+            ("UPDATE audit_chains SET seq = old.seq, hash = old.hash, mac = old.mac FROM old WHERE old.chain = audit_chains.chain", "beyond the chain's head"),
             ("DELETE FROM audit_chains; DELETE FROM audit_events", "is missing"),
             ("INSERT INTO audit_events SELECT chain + 100, seq, time, cid, action, outcome, reason, actor_type, actor, actor_session, subject, application, remote_addr, traceparent, changes, changes_salt, changes_digest, hash FROM audit_events WHERE cid = 'mark-3'", "belongs to no chain"),
             ("UPDATE audit_events SET action = 'no.such.action' WHERE cid = 'mark-3'", "cannot be read"),
@@ -166,6 +167,7 @@ both! {
         for (statement, flaw) in tampers.into_iter().chain(swap) {
             let town = Town::new(engine);
             let root = town.root();
+            town.sql("CREATE TABLE old AS SELECT * FROM audit_chains");
             let body = json!({"username": "ann", "email": "ann@example.com"});
             root.with("x-correlation-id", "mark-0").post("/api/v1/users", &body).expect(201);
             for number in 1..6 {

@@ -81,6 +81,7 @@ both! {
         let body = json!({"name": "vault", "session_scope": "own-sessions", "is_key_required": true});
         let vault = root.post("/api/v1/applications", &body).expect(201).json;
         root.post("/api/v1/applications", &json!({"name": "VAULT"})).refused(409, "value_taken");
+        root.post("/api/v1/applications", &json!({"name": "Büro"})).refused(422, "invalid");
         root.post("/api/v1/applications", &json!({"name": "x", "session_scope": "all"})).refused(400, "bad_type");
         let through = town.anon().with("x-current-app", "vault");
         through.try_sign_in("ann", PASSWORD).refused(401, "application_invalid");

@@ -12,7 +12,6 @@ use std::process::Command;
 use tempfile::TempDir;
 
 const ME: &str = "/api/v1/users/me";
-const OTHER_PASSWORD: &str = "marble cloud engine 77";
 
 pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value} is no string"))
