@@ -55,10 +55,10 @@ fn greeting(service: &Process) -> Greeting {
     Greeting { account, password_file, curls }
 }
 
-/// Names of the files in a site's folder.
+/// Names of the files in a site's folder, apart from those that SQLite keeps beside its own while it is open, or was cut off.
 fn files(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    let names = fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> = names.filter(|name| !name.ends_with("-wal") && !name.ends_with("-shm")).collect();
     names.sort();
     names
 }
