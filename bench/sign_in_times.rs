@@ -65,12 +65,13 @@ fn measure(url: &str, keys: &std::path::Path, folder: &std::path::Path, rounds: 
     let token = root["ust"].as_str().expect("a token").to_owned();
     for kind in &KINDS[1..] {
         let password = if *kind == "unset" { serde_json::Value::Null } else { PASSWORD.into() };
-        // An account that never was approved is as little use as an inactive one; both are judged after the password.
-        let body = serde_json::json!({"username": kind, "password": password, "is_active": *kind != "unapproved"});
-        let user = post("/users", &token, body);
-        if *kind == "locked" {
-            post(&format!("/users/{}/lock", user["user_id"].as_str().expect("an id")), &token, serde_json::json!({}));
-        }
+        let user = post("/users", &token, serde_json::json!({"username": kind, "password": password}));
+        let verb = match *kind {
+            "locked" => "lock",
+            "unapproved" => "reject",
+            _ => continue,
+        };
+        post(&format!("/users/{}/{verb}", user["user_id"].as_str().expect("an id")), &token, serde_json::json!({}));
     }
     let mut times: [Vec<f64>; 5] = Default::default();
     for round in 0..rounds + 20 {

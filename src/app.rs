@@ -102,7 +102,7 @@ pub fn open(settings: &Settings, migrate: Migrate, clock: Clock, entropy: Entrop
     let key_file = key_file(settings)?;
     check_folder(&location)?;
     let pending = store::pending(&location)?;
-    let is_empty = store::is_empty(&location)?;
+    let is_empty = !pending.is_empty() && store::is_empty(&location)?;
     if !pending.is_empty() && migrate == Migrate::WhenEmpty && !is_empty {
         return Err(StartError::Pending(pending));
     }
@@ -111,8 +111,10 @@ pub fn open(settings: &Settings, migrate: Migrate, clock: Clock, entropy: Entrop
         Keys::init(&key_file, &entropy).map_err(StartError::Refused)?;
     }
     let keys = Keys::load(&key_file).map_err(StartError::Refused)?;
-    for name in store::migrate(&location)? {
-        tracing::info!(migration = name, "migrated");
+    if !pending.is_empty() {
+        for name in store::migrate(&location)? {
+            tracing::info!(migration = name, "migrated");
+        }
     }
     let store = Store::open(&location, settings.database.readers, keys.audit.clone(), entropy.clone())?;
     let passwords = &settings.passwords;

@@ -43,6 +43,16 @@ pub enum Bucket {
 }
 
 impl Bucket {
+    /// The bucket of attempts on the account of `user`, from a device that has or has not signed in to it before, or by the name of
+    /// nobody.
+    pub fn of_attempts(user: Option<UserId>, device: Option<[u8; 16]>, name_key: &str) -> Self {
+        match (user, device) {
+            (Some(user), Some(device)) => Self::Device(user, device),
+            (Some(user), None) => Self::Account(user),
+            (None, _) => Self::Unknown(name_key.to_owned()),
+        }
+    }
+
     /// The bucket of an address.
     pub fn of_address(address: IpAddr) -> Self {
         match address {

@@ -139,7 +139,7 @@ fn claims(headers: &HeaderMap) -> Call {
 fn note_subject(request: &HttpRequest, context: &Context) {
     let named = ["user_id", "group_id", "application_id"].iter().find_map(|name| request.match_info().get(name));
     if let Some(id) = named.and_then(|text| text.parse::<UserId>().ok()) {
-        context.trail().note_subject(id);
+        context.trail().set_subject(id);
     }
 }
 

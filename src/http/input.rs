@@ -3,10 +3,11 @@
 //! Bounds (S38): a body of 64 KiB, within ten seconds; JSON nested 32 deep. An unknown member is refused, never ignored.
 
 use crate::error::{Code, Error, Fault, Result};
+use crate::service::LARGEST_PAGE;
 use actix_web::HttpRequest;
 use actix_web::http::header;
 use actix_web::web::{Bytes, BytesMut, Payload, Query as ActixQuery};
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -24,7 +25,7 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 pub struct Parts {
     pub(super) request: HttpRequest,
     pub(super) payload: Payload,
-    /// Whether a body was read.
+    /// Whether the body had to be waited for.
     pub(super) has_waited: bool,
 }
 
@@ -125,11 +126,11 @@ impl<T: DeserializeOwned + JsonSchema> Input for Query<T> {
 /// The number of items on a page: 50 unless told otherwise (S38: 0 is refused).
 ///
 /// # Errors
-/// [`Code::BadQuery`] if it is not between 1 and 500.
+/// [`Code::BadQuery`] if it is not between 1 and [`LARGEST_PAGE`].
 pub fn page_limit(limit: Option<i64>) -> Result<i64> {
     let limit = limit.unwrap_or(50);
-    let bad = || Error::new(Code::BadQuery).at("limit", "is not between 1 and 500");
-    (1..=500).contains(&limit).then_some(limit).ok_or_else(bad)
+    let bad = || Error::new(Code::BadQuery).at("limit", format!("is not between 1 and {LARGEST_PAGE}"));
+    (1..=LARGEST_PAGE).contains(&limit).then_some(limit).ok_or_else(bad)
 }
 
 /// A JSON object with exactly the members of `T`.
@@ -273,8 +274,16 @@ async fn read_bytes(parts: &mut Parts) -> Result<Bytes> {
         return Err(too_large());
     }
     let mut bytes = BytesMut::new();
-    parts.has_waited = true;
-    while let Some(chunk) = parts.payload.next().await {
+    loop {
+        // What came along with the headers is there already.
+        let next = match parts.payload.next().now_or_never() {
+            Some(next) => next,
+            None => {
+                parts.has_waited = true;
+                parts.payload.next().await
+            }
+        };
+        let Some(chunk) = next else { break };
         let chunk = chunk.map_err(|e| Error::new(Code::BadRequest).cause(e.to_string()))?;
         if bytes.len() + chunk.len() > LARGEST_BODY {
             return Err(too_large());

@@ -84,13 +84,9 @@ impl Trail {
         self.draft().actor = actor;
     }
 
-    pub(super) fn set_subject(&self, subject: impl ToString) {
+    /// On whom or what the call is, or is meant to be.
+    pub fn set_subject(&self, subject: impl ToString) {
         self.draft().subject = Some(subject.to_string());
-    }
-
-    /// On whom or what the call is meant to be, before it is known whether it may.
-    pub fn note_subject(&self, id: UserId) {
-        self.set_subject(id);
     }
 
     pub(super) fn set_application(&self, name: &str) {

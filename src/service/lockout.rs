@@ -27,11 +27,13 @@ pub const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 #[derive(Clone)]
 pub struct Lockout {
     account: Rule,
-    unknown: Rule,
     address: Rule,
     lock_after: i64,
     under_way: Arc<Mutex<HashMap<Vec<u8>, Arc<Semaphore>>>>,
 }
+
+/// The tallies that an attempt leaves, of the account and of the address; or until when it is blocked.
+type Judged = Result<(Tally, Option<Tally>), Utc>;
 
 /// An attempt that was counted.
 #[derive(Debug)]
@@ -42,25 +44,6 @@ pub struct Attempt {
     _place: OwnedSemaphorePermit,
     /// Consecutive failures of the account, this one included.
     pub failures: i64,
-}
-
-/// The account that an attempt aims at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// What is counted for it.
-    pub bucket: Bucket,
-}
-
-impl Target {
-    /// The account of `user`, from a device that has or has not signed in to it before, or the name of nobody.
-    pub fn new(user: Option<UserId>, device: Option<[u8; 16]>, name_key: &str) -> Self {
-        let bucket = match (user, device) {
-            (Some(user), Some(device)) => Bucket::Device(user, device),
-            (Some(user), None) => Bucket::Account(user),
-            (None, _) => Bucket::Unknown(name_key.to_owned()),
-        };
-        Self { bucket }
-    }
 }
 
 impl Lockout {
@@ -78,19 +61,19 @@ impl Lockout {
             forgotten_after: Some(seconds(settings.address_window_seconds)),
             ..account
         };
-        Self { account, unknown: account, address, lock_after: settings.lock_after.into(), under_way: Arc::default() }
+        Self { account, address, lock_after: settings.lock_after.into(), under_way: Arc::default() }
     }
 
     /// Waits until few enough attempts on this account are under way.
     ///
     /// # Errors
     /// [`Code::Unavailable`] while stopping.
-    pub async fn line_up(&self, target: &Target) -> Result<OwnedSemaphorePermit> {
+    pub async fn line_up(&self, target: &Bucket) -> Result<OwnedSemaphorePermit> {
         let line = {
             let mut lines = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
             // A line that nobody stands in is only in the map.
             lines.retain(|_, line| Arc::strong_count(line) > 1);
-            Arc::clone(lines.entry(target.bucket.key()).or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE))))
+            Arc::clone(lines.entry(target.key()).or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE))))
         };
         line.acquire_owned().await.map_err(|_| Error::new(Code::Unavailable).cause("the service is stopping"))
     }
@@ -102,47 +85,48 @@ impl Lockout {
     pub fn begin(
         &self,
         tx: &mut Tx<'_>,
-        target: &Target,
+        target: &Bucket,
         place: OwnedSemaphorePermit,
         address: Option<IpAddr>,
         now: Utc,
     ) -> Result<Result<Attempt, Utc>, StoreError> {
-        let account = target.bucket.key();
+        let account = target.key();
         let address = address.map(|a| Bucket::of_address(a).key());
-        let rule = match target.bucket {
-            Bucket::Unknown(_) => &self.unknown,
-            Bucket::Account(_) | Bucket::Device(..) | Bucket::Address(_) => &self.account,
-        };
         // First a look, so that an attempt that is blocked anyway writes nothing; then in earnest, with the rows held.
-        for in_earnest in [false, true] {
-            if in_earnest {
-                // In the order of their keys, so that two nodes never wait for each other crosswise.
-                let mut buckets: Vec<&[u8]> = address.iter().map(Vec::as_slice).chain([account.as_slice()]).collect();
-                buckets.sort_unstable();
-                for bucket in buckets {
-                    let user_id = target.bucket.user_id().filter(|_| bucket == account.as_slice());
-                    tx.found_tally(bucket, user_id, now)?;
-                    tx.hold_tally(bucket)?;
-                }
-            }
-            let of_account = rule.attempt(tx.read().tally(&account)?, now);
-            let of_address = match &address {
-                Some(key) => Some((key, self.address.attempt(tx.read().tally(key)?, now))),
-                None => None,
-            };
-            let blocked = [of_account.err(), of_address.as_ref().and_then(|(_, counted)| counted.err())];
-            if let Some(until) = blocked.into_iter().flatten().max() {
-                return Ok(Err(until));
-            }
-            if let (true, Ok(counted)) = (in_earnest, of_account) {
-                tx.save_tally(&account, counted)?;
-                if let Some((key, Ok(tally))) = of_address {
-                    tx.save_tally(key, tally)?;
-                }
-                return Ok(Ok(Attempt { account, address, _place: place, failures: counted.failures }));
-            }
+        if let Err(until) = self.judge(tx, &account, address.as_deref(), now)? {
+            return Ok(Err(until));
         }
-        Err(StoreError::Broken("an attempt was neither counted nor blocked".to_owned()))
+        // In the order of their keys, so that two nodes never wait for each other crosswise.
+        let mut buckets: Vec<&[u8]> = address.iter().map(Vec::as_slice).chain([account.as_slice()]).collect();
+        buckets.sort_unstable();
+        for bucket in buckets {
+            let user_id = target.user_id().filter(|_| bucket == account.as_slice());
+            tx.found_tally(bucket, user_id, now)?;
+            tx.hold_tally(bucket)?;
+        }
+        let (of_account, of_address) = match self.judge(tx, &account, address.as_deref(), now)? {
+            Ok(counted) => counted,
+            Err(until) => return Ok(Err(until)),
+        };
+        tx.save_tally(&account, of_account)?;
+        if let (Some(key), Some(tally)) = (&address, of_address) {
+            tx.save_tally(key, tally)?;
+        }
+        Ok(Ok(Attempt { account, address, _place: place, failures: of_account.failures }))
+    }
+
+    /// The tallies of account and address with one more attempt, or until when either is blocked.
+    fn judge(&self, tx: &mut Tx<'_>, account: &[u8], address: Option<&[u8]>, now: Utc) -> Result<Judged, StoreError> {
+        let of_account = self.account.attempt(tx.read().tally(account)?, now);
+        let of_address = match address {
+            Some(key) => self.address.attempt(tx.read().tally(key)?, now).map(Some),
+            None => Ok(None),
+        };
+        Ok(match (of_account, of_address) {
+            (Ok(of_account), Ok(of_address)) => Ok((of_account, of_address)),
+            (Err(one), Err(other)) => Err(one.max(other)),
+            (Err(until), Ok(_)) | (Ok(_), Err(until)) => Err(until),
+        })
     }
 
     /// The attempt was no guess: the account's count starts anew, the address's loses this one.

@@ -22,6 +22,7 @@ pub use audit::{AuditPage, AuditQuery, Finding, Search};
 pub use caller::{Anyone, Bearer, Operator, SignedIn, SuperUser, TrustedApplication};
 pub use context::{Call, Context, Trail};
 pub use find::{Filter, Find, Found, Order};
+pub use paging::LARGEST_PAGE;
 pub use sessions::Introspection;
 pub use sign_in::{NewSession, SignIn};
 pub use users::{NewUser, Password};

@@ -8,7 +8,7 @@ use super::Services;
 use crate::error::{Code, Error, Result};
 
 /// The most items on one page.
-const LARGEST: i64 = 500;
+pub const LARGEST_PAGE: i64 = 500;
 
 /// The pages of one list.
 pub(super) struct Pages {
@@ -20,7 +20,7 @@ pub(super) struct Pages {
 impl Pages {
     /// Pages of at most `limit` items of the list that `context` tells from every other: its name and its filters.
     pub(super) fn new(call: &Context, context: String, limit: i64) -> Self {
-        Self { services: call.services.clone(), context, limit: limit.clamp(1, LARGEST) }
+        Self { services: call.services.clone(), context, limit: limit.clamp(1, LARGEST_PAGE) }
     }
 
     /// How many items to fetch: one more than a page has tells whether there is a next one.

@@ -2,12 +2,12 @@
 
 use super::caller::{SignedIn, SuperUser, user_actor};
 use super::context::Did;
-use super::lockout::Target;
 use super::sign_in::NewSession;
 use crate::auth::hashing::Verdict;
 use crate::domain::ids::UserId;
 use crate::domain::secret::Password;
 use crate::domain::session::SessionView;
+use crate::domain::throttle::Bucket;
 use crate::domain::time::Utc;
 use crate::domain::user::Account;
 use crate::error::{Code, Error, Result};
@@ -23,7 +23,7 @@ impl SignedIn {
         let user = opened.user;
         context.trail.set_subject(user.user_id);
         let inner = &context.services.inner;
-        let target = Target::new(Some(user.user_id), context.known_device(user.user_id), "");
+        let target = Bucket::of_attempts(Some(user.user_id), context.known_device(user.user_id), "");
         let (verdict, attempt) = context.try_password(&target, Some(&user), old.clone()).await?;
         if verdict == Verdict::Wrong {
             context.remember_failure(attempt, Some(user.user_id), "password_wrong").await?;

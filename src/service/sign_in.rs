@@ -5,7 +5,7 @@
 
 use super::caller::{Anyone, user_actor};
 use super::context::{Context, Did};
-use super::lockout::{Attempt, Target};
+use super::lockout::Attempt;
 use crate::auth::hashing::Verdict;
 use crate::auth::policy::is_oversized;
 use crate::domain::application::Application;
@@ -15,6 +15,7 @@ use crate::domain::secret::{Password, PasswordHash, Ust};
 use crate::domain::session::{Session, SessionView};
 use crate::domain::standing::{Barred, may_act};
 use crate::domain::text::fold;
+use crate::domain::throttle::Bucket;
 use crate::domain::user::{Account, LockCause, User};
 use crate::error::{Code, Error, Result};
 use crate::store::Tx;
@@ -80,7 +81,7 @@ impl Anyone {
         });
         let user = user.await?;
         let device = user.as_ref().and_then(|user| context.known_device(user.user_id));
-        let target = Target::new(user.as_ref().map(|u| u.user_id), device, &name_key);
+        let target = Bucket::of_attempts(user.as_ref().map(|u| u.user_id), device, &name_key);
         if let Some(user) = &user {
             context.trail.set_subject(user.user_id);
         }
@@ -139,7 +140,7 @@ impl Context {
     /// Counts an attempt, then compares the password. What is not yet settled is the attempt.
     pub(super) async fn try_password(
         &self,
-        target: &Target,
+        target: &Bucket,
         user: Option<&User>,
         password: Password,
     ) -> Result<(Verdict, Attempt)> {

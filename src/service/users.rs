@@ -243,13 +243,13 @@ impl Edit {
     }
 
     /// Makes the change within a transaction.
-    fn make(self, tx: &mut Tx<'_>, user_id: UserId, viewer: Viewer, maker: &Maker) -> Result<(Account, Did)> {
+    fn make(self, tx: &mut Tx<'_>, user_id: UserId, maker: &Maker) -> Result<(Account, Did)> {
         let now = maker.now;
         tx.hold_super_users()?;
         let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
         let account = tx.read().account(before.clone(), now)?;
         if let Some(expected) = self.if_match
-            && !expected.split(',').any(|tag| tag.trim() == account.etag(viewer))
+            && !expected.split(',').any(|tag| tag.trim() == account.etag(maker.viewer))
         {
             return Err(Error::new(Code::PreconditionFailed));
         }
@@ -313,7 +313,7 @@ impl SignedIn {
         let edit = Edit::read(viewer, members, if_match)?;
         let signed_in = Some(self.opened.session.created_time);
         let maker = Maker { now: self.context.now(), own_id: Some(user_id), signed_in, viewer };
-        let account = self.context.change(move |tx| edit.make(tx, user_id, viewer, &maker)).await?;
+        let account = self.context.change(move |tx| edit.make(tx, user_id, &maker)).await?;
         Ok((account, viewer))
     }
 }
@@ -328,7 +328,7 @@ impl SuperUser {
         let edit = Edit::read(Viewer::SuperUser, members, if_match)?;
         let (now, own_id, signed_in) = (self.context.now(), self.own_id(), self.signed_in_since());
         let maker = Maker { now, own_id, signed_in, viewer: Viewer::SuperUser };
-        self.context.change(move |tx| edit.make(tx, user_id, Viewer::SuperUser, &maker)).await
+        self.context.change(move |tx| edit.make(tx, user_id, &maker)).await
     }
 
     /// What this is for needs a sign-in of the last five minutes.

@@ -196,6 +196,14 @@ impl Town {
         }
     }
 
+    /// The `count` that a query of the database answers, behind the service's back.
+    pub fn count(&self, query: &str) -> i64 {
+        use diesel::RunQueryDsl as _;
+        use usher::store::connection::{AnyConnection, Purpose};
+        let mut connection = AnyConnection::open(&self.location(), Purpose::Reading).unwrap();
+        diesel::sql_query(query).get_result::<Count>(&mut connection).unwrap().count
+    }
+
     /// Where the database is.
     pub fn location(&self) -> usher::store::connection::Location {
         usher::store::connection::Location::parse(&self.site.url).unwrap()
@@ -227,6 +235,12 @@ impl std::ops::Deref for Town {
     fn deref(&self) -> &Site {
         &self.site
     }
+}
+
+#[derive(diesel::QueryableByName)]
+struct Count {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    count: i64,
 }
 
 /// Runs a statement on an SQLite file.
