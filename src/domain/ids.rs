@@ -69,4 +69,8 @@ ids! {
     ApplicationId;
     /// A group of users.
     GroupId;
+    /// A data key.
+    DataKeyId;
+    /// A message to the world outside.
+    MessageId;
 }

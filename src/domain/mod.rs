@@ -8,6 +8,7 @@ pub mod audit;
 pub mod chance;
 pub mod group;
 pub mod ids;
+pub mod outbox;
 pub mod secret;
 pub mod session;
 pub mod sql;

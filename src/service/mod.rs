@@ -8,6 +8,7 @@ mod applications;
 mod audit;
 pub mod caller;
 mod context;
+mod courier;
 mod find;
 mod first_start;
 mod groups;
@@ -17,6 +18,7 @@ mod passwords;
 mod sessions;
 mod sign_in;
 mod users;
+mod vault;
 
 pub use audit::{AuditPage, AuditQuery, Finding, Search};
 pub use caller::{Anyone, Bearer, Operator, SignedIn, SuperUser, TrustedApplication};
@@ -26,19 +28,23 @@ pub use paging::LARGEST_PAGE;
 pub use sessions::Introspection;
 pub use sign_in::{NewSession, SignIn};
 pub use users::{NewUser, Password};
+pub use vault::Rotated;
 
 use crate::auth::hashing::Hasher;
 use crate::auth::keys::Keys;
 use crate::auth::policy::Policy;
 use crate::domain::audit::Head;
 use crate::domain::chance::Entropy;
+use crate::domain::outbox;
 use crate::domain::time::Clock;
 use crate::error::Result;
 use crate::settings::Settings;
 use crate::store::Store;
+use courier::Carriers;
 use lockout::Lockout;
 use std::sync::Arc;
 use std::time::Duration;
+use vault::Vault;
 
 /// What every use case needs. Clones share it.
 #[derive(Clone)]
@@ -50,6 +56,8 @@ struct Inner {
     store: Store,
     hasher: Hasher,
     keys: Keys,
+    vault: Vault,
+    carriers: Carriers,
     lockout: Lockout,
     policy: Policy,
     idle: Duration,
@@ -66,6 +74,8 @@ impl Services {
         let inner = Inner {
             store,
             hasher,
+            vault: Vault::new(keys.clone(), entropy.clone()),
+            carriers: Carriers::default(),
             keys,
             lockout: Lockout::new(&settings.lockout),
             policy,
@@ -107,7 +117,12 @@ impl Services {
         let now = self.inner.clock.now();
         for _ in 0..STRIDES {
             let sweep = move |tx: &mut crate::store::Tx<'_>| {
-                Ok(tx.sweep_sessions(now, STRIDE)?.max(tx.sweep_tallies(now - lockout::KEPT, STRIDE)?))
+                let swept = [
+                    tx.sweep_sessions(now, STRIDE)?,
+                    tx.sweep_tallies(now - lockout::KEPT, STRIDE)?,
+                    tx.sweep_messages(now - outbox::KEPT, STRIDE)?,
+                ];
+                Ok(swept.into_iter().max().unwrap_or_default())
             };
             if self.inner.store.keep_count(sweep).await? < STRIDE as usize {
                 break;

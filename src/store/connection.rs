@@ -7,7 +7,8 @@
 use super::error::StoreError;
 use crate::domain::application::SessionScope;
 use crate::domain::audit::{Action, ActorType, Outcome};
-use crate::domain::ids::{ApplicationId, GroupId, SessionId, UserId};
+use crate::domain::ids::{ApplicationId, DataKeyId, GroupId, MessageId, SessionId, UserId};
+use crate::domain::outbox::MessageKind;
 use crate::domain::secret::{PasswordHash, Sealed, TokenHash};
 use crate::domain::text::{Email, Line, Name, Note};
 use crate::domain::time::Utc;
@@ -246,7 +247,7 @@ macro_rules! uuids {
         }
     )*};
 }
-uuids!(UserId, SessionId, ApplicationId, GroupId);
+uuids!(UserId, SessionId, ApplicationId, GroupId, DataKeyId, MessageId);
 
 /// Microseconds from the Unix epoch to PostgreSQL's, 2000-01-01.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
@@ -320,6 +321,7 @@ texts! {
     ApprovalStatus: |t| Ok(t.parse()?), |w| w.as_str();
     SignUpStatus: |t| Ok(t.parse()?), |w| w.as_str();
     SessionScope: |t| Ok(t.parse()?), |w| w.as_str();
+    MessageKind: |t| Ok(t.parse()?), |w| w.as_str();
     Action: |t| Ok(t.parse()?), |w| w.as_str();
     Outcome: |t| Ok(t.parse()?), |w| w.as_str();
     ActorType: |t| Ok(t.parse()?), |w| w.as_str();
@@ -373,5 +375,5 @@ macro_rules! blobs {
 }
 blobs! {
     TokenHash: Self::from_bytes, Self::as_bytes;
-    Sealed: secret::Sealed::new, Self::expose;
+    Sealed: secret::Sealed::from_bytes, Self::as_bytes;
 }

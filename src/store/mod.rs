@@ -6,9 +6,11 @@
 mod applications;
 mod audit;
 pub mod connection;
+mod data_keys;
 pub mod error;
 mod groups;
 mod migrations;
+mod outbox;
 mod search;
 mod sessions;
 mod throttles;
@@ -30,6 +32,7 @@ use tokio::sync::oneshot;
 use writer::{Means, Writer};
 
 pub use audit::{Finding, Position, Search, Verified};
+pub use data_keys::PLACES;
 pub use migrations::{is_empty, migrate, pending};
 pub use search::{Filter, Mark, Order, Page, plan_of_prefix_search};
 pub use sessions::Opened;
