@@ -2,22 +2,18 @@
 //!
 //! A hash takes tens of milliseconds and tens of MiB. The pool computes at most one for each of its threads, each thread reusing
 //! one block of memory, and lets four times as many wait; whoever comes then is told to come back (S2). A sign-in asks for its
-//! [`Turn`] before anything is counted against it, so being told to come back leaves nothing behind.
+//! [`Turn`] before anything is counted against it, so being told to come back leaves nothing behind. Hashes of other kinds, which came
+//! with imported users, are verified as well ([`super::stored_hash`]), and called weak: their users' next sign-in replaces them.
 
+use super::stored_hash::{SALT, StoredHash, TAG, compute_argon2};
 use crate::domain::chance::Entropy;
 use crate::domain::secret::{Password, PasswordHash};
 use crate::error::{Code, Error, Result};
 use argon2::password_hash::phc;
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use argon2::{Algorithm, Block, Params, Version};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-
-/// The most that a stored hash may ask for: memory in KiB and passes (S2).
-const COST_CAP: (u32, u32) = (256 * 1024, 10);
-/// Bytes of a salt and of a tag (S1).
-const SALT: usize = 16;
-const TAG: usize = 32;
 
 /// What a password turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +70,16 @@ impl Hasher {
         let decoy = hash(&params, &nobody, entropy.bytes(), &mut memory)
             .ok_or_else(|| "the password hash settings do not work".to_owned())?;
         Ok(Self { tasks, turns, params, decoy, entropy })
+    }
+
+    /// Takes a place in the queue as soon as there is one: for work that nobody sits and waits for.
+    ///
+    /// # Errors
+    /// [`Code::Unavailable`] if the pool has stopped.
+    pub async fn turn_in_time(&self) -> Result<Turn> {
+        let permit = Arc::clone(&self.turns).acquire_owned().await;
+        let permit = permit.map_err(|_| Error::new(Code::Unavailable).cause("the hashing pool has stopped"))?;
+        Ok(Turn { hasher: self.clone(), permit })
     }
 
     /// Takes a place in the queue.
@@ -141,27 +147,12 @@ fn serve(queue: &Mutex<Receiver<Task>>) {
     }
 }
 
-/// Computes a tag in memory that is kept for the next one: fresh pages cost more than the hash.
-fn compute(
-    params: &Params,
-    version: Version,
-    password: &Password,
-    salt: &[u8],
-    tag: &mut [u8],
-    memory: &mut Vec<Block>,
-) -> Option<()> {
+fn hash(params: &Params, password: &Password, salt: [u8; SALT], memory: &mut Vec<Block>) -> Option<PasswordHash> {
+    let mut tag = [0; TAG];
     if memory.len() < params.block_count() {
         memory.resize(params.block_count(), Block::default());
     }
-    let blocks = memory.get_mut(..params.block_count())?;
-    Argon2::new(Algorithm::Argon2id, version, params.clone())
-        .hash_password_into_with_memory(password.expose().as_bytes(), salt, tag, blocks)
-        .ok()
-}
-
-fn hash(params: &Params, password: &Password, salt: [u8; SALT], memory: &mut Vec<Block>) -> Option<PasswordHash> {
-    let mut tag = [0; TAG];
-    compute(params, Version::V0x13, password, &salt, &mut tag, memory)?;
+    compute_argon2(Algorithm::Argon2id, Version::V0x13, params, password.expose().as_bytes(), &salt, &mut tag, memory)?;
     let hash = phc::PasswordHash {
         algorithm: Algorithm::Argon2id.ident(),
         version: Some(Version::V0x13.into()),
@@ -173,21 +164,12 @@ fn hash(params: &Params, password: &Password, salt: [u8; SALT], memory: &mut Vec
 }
 
 fn verify(settings: &Params, password: &Password, stored: &PasswordHash, memory: &mut Vec<Block>) -> Verdict {
-    let mut checked = || {
-        let parsed = phc::PasswordHash::new(stored.expose()).ok()?;
-        let (salt, expected) = (parsed.salt?, parsed.hash?);
-        let params = Params::try_from(&parsed).ok()?;
-        let version = parsed.version.map_or(Ok(Version::V0x13), Version::try_from).ok()?;
-        let is_capped = params.m_cost() <= COST_CAP.0 && params.t_cost() <= COST_CAP.1;
-        if parsed.algorithm != Algorithm::Argon2id.ident() || !is_capped {
-            return None;
-        }
-        let mut tag = vec![0; expected.len()];
-        compute(&params, version, password, salt.as_ref(), &mut tag, memory)?;
-        use subtle::ConstantTimeEq as _;
-        let is_right: bool = tag.ct_eq(expected.as_bytes()).into();
-        let is_weak = params.m_cost() < settings.m_cost() || params.t_cost() < settings.t_cost() || tag.len() < TAG;
-        Some(if is_right { Verdict::Right { is_weak } } else { Verdict::Wrong })
-    };
-    checked().unwrap_or(Verdict::Wrong)
+    // What usher itself hashes needs this much, and gets it from the memory that is kept.
+    if memory.len() < settings.block_count() {
+        memory.resize(settings.block_count(), Block::default());
+    }
+    match StoredHash::read(stored) {
+        Ok(stored) if stored.matches(password, memory) => Verdict::Right { is_weak: !stored.is_as_strong_as(settings) },
+        Ok(_) | Err(_) => Verdict::Wrong,
+    }
 }

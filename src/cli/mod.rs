@@ -4,6 +4,7 @@
 
 mod applications;
 mod audit;
+mod bulk;
 mod config;
 mod operator;
 mod output;
@@ -174,14 +175,18 @@ impl Common {
     }
 }
 
+/// A call from the command line begins.
+fn begin(services: &Services, action: Action) -> Context {
+    let cid = format!("cli-{:032x}", u128::from_be_bytes(services.entropy().bytes()));
+    Context::new(services.clone(), Call::internal(services.clock().now(), cid, action))
+}
+
 async fn act<T, W: Future<Output = Result<T, Error>>>(
     services: &Services,
     action: Action,
     work: impl FnOnce(SuperUser) -> W,
 ) -> Result<T, Error> {
-    let cid = format!("cli-{:032x}", u128::from_be_bytes(services.entropy().bytes()));
-    let call = Call::internal(services.clock().now(), cid, action);
-    let context = Context::new(services.clone(), call);
+    let context = begin(services, action);
     let outcome = work(SuperUser::at_the_command_line(context.clone(), operator::current())).await;
     context.conclude(outcome.as_ref().map(|_| ())).await?;
     outcome

@@ -1,6 +1,6 @@
 //! `usher user …`
 
-use super::{Common, Exit, Outcome, act, output};
+use super::{Common, Exit, Outcome, act, bulk, output};
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::Action;
 use crate::domain::ids::UserId;
@@ -52,6 +52,10 @@ pub(super) enum Command {
         /// viewer, publisher or administrator.
         role: UserRole,
     },
+    /// Make and change users as the lines of a file say, one JSON object each. Run again, it goes on where it was cut short.
+    Import(bulk::Import),
+    /// Print every user as a line of JSON, in order of creation.
+    Export(bulk::Export),
     /// Delete a user with all that hangs on it; the audit trail keeps the user_id.
     Delete {
         /// The username, login name or user_id.
@@ -132,6 +136,8 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
             show(common, &account)
         }
         Command::List => list(common).await,
+        Command::Import(import) => bulk::import(common, import).await,
+        Command::Export(export) => bulk::export(common, export).await,
         Command::Lock { user, reason } => {
             let lock = |root: SuperUser| async move {
                 let user_id = find(&root, &user).await?.user.user_id;

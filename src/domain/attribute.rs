@@ -221,7 +221,7 @@ macro_rules! attributes {
         }
 
         /// A user as the database holds it: every stored attribute, secrets included. Not serialisable; see [`View`].
-        #[derive(Clone, Debug, diesel::Queryable, diesel::Insertable, diesel::AsChangeset)]
+        #[derive(Clone, Debug, PartialEq, Eq, diesel::Queryable, diesel::Insertable, diesel::AsChangeset)]
         #[diesel(table_name = users, primary_key(user_id), treat_none_as_null = true, treat_none_as_default_value = false)]
         pub struct User { $($(#[doc = $sdoc])+ pub $stored: $sty,)* }
 

@@ -11,9 +11,12 @@
 
 use super::ids::SessionId;
 use super::time::Utc;
-use serde::Serialize;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use std::fmt;
 
 mod schema {
     #![expect(missing_docs, reason = "the columns are documented where they become fields")]
@@ -91,6 +94,14 @@ super::words::words! {
         CurrentUserUpdate = "user.update_current",
         /// Change a user.
         UserUpdate = "user.update",
+        /// Import users.
+        UserImport = "user.import",
+        /// Export all users.
+        UserExport = "user.export",
+        /// Export all that is kept of a user.
+        UserData = "user.read_data",
+        /// Export all that is kept of oneself.
+        CurrentUserData = "user.read_current_data",
         /// Delete a user.
         UserDelete = "user.delete",
         /// Approve a user.
@@ -229,6 +240,25 @@ impl Changes {
         (!changes.is_empty()).then(|| Self(Value::Object(changes).to_string()))
     }
 
+    /// The same as between nothing and `view`, without a tree of values in between: for the many users of an import.
+    ///
+    /// # Errors
+    /// The view cannot be serialised.
+    pub fn of_new(view: &impl Serialize) -> serde_json::Result<Self> {
+        let text = serde_json::to_string(view)?;
+        let Members(members) = serde_json::from_str(&text)?;
+        let mut changes = String::with_capacity(2 * text.len());
+        for (name, value) in members.iter().filter(|(_, value)| value.get() != "null") {
+            changes.push(if changes.is_empty() { '{' } else { ',' });
+            changes.push_str(&serde_json::to_string(name)?);
+            changes.push_str(":{\"before\":null,\"after\":");
+            changes.push_str(value.get());
+            changes.push('}');
+        }
+        changes.push_str(if changes.is_empty() { "{}" } else { "}" });
+        Ok(Self(changes))
+    }
+
     /// As the database keeps them.
     pub fn as_text(&self) -> &str {
         &self.0
@@ -237,6 +267,29 @@ impl Changes {
     /// From the database's text.
     pub fn from_text(text: String) -> Self {
         Self(text)
+    }
+}
+
+/// The members of a JSON object with their values as they are written.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfObject;
+        impl<'de> Visitor<'de> for OfObject {
+            type Value = Members<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(OfObject)
     }
 }
 

@@ -5,9 +5,11 @@
 pub mod application;
 pub mod attribute;
 pub mod audit;
+pub mod bulk;
 pub mod chance;
 pub mod group;
 pub mod ids;
+pub mod ndjson;
 pub mod outbox;
 pub mod secret;
 pub mod session;

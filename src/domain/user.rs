@@ -332,6 +332,16 @@ impl User {
         self.password_last_set = Some(now);
     }
 
+    /// Gives a fresh account its attributes.
+    pub fn furnish(&mut self, patch: Patch) {
+        let has_display_name = patch.display_name.is_some();
+        patch.apply(self);
+        self.settle_keys();
+        if !has_display_name {
+            self.display_name = self.default_display_name();
+        }
+    }
+
     /// What follows from other attributes: the keys of the names.
     pub fn settle_keys(&mut self) {
         self.username_key = self.username.key();

@@ -10,7 +10,7 @@ use crate::domain::ids::{SessionId, UserId};
 use crate::domain::standing::may_act;
 use crate::domain::time::Utc;
 use crate::error::{Code, Error, Result};
-use crate::store::Tx;
+use crate::store::{Snapshot, Tx};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -111,23 +111,30 @@ pub(super) struct Did {
     subject: Option<String>,
     changes: Option<Changes>,
     actor: Option<Actor>,
+    action: Option<Action>,
 }
 
 impl Did {
     /// It was done as asked, to `subject`.
     pub(super) fn to(subject: impl ToString) -> Self {
-        Self { outcome: Outcome::Success, reason: None, subject: Some(subject.to_string()), changes: None, actor: None }
+        Self { outcome: Outcome::Success, reason: None, subject: Some(subject.to_string()), changes: None, actor: None, action: None }
     }
 
     /// It was refused, but something has to be remembered all the same.
     pub(super) fn refused(reason: &'static str, subject: Option<UserId>) -> Self {
         let subject = subject.map(|id| id.to_string());
-        Self { outcome: Outcome::Refused, reason: Some(reason), subject, changes: None, actor: None }
+        Self { outcome: Outcome::Refused, reason: Some(reason), subject, changes: None, actor: None, action: None }
     }
 
     /// These attributes changed.
     pub(super) fn changing(mut self, changes: Option<Changes>) -> Self {
         self.changes = changes;
+        self
+    }
+
+    /// It is another thing than the call as a whole: one of the many that it does.
+    pub(super) fn as_action(mut self, action: Action) -> Self {
+        self.action = Some(action);
         self
     }
 
@@ -158,9 +165,8 @@ pub(super) struct Bond {
 }
 
 impl Bond {
-    fn check(self, tx: &mut Tx<'_>, now: Utc) -> Result<()> {
+    fn check(self, snapshot: &mut Snapshot<'_>, now: Utc) -> Result<()> {
         let refuse = |reason| Error::new(Code::SessionInvalid).because(reason);
-        let mut snapshot = tx.read();
         let session =
             snapshot.session(self.session_id)?.filter(|s| !s.is_expired(now)).ok_or_else(|| refuse("session_unknown"))?;
         let user = snapshot.user(session.user_id)?.ok_or_else(|| refuse("session_unknown"))?;
@@ -205,15 +211,38 @@ impl Context {
     ) -> Result<T> {
         let context = self.clone();
         let done = self.services.inner.store.change(move |tx| {
-            if let Some(bond) = context.bond {
-                bond.check(tx, context.services.inner.clock.now())?;
-            }
+            context.check_bond(&mut tx.read())?;
             let (value, did) = work(tx)?;
             Ok((value, context.event(did)))
         });
         let value = done.await?;
         self.trail.draft().is_written = true;
         Ok(value)
+    }
+
+    /// Runs a change of many things in one transaction, with an event for each; or only tries it out. The call's own event is apart from
+    /// these ([`Context::conclude`]).
+    pub(super) async fn change_many<T: Send + 'static>(
+        &self,
+        is_rehearsal: bool,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<(T, Vec<Did>)> + Send + 'static,
+    ) -> Result<T> {
+        let context = self.clone();
+        let bound = move |tx: &mut Tx<'_>| {
+            context.check_bond(&mut tx.read())?;
+            let (value, dids) = work(tx)?;
+            Ok((value, dids.into_iter().map(|did| context.event(did)).collect()))
+        };
+        let store = &self.services.inner.store;
+        if is_rehearsal { store.rehearse(move |tx| bound(tx).map(|(value, _)| value)).await } else { store.change_many(bound).await }
+    }
+
+    /// Whether what let the caller in still holds: for calls that go on for a while.
+    pub(super) fn check_bond(&self, snapshot: &mut Snapshot<'_>) -> Result<()> {
+        match self.bond {
+            Some(bond) => bond.check(snapshot, self.services.inner.clock.now()),
+            None => Ok(()),
+        }
     }
 
     /// The call is over: writes its event if no change did. If it cannot be written, the answer must not be given.
@@ -225,10 +254,10 @@ impl Context {
             return Ok(());
         }
         let did = match outcome {
-            Ok(()) => Did { outcome: Outcome::Success, reason: None, subject: None, changes: None, actor: None },
+            Ok(()) => Did { outcome: Outcome::Success, reason: None, subject: None, changes: None, actor: None, action: None },
             Err(error) => {
                 let outcome = if error.code().status() >= 500 { Outcome::Failed } else { Outcome::Refused };
-                Did { outcome, reason: Some(error.reason()), subject: None, changes: None, actor: None }
+                Did { outcome, reason: Some(error.reason()), subject: None, changes: None, actor: None, action: None }
             }
         };
         let is_outage = did.outcome == Outcome::Failed;
@@ -242,7 +271,7 @@ impl Context {
         Event {
             time: self.call.now,
             cid: self.call.cid.clone(),
-            action: self.call.action,
+            action: did.action.unwrap_or(self.call.action),
             outcome: did.outcome,
             reason: did.reason.map(str::to_owned),
             actor: did.actor.unwrap_or_else(|| draft.actor.clone()),

@@ -43,7 +43,7 @@ impl NewUser {
 }
 
 /// Reads a patch and turns what was refused into an error.
-fn read_patch(viewer: Viewer, members: &Map<String, Value>) -> Result<Patch> {
+pub(super) fn read_patch(viewer: Viewer, members: &Map<String, Value>) -> Result<Patch> {
     Patch::read(viewer, members).map_err(|refused| {
         // An unknown or unfit member makes the body wrong; only if all are known and fit is it a question of right.
         let is_forbidden = refused.iter().all(|r| r.why == Why::Forbidden);
@@ -61,12 +61,16 @@ fn read_patch(viewer: Viewer, members: &Map<String, Value>) -> Result<Patch> {
 
 /// What of a user's visible attributes differs; for the audit trail, which sees what a super-user sees.
 pub(super) fn changes(tx: &mut Tx<'_>, before: &User, after: &User, now: Utc) -> Result<Option<Changes>> {
-    let mut account = tx.read().account(before.clone(), now)?;
+    let before = tx.read().account(before.clone(), now)?;
+    let after = Account { user: after.clone(), ..before.clone() };
+    changes_between(&before, &after)
+}
+
+/// The same between two states of an account.
+pub(super) fn changes_between(before: &Account, after: &Account) -> Result<Option<Changes>> {
     let broken = |e: serde_json::Error| Error::new(Code::Internal).cause(e.to_string());
-    let old = serde_json::to_value(account.view(Viewer::SuperUser)).map_err(broken)?;
-    account.user = after.clone();
-    let new = serde_json::to_value(account.view(Viewer::SuperUser)).map_err(broken)?;
-    Ok(Changes::between(&old, &new))
+    let shown = |account: &Account| serde_json::to_value(account.view(Viewer::SuperUser)).map_err(broken);
+    Ok(Changes::between(&shown(before)?, &shown(after)?))
 }
 
 /// Whether nobody could look after users if `user` could no longer. Hold the super-users first.
@@ -78,6 +82,13 @@ pub(super) fn is_last_super_user(tx: &mut Tx<'_>, user: &User, now: Utc) -> Resu
     // Whoever's time runs out is no one to rely on.
     let remains = |other: &User| is_active_super_user(other, now) && (other.never_expire || other.valid_to.is_none());
     Ok(!others.iter().any(|other| other.user_id != user.user_id && remains(other)))
+}
+
+/// Whether an active super-user is one after an edit as before, and for as long.
+pub(super) fn stays_super_user(before: &User, after: &User, now: Utc) -> bool {
+    let window = |user: &User| (user.never_expire, user.valid_to);
+    let is_endless = after.never_expire || after.valid_to.is_none();
+    is_active_super_user(after, now) && (is_endless || window(before) == window(after))
 }
 
 impl SignedIn {
@@ -95,6 +106,17 @@ impl SignedIn {
 }
 
 impl SuperUser {
+    /// How and from where an account comes that is made by this caller.
+    pub(super) fn creation_ctx(&self, via: &str) -> CreationContext {
+        CreationContext {
+            via: via.to_owned(),
+            by: Some(self.name()),
+            application: self.context.trail.application(),
+            remote_addr: self.context.call.remote_addr.map(|a| a.to_string()),
+            cid: Some(self.context.call.cid.clone()),
+        }
+    }
+
     /// get_user_by_id.
     ///
     /// # Errors
@@ -138,21 +160,9 @@ impl SuperUser {
         let username: Name = patch.username.clone().ok_or_else(|| Error::new(Code::Invalid).at("username", "is missing"))?;
         let inner = &context.services.inner;
         let now = context.now();
-        let creation_ctx = CreationContext {
-            via: via.to_owned(),
-            by: Some(self.name()),
-            application: context.trail.application(),
-            remote_addr: context.call.remote_addr.map(|a| a.to_string()),
-            cid: Some(context.call.cid.clone()),
-        };
-        let mut user = User::fresh(UserId::mint(now, &inner.entropy), username, now, creation_ctx);
+        let mut user = User::fresh(UserId::mint(now, &inner.entropy), username, now, self.creation_ctx(via));
         user.approval_status_mod_by = self.own_id();
-        let has_display_name = patch.display_name.is_some();
-        patch.apply(&mut user);
-        user.settle_keys();
-        if !has_display_name {
-            user.display_name = user.default_display_name();
-        }
+        user.furnish(patch);
         if let Some(password) = password {
             inner.policy.check(&password, &user, context.trail.application().as_deref(), "password")?;
             let hash = context.hash(password).await?;
@@ -257,10 +267,7 @@ impl Edit {
         self.patch.apply(&mut after);
         after.settle_keys();
         maker.may_make(&before, &after)?;
-        let window = |user: &User| (user.never_expire, user.valid_to);
-        let is_endless = after.never_expire || after.valid_to.is_none();
-        let stays = is_active_super_user(&after, now) && (is_endless || window(&before) == window(&after));
-        if !stays && is_last_super_user(tx, &before, now)? {
+        if !stays_super_user(&before, &after, now) && is_last_super_user(tx, &before, now)? {
             return Err(Error::new(Code::LastSuperUser));
         }
         let changes = changes(tx, &before, &after, now)?;
@@ -276,22 +283,23 @@ impl Edit {
 }
 
 /// Whether the sign-in, if there was one, is recent enough.
-fn require_fresh(signed_in: Option<Utc>, now: Utc) -> Result<()> {
+pub(super) fn require_fresh(signed_in: Option<Utc>, now: Utc) -> Result<()> {
     if signed_in.is_none_or(|since| now <= since + FRESH) { Ok(()) } else { Err(Error::new(Code::FreshSignInRequired)) }
 }
 
 /// Who makes an edit.
-struct Maker {
-    now: Utc,
-    own_id: Option<UserId>,
+#[derive(Clone, Copy)]
+pub(super) struct Maker {
+    pub(super) now: Utc,
+    pub(super) own_id: Option<UserId>,
     /// Since when the session exists; an operator needs none.
-    signed_in: Option<Utc>,
-    viewer: Viewer,
+    pub(super) signed_in: Option<Utc>,
+    pub(super) viewer: Viewer,
 }
 
 impl Maker {
     /// Nobody raises their own role; an owner's e-mail address and anyone's role are changed soon after signing in only.
-    fn may_make(&self, before: &User, after: &User) -> Result<()> {
+    pub(super) fn may_make(&self, before: &User, after: &User) -> Result<()> {
         if self.own_id == Some(before.user_id) && after.user_role > before.user_role {
             return Err(Error::new(Code::Forbidden).because("own_role"));
         }

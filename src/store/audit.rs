@@ -5,6 +5,7 @@
 //! eight on PostgreSQL. A transaction takes whichever chain is free and holds it until it commits; a chain belongs to nobody and
 //! nothing is left behind by a writer that dies.
 
+use super::bulk::insert_rows;
 use super::connection::AnyConnection;
 use super::error::StoreError;
 use super::{Snapshot, Store, Tx, is_unstorable};
@@ -193,12 +194,14 @@ pub(super) fn append(
     entropy: &Entropy,
 ) -> Result<(), StoreError> {
     let mut head = take_chain(connection, key, entropy)?;
+    let mut rows = Vec::with_capacity(events.len());
     for event in events {
         let salt = if event.changes.is_some() { entropy.bytes() } else { [0; 16] };
         let link = Link::forge(&head, event, salt);
         head = link.as_head();
-        diesel::insert_into(audit_events::table).values(LinkRow::from(link)).execute(connection)?;
+        rows.push(LinkRow::from(link));
     }
+    insert_rows!(connection, audit_events::table, rows)?;
     diesel::update(audit_chains::table.find(head.chain))
         .set((
             audit_chains::seq.eq(head.seq),

@@ -301,6 +301,20 @@ macro_rules! texts {
                 read(text)
             }
         }
+        impl ToSql<Text, Pg> for $name {
+            fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+                let write: fn(&Self) -> &str = $write;
+                out.write_all(write(self).as_bytes())?;
+                Ok(IsNull::No)
+            }
+        }
+        impl ToSql<Text, Sqlite> for $name {
+            fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+                let write: fn(&Self) -> &str = $write;
+                out.set_value(write(self));
+                Ok(IsNull::No)
+            }
+        }
         impl ToSql<Text, Db> for $name {
             fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Db>) -> serialize::Result {
                 let write: fn(&Self) -> &str = $write;
@@ -362,6 +376,20 @@ macro_rules! blobs {
             fn from_sql(value: Raw<'_>) -> deserialize::Result<Self> {
                 let read: fn(Vec<u8>) -> Self = $read;
                 <Vec<u8> as FromSql<Binary, Db>>::from_sql(value).map(read)
+            }
+        }
+        impl ToSql<Binary, Pg> for $name {
+            fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+                let write: fn(&Self) -> &[u8] = $write;
+                out.write_all(write(self))?;
+                Ok(IsNull::No)
+            }
+        }
+        impl ToSql<Binary, Sqlite> for $name {
+            fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+                let write: fn(&Self) -> &[u8] = $write;
+                out.set_value(write(self));
+                Ok(IsNull::No)
             }
         }
         impl ToSql<Binary, Db> for $name {

@@ -5,12 +5,14 @@
 
 mod applications;
 mod audit;
+mod bulk;
 pub mod connection;
 mod data_keys;
 pub mod error;
 mod groups;
 mod migrations;
 mod outbox;
+mod scratch;
 mod search;
 mod sessions;
 mod throttles;
@@ -29,12 +31,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
-use writer::{Means, Writer};
+use writer::{Kind, Means, Writer};
 
 pub use audit::{Finding, Position, Search, Verified};
+pub use bulk::NewUserRow;
 pub use data_keys::PLACES;
 pub use migrations::{is_empty, migrate, pending};
-pub use search::{Filter, Mark, Order, Page, plan_of_prefix_search};
+pub use scratch::Scratch;
+pub use search::{Filter, Mark, Order, Page, Terms, plan_of_prefix_search};
 pub use sessions::Opened;
 
 /// A connection that may read.
@@ -197,7 +201,29 @@ impl Store {
         &self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<(T, Event)> + Send + 'static,
     ) -> Result<T> {
-        self.inner.writer.submit(true, |tx| work(tx).map(|(value, event)| (value, Some(event)))).await
+        self.inner.writer.submit(Kind::Change, |tx| work(tx).map(|(value, event)| (value, vec![event]))).await
+    }
+
+    /// Like [`Store::change`], for work on many things: with an event for each of those that it changed.
+    ///
+    /// # Errors
+    /// Those of [`Store::change`].
+    pub async fn change_many<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<(T, Vec<Event>)> + Send + 'static,
+    ) -> Result<T> {
+        self.inner.writer.submit(Kind::Change, work).await
+    }
+
+    /// Runs `work` as a change would be run, and keeps nothing of it but what it returns.
+    ///
+    /// # Errors
+    /// Those of [`Store::change`].
+    pub async fn rehearse<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.inner.writer.submit(Kind::Rehearsal, |tx| work(tx).map(|value| (value, Vec::new()))).await
     }
 
     /// Makes an event durable that has no change of its own: a read, or a refusal. After an outage nobody is kept waiting long for it.
@@ -205,7 +231,7 @@ impl Store {
     /// # Errors
     /// [`Code::Unavailable`] if it cannot be written.
     pub async fn record(&self, event: Event, is_outage: bool) -> Result<()> {
-        let writing = self.inner.writer.submit(false, |_| Ok(((), Some(event))));
+        let writing = self.inner.writer.submit(Kind::Event, |_| Ok(((), vec![event])));
         if !is_outage {
             return writing.await;
         }
@@ -220,7 +246,7 @@ impl Store {
     /// # Errors
     /// Those of `work`; [`Code::Unavailable`] if it cannot be made durable.
     pub async fn keep_count<T: Send + 'static>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static) -> Result<T> {
-        self.inner.writer.submit(true, |tx| work(tx).map(|value| (value, None))).await
+        self.inner.writer.submit(Kind::Change, |tx| work(tx).map(|value| (value, Vec::new()))).await
     }
 
     /// Finishes accepted writes and stops.

@@ -18,6 +18,21 @@ use diesel::query_builder::BoxedSqlQuery;
 use diesel::sql_types::{BigInt, Bool, Text};
 use std::collections::{BTreeMap, HashMap};
 
+diesel::table! {
+    use crate::domain::sql;
+    use diesel::sql_types::*;
+
+    /// What finds users.
+    user_search (term, user_id) {
+        /// A folded name, or a word of one.
+        term -> Text,
+        /// Whom it finds.
+        user_id -> sql::Uuid,
+        /// Whether it is a whole name.
+        is_field -> Bool,
+    }
+}
+
 /// Which users are looked for; everything given must hold.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
@@ -327,38 +342,45 @@ fn words_of(text: &str) -> Vec<String> {
     fold(text).split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).map(str::to_owned).collect()
 }
 
-/// What finds a user, with whether it is a whole name.
-fn terms_of(user: &User) -> BTreeMap<String, bool> {
-    let optional = [&user.first_name, &user.middle_name, &user.last_name].map(|n| n.as_ref().map(|n| n.as_str()));
-    let fields = [Some(user.username.as_str()), Some(user.login_name.as_str()), Some(user.display_name.as_str())];
-    let mut terms = BTreeMap::new();
-    let email = user.email.as_ref().map(|e| e.as_str());
-    for text in fields.into_iter().chain(optional).chain([email]).flatten() {
-        for word in words_of(text) {
-            terms.entry(word).or_insert(false);
+/// What finds a user: folded names and words, each with whether it is a whole name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms(BTreeMap<String, bool>);
+
+impl Terms {
+    /// What finds this user.
+    pub fn of(user: &User) -> Self {
+        let optional = [&user.first_name, &user.middle_name, &user.last_name].map(|n| n.as_ref().map(|n| n.as_str()));
+        let fields = [Some(user.username.as_str()), Some(user.login_name.as_str()), Some(user.display_name.as_str())];
+        let mut terms = BTreeMap::new();
+        let email = user.email.as_ref().map(|e| e.as_str());
+        for text in fields.into_iter().chain(optional).chain([email]).flatten() {
+            for word in words_of(text) {
+                terms.entry(word).or_insert(false);
+            }
         }
+        // The middle name is not among those that a prefix is looked for in.
+        let [first, _, last] = optional;
+        for name in fields.into_iter().chain([first, last]).flatten().map(fold).filter(|n| !n.is_empty()) {
+            terms.insert(name, true);
+        }
+        Self(terms)
     }
-    // The middle name is not among those that a prefix is looked for in.
-    let [first, _, last] = optional;
-    for name in fields.into_iter().chain([first, last]).flatten().map(fold).filter(|n| !n.is_empty()) {
-        terms.insert(name, true);
+
+    /// Each of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.0.iter().map(|(term, is_field)| (term.as_str(), *is_field))
     }
-    terms
 }
 
 impl Tx<'_> {
     /// Makes a user found by its names as they are now.
-    pub(super) fn index_user(&mut self, before: Option<&User>, after: &User) -> Result<(), StoreError> {
-        let terms = terms_of(after);
-        if let Some(before) = before {
-            if terms_of(before) == terms {
-                return Ok(());
-            }
-            diesel::sql_query("DELETE FROM user_search WHERE user_id = $1")
-                .bind::<sql::Uuid, _>(after.user_id)
-                .execute(self.0)?;
+    pub(super) fn index_user(&mut self, before: &User, after: &User) -> Result<(), StoreError> {
+        let terms = Terms::of(after);
+        if Terms::of(before) == terms {
+            return Ok(());
         }
-        for (term, is_field) in terms {
+        diesel::sql_query("DELETE FROM user_search WHERE user_id = $1").bind::<sql::Uuid, _>(after.user_id).execute(self.0)?;
+        for (term, is_field) in terms.iter() {
             diesel::sql_query("INSERT INTO user_search (term, user_id, is_field) VALUES ($1, $2, $3)")
                 .bind::<Text, _>(term)
                 .bind::<sql::Uuid, _>(after.user_id)

@@ -1,6 +1,8 @@
 //! Users, the names they sign in with, and their groups.
 
+use super::bulk::NewUserRow;
 use super::error::StoreError;
+use super::search::Terms;
 use super::{Snapshot, Tx, is_unstorable};
 use crate::domain::group::{group_members, groups};
 use crate::domain::ids::{GroupId, UserId};
@@ -106,9 +108,9 @@ impl Snapshot<'_> {
 }
 
 #[derive(diesel::QueryableByName)]
-struct Counter {
+pub(super) struct Counter {
     #[diesel(sql_type = BigInt)]
-    value: i64,
+    pub(super) value: i64,
 }
 
 impl Tx<'_> {
@@ -117,12 +119,11 @@ impl Tx<'_> {
     /// # Errors
     /// A unique value is taken, or the database fails.
     pub fn insert_user(&mut self, user: &mut User) -> Result<(), StoreError> {
-        user.number = diesel::sql_query("UPDATE counters SET value = value + 1 WHERE name = 'user_number' RETURNING value")
-            .get_result::<Counter>(self.0)?
-            .value;
-        diesel::insert_into(users::table).values(&*user).execute(self.0).map_err(|e| name_taken(user, e.into()))?;
-        self.insert_names(user)?;
-        self.index_user(None, user)
+        let mut row = [NewUserRow { terms: Terms::of(user), user: user.clone(), groups: Vec::new() }];
+        self.insert_users(&mut row).map_err(|e| name_taken(user, e))?;
+        let [row] = row;
+        *user = row.user;
+        Ok(())
     }
 
     /// The user of this id, held so that nobody else changes it until the transaction ends.
@@ -150,7 +151,7 @@ impl Tx<'_> {
             diesel::delete(sign_in_names::table.filter(sign_in_names::user_id.eq(after.user_id))).execute(self.0)?;
             self.insert_names(after)?;
         }
-        self.index_user(Some(before), after)
+        self.index_user(before, after)
     }
 
     /// Removes a user with all that hangs on it. What remains are the ids in the audit trail.

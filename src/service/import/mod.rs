@@ -1,0 +1,375 @@
+//! Importing users from lines of JSON; `docs/BULK.md` describes the rows.
+//!
+//! Lines come in batches. While one batch is being written, the next one is read, parsed and made ready (names folded, hashes parsed or
+//! computed), so the writer has little to do but write. A batch is one transaction, with an event for each user that it changes, and others
+//! write between two batches. A row whose `external_id` a user has is compared with that user; so an import that was cut short is simply
+//! run again, and finds what it did before as it is.
+
+mod batch;
+mod pace;
+mod row;
+
+use super::caller::SuperUser;
+use super::context::Context;
+use super::users::Maker;
+use crate::domain::attribute::Viewer;
+use crate::domain::bulk::{RowError, RowOutcome, RowResult, Summary};
+use crate::domain::ids::UserId;
+use crate::domain::ndjson::{Cutter, Line};
+use crate::domain::secret::PasswordHash;
+use crate::domain::text;
+use crate::domain::time::Utc;
+use crate::domain::user::{ApprovalStatus, CreationContext, LockCause, User};
+use crate::error::{Code, Error, Result};
+use crate::store::{Scratch, Snapshot, Terms, Tx};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::future::{Either, select};
+use pace::Pace;
+use row::{Read, Row, errors_of};
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::pin::pin;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Rows in one transaction: enough that what a transaction costs does not count, few enough to keep nobody waiting.
+const BATCH_ROWS: usize = 500;
+/// Bytes of rows in one transaction.
+const BATCH_BYTES: usize = 1024 * 1024;
+/// Passwords in the clear that are hashed at once for one import; sign-ins need the hashing threads too.
+const HASHED_AT_ONCE: usize = 2;
+
+/// Lines on their way into an import.
+#[derive(Debug, Default)]
+pub struct Intake {
+    cutter: Cutter,
+    lines: VecDeque<Line>,
+    bytes: usize,
+}
+
+impl Intake {
+    /// Takes the next bytes.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        let mut lines = Vec::new();
+        self.cutter.feed(bytes, &mut lines);
+        lines.into_iter().for_each(|line| self.push(line));
+    }
+
+    /// The input is over.
+    pub fn finish(&mut self) {
+        if let Some(line) = self.cutter.finish() {
+            self.push(line);
+        }
+    }
+
+    /// Whether there is a whole batch.
+    pub fn is_full(&self) -> bool {
+        self.lines.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES
+    }
+
+    /// The next batch: what there is, up to a whole one.
+    pub fn take(&mut self) -> Option<Vec<Line>> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while batch.len() < BATCH_ROWS && bytes < BATCH_BYTES {
+            let Some(line) = self.lines.pop_front() else { break };
+            bytes += size(&line);
+            batch.push(line);
+        }
+        self.bytes -= bytes;
+        (!batch.is_empty()).then_some(batch)
+    }
+
+    fn push(&mut self, line: Line) {
+        self.bytes += size(&line);
+        self.lines.push_back(line);
+    }
+}
+
+fn size(line: &Line) -> usize {
+    line.bytes.as_ref().map_or(0, Vec::len)
+}
+
+/// An import under way. Its own event is written: what it does from here on has events of its own.
+pub struct Import {
+    importer: Arc<Importer>,
+    summary: Summary,
+    /// What the rows so far would have taken, in a dry run.
+    scratch: Option<Scratch>,
+    pace: Pace,
+}
+
+/// Who imports, and how.
+struct Importer {
+    context: Context,
+    maker: Maker,
+    creation_ctx: CreationContext,
+    is_rehearsal: bool,
+}
+
+/// A row that was made ready.
+struct Entry {
+    line: u64,
+    external_id: Option<text::Line>,
+    row: Result<Row, Error>,
+    /// The keys of the username and login name that it gives.
+    names: Vec<String>,
+    /// The user that it makes if there is none yet; absent where there was one when the row was read.
+    candidate: Option<Result<Candidate, Error>>,
+}
+
+/// A user that a row is about to make.
+struct Candidate {
+    user: User,
+    terms: Terms,
+}
+
+type Batch = Arc<Vec<Entry>>;
+
+impl SuperUser {
+    /// Begins an import, or a dry run of one, which tells what would happen and changes nothing.
+    ///
+    /// # Errors
+    /// Its event cannot be written.
+    pub async fn import_users(self, dry_run: bool) -> Result<Import> {
+        self.context.conclude(Ok(())).await?;
+        let scratch = if dry_run { Some(Scratch::open()?) } else { None };
+        let maker = Maker {
+            now: self.context.now(),
+            own_id: self.own_id(),
+            signed_in: self.signed_in_since(),
+            viewer: Viewer::SuperUser,
+        };
+        let creation_ctx = self.creation_ctx("import");
+        let importer = Importer { maker, creation_ctx, context: self.context, is_rehearsal: dry_run };
+        let summary = Summary { dry_run, ..Summary::default() };
+        Ok(Import { importer: Arc::new(importer), summary, scratch, pace: Pace::new() })
+    }
+}
+
+impl Import {
+    /// Takes batches of lines from `next` until there are none, and hands what became of each row to `tell`, in order. It stops early where
+    /// `next` or the database fails, where what let the caller in no longer holds, and where `tell` answers that nobody listens.
+    pub async fn run(
+        mut self,
+        mut next: impl AsyncFnMut() -> Result<Option<Vec<Line>>>,
+        mut tell: impl AsyncFnMut(Vec<RowResult>) -> bool,
+    ) -> (Summary, Option<Error>) {
+        let importer = Arc::clone(&self.importer);
+        let mut upcoming = fetch(&importer, &mut next).await;
+        let outcome = loop {
+            let batch = match upcoming {
+                Ok(Some(batch)) => batch,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            };
+            let following = pin!(fetch(&importer, &mut next));
+            let written = pin!(self.write(&batch));
+            // Whichever comes first: results are not kept back while the next lines are waited for.
+            let (results, written, following) = match select(written, following).await {
+                Either::Left(((results, written), following)) => (results, written, Either::Left(following)),
+                Either::Right((upcoming, written)) => {
+                    let (results, written) = written.await;
+                    (results, written, Either::Right(upcoming))
+                }
+            };
+            let is_heard = tell(results).await;
+            if let Err(error) = written {
+                break Err(error);
+            }
+            if !is_heard {
+                break Err(Error::new(Code::BadRequest).because("client_gone"));
+            }
+            upcoming = match following {
+                Either::Left(following) => following.await,
+                Either::Right(upcoming) => upcoming,
+            };
+        };
+        let error = outcome.err();
+        self.summary.complete = error.is_none();
+        self.summary.error = error.as_ref().map(|error| {
+            let code = error.code();
+            // Of a failure on this side only the code is told.
+            let detail = error.sentence().filter(|_| code.status() < 500).unwrap_or(code.title()).to_owned();
+            RowError { pointer: String::new(), code: code.as_str().to_owned(), detail }
+        });
+        self.log(error.as_ref());
+        (self.summary, error)
+    }
+
+    fn log(&self, error: Option<&Error>) {
+        let Summary { rows, created, updated, unchanged, refused, groups_created, dry_run, complete, .. } = self.summary;
+        let (reason, cause) = (error.map(Error::reason), error.and_then(Error::logged_cause));
+        let cid = &self.importer.context.call.cid;
+        tracing::info!(
+            target: "usher::import",
+            cid, rows, created, updated, unchanged, refused, groups_created, dry_run, complete, reason, cause,
+            "import"
+        );
+    }
+
+    /// Writes a batch; tells what became of each row, as far as it came.
+    async fn write(&mut self, batch: &Batch) -> (Vec<RowResult>, Result<()>) {
+        let mut results = Vec::with_capacity(batch.len());
+        let mut ranges = vec![0..batch.len()];
+        while let Some(range) = ranges.pop() {
+            match self.write_range(batch, range.clone()).await {
+                Ok(told) => {
+                    told.iter().for_each(|result| self.summary.count(result.outcome));
+                    results.extend(told);
+                }
+                // Someone else took a value between the look and the leap: look again, at halves, down to the row that it hits.
+                Err(error) if matches!(error.code(), Code::ValueTaken | Code::Invalid) => match range.len() {
+                    0 | 1 => {
+                        let told = batch.get(range).unwrap_or_default().iter().map(|entry| entry.refused(&error));
+                        let told: Vec<RowResult> = told.collect();
+                        told.iter().for_each(|result| self.summary.count(result.outcome));
+                        results.extend(told);
+                    }
+                    length => {
+                        let middle = range.start + length / 2;
+                        ranges.extend([middle..range.end, range.start..middle]);
+                    }
+                },
+                Err(error) => return (results, Err(error)),
+            }
+        }
+        (results, Ok(()))
+    }
+
+    async fn write_range(&mut self, batch: &Batch, range: Range<usize>) -> Result<Vec<RowResult>> {
+        let (importer, batch) = (Arc::clone(&self.importer), Arc::clone(batch));
+        let work = {
+            let (importer, batch) = (Arc::clone(&importer), Arc::clone(&batch));
+            let range = range.clone();
+            move |tx: &mut Tx<'_>| batch::write(tx, &importer, batch.get(range).unwrap_or_default())
+        };
+        let began = Instant::now();
+        let mut written = importer.context.change_many(importer.is_rehearsal, work).await?;
+        if let Some(version) = written.version {
+            self.pace.rest(began, version).await;
+        }
+        self.summary.groups_created += written.groups_created;
+        if let Some(mut scratch) = self.scratch.take() {
+            let claim = move || {
+                let entries = batch.get(range).unwrap_or_default();
+                let claimed = batch::claim(&mut scratch, entries, &mut written.results);
+                (claimed.map(|()| written), scratch)
+            };
+            let (claimed, scratch) = tokio::task::spawn_blocking(claim).await.map_err(|_| panicked())?;
+            self.scratch = Some(scratch);
+            written = claimed?;
+        }
+        Ok(written.results)
+    }
+}
+
+impl Entry {
+    /// Reads a line as a row.
+    fn read(line: &Line) -> Self {
+        let Read { external_id, row } = Read::line(line);
+        let patch = row.as_ref().ok().map(|row| &row.patch);
+        let username = patch.and_then(|patch| patch.username.as_ref());
+        let login_name = patch.and_then(|patch| patch.login_name.as_ref());
+        let names = [username, login_name].into_iter().flatten().map(text::Name::key).collect();
+        Self { line: line.number, external_id, row, names, candidate: None }
+    }
+
+    /// What is told of it if it is refused.
+    fn refused(&self, error: &Error) -> RowResult {
+        self.told(RowOutcome::Refused, None, errors_of(error))
+    }
+
+    fn told(&self, outcome: RowOutcome, user_id: Option<UserId>, errors: Vec<RowError>) -> RowResult {
+        RowResult { line: self.line, outcome, user_id, external_id: self.external_id.clone(), errors }
+    }
+}
+
+impl Importer {
+    /// The user that a row makes.
+    fn compose(&self, row: &Row) -> Result<Candidate> {
+        let (maker, inner) = (&self.maker, &self.context.services.inner);
+        let missing = || Error::new(Code::Invalid).at("username", "is missing, and no user has this external_id");
+        let username = row.patch.username.clone().ok_or_else(missing)?;
+        // In the order of creation, which is not that of the call's one time.
+        let user_id = UserId::mint(inner.clock.now(), &inner.entropy);
+        let mut user = User::fresh(user_id, username, maker.now, self.creation_ctx.clone());
+        user.approval_status_mod_by = maker.own_id;
+        user.furnish(row.patch.clone());
+        let facts = &row.facts;
+        if let Some(created_time) = facts.created_time {
+            if created_time > maker.now {
+                return Err(Error::new(Code::Invalid).at("created_time", "is in the future"));
+            }
+            user.created_time = created_time;
+        }
+        user.sign_up_status = facts.sign_up_status.unwrap_or(user.sign_up_status);
+        user.is_approval_needed = facts.is_approval_needed.unwrap_or(user.is_approval_needed);
+        match facts.approval_status {
+            None | Some(ApprovalStatus::Approved) => {}
+            Some(ApprovalStatus::Rejected) => user.decide(ApprovalStatus::Rejected, maker.own_id, maker.now),
+            // Nobody has decided yet, at no time.
+            Some(ApprovalStatus::BeforeDecision) => {
+                user.approval_status = ApprovalStatus::BeforeDecision;
+                (user.approval_status_mod_by, user.approval_status_mod_time) = (None, None);
+            }
+        }
+        if facts.is_locked == Some(true) {
+            user.lock(LockCause::Administrator, maker.own_id, facts.lock_reason.clone().flatten(), maker.now);
+        }
+        if let Some(password) = &row.password {
+            inner.policy.check(password, &user, self.creation_ctx.application.as_deref(), "password")?;
+        }
+        let mut candidate = Candidate { terms: Terms::of(&user), user };
+        if let Some(hash) = &row.hash {
+            candidate.set_password(hash.clone(), maker.now);
+        }
+        Ok(candidate)
+    }
+}
+
+impl Candidate {
+    fn set_password(&mut self, hash: PasswordHash, now: Utc) {
+        let (must_change, expiry) = (self.user.password_must_change, self.user.password_expiry);
+        self.user.set_password(hash, must_change, expiry, now);
+    }
+}
+
+fn panicked() -> Error {
+    Error::new(Code::Internal).cause("an import panicked")
+}
+
+/// The next batch, made ready.
+async fn fetch(
+    importer: &Arc<Importer>,
+    next: &mut impl AsyncFnMut() -> Result<Option<Vec<Line>>>,
+) -> Result<Option<Batch>> {
+    let Some(lines) = next().await? else { return Ok(None) };
+    let read = move || lines.iter().map(Entry::read).collect::<Vec<_>>();
+    let mut entries = tokio::task::spawn_blocking(read).await.map_err(|_| panicked())?;
+    let ids: Vec<String> = entries.iter().filter_map(|e| e.external_id.clone().map(String::from)).collect();
+    let inner = &importer.context.services.inner;
+    let look_up = move |snapshot: &mut Snapshot<'_>| {
+        Ok(snapshot.known_external_ids(&ids.iter().map(String::as_str).collect::<Vec<_>>())?)
+    };
+    let known = inner.store.read(look_up).await?;
+    let by = Arc::clone(importer);
+    let compose = move || {
+        for entry in entries.iter_mut().filter(|e| e.external_id.as_ref().is_none_or(|id| !known.contains(id.as_str()))) {
+            entry.candidate = entry.row.as_ref().ok().map(|row| by.compose(row));
+        }
+        entries
+    };
+    let entries = tokio::task::spawn_blocking(compose).await.map_err(|_| panicked())?;
+    let hashed = futures_util::stream::iter(entries).map(|entry| hash_password(importer, entry)).buffered(HASHED_AT_ONCE);
+    Ok(Some(Arc::new(hashed.try_collect().await?)))
+}
+
+/// Hashes a password in the clear, if the row makes a user. A dry run has no use for the hash.
+async fn hash_password(importer: &Importer, mut entry: Entry) -> Result<Entry> {
+    let password = entry.row.as_ref().ok().and_then(|row| row.password.clone()).filter(|_| !importer.is_rehearsal);
+    if let (Some(password), Some(Ok(candidate))) = (password, &mut entry.candidate) {
+        let turn = importer.context.services.inner.hasher.turn_in_time().await?;
+        candidate.set_password(turn.hash(password).await?, importer.maker.now);
+    }
+    Ok(entry)
+}
