@@ -1,6 +1,7 @@
 //! `usher user import` and `usher user export`: many users at once, as lines of JSON.
 
-use super::{Common, Exit, Outcome, begin, operator, output};
+use super::users::find;
+use super::{Common, Exit, Outcome, act, begin, operator, output};
 use crate::domain::audit::Action;
 use crate::domain::bulk::{RowOutcome, RowResult, Summary};
 use crate::domain::ndjson::Line;
@@ -168,6 +169,32 @@ impl Input {
 }
 
 pub(super) async fn export(common: &Common, Export { user }: Export) -> Outcome {
-    let _ = (common, user);
-    Ok(())
+    let services = common.services()?;
+    let action = if user.is_some() { Action::UserData } else { Action::UserExport };
+    let exported = act(&services, action, |root| async move {
+        let failed = |e: io::Error| Error::new(Code::Internal).detail(format!("Standard output cannot be written: {e}."));
+        match user {
+            Some(user) => {
+                let user_id = find(&root, &user).await?.user.user_id;
+                let mut data = root.data_of(user_id).await?;
+                while let Some(piece) = data.next().await? {
+                    if !output::piece(&piece).map_err(failed)? {
+                        break;
+                    }
+                }
+            }
+            None => {
+                let mut export = root.export_users().await?;
+                while let Some(piece) = export.next().await? {
+                    if !output::piece(&piece).map_err(failed)? {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    });
+    let exported = exported.await;
+    services.close();
+    Ok(exported?)
 }

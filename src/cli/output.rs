@@ -28,6 +28,14 @@ pub(super) fn line(text: &str) -> Result<(), Exit> {
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(failed)
 }
 
+/// Bytes as they are; tells whether anyone still reads.
+pub(super) fn piece(bytes: &[u8]) -> io::Result<bool> {
+    match io::stdout().lock().write_all(bytes).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true),
+    }
+}
+
 /// A line on standard error.
 pub(super) fn complain(text: &str) {
     // If standard error is gone, there is nowhere left to say so.

@@ -240,18 +240,21 @@ impl Changes {
         (!changes.is_empty()).then(|| Self(Value::Object(changes).to_string()))
     }
 
-    /// The same as between nothing and `view`, without a tree of values in between: for the many users of an import.
+    /// What `view` shows that `blank`, the view of something new that nobody said anything about, does not: for the many users of an
+    /// import, without a tree of values in between.
     ///
     /// # Errors
-    /// The view cannot be serialised.
-    pub fn of_new(view: &impl Serialize) -> serde_json::Result<Self> {
-        let text = serde_json::to_string(view)?;
-        let Members(members) = serde_json::from_str(&text)?;
-        let mut changes = String::with_capacity(2 * text.len());
-        for (name, value) in members.iter().filter(|(_, value)| value.get() != "null") {
-            changes.push(if changes.is_empty() { '{' } else { ',' });
-            changes.push_str(&serde_json::to_string(name)?);
-            changes.push_str(":{\"before\":null,\"after\":");
+    /// A view cannot be serialised.
+    pub fn of_new(view: &impl Serialize, blank: &Shown) -> serde_json::Result<Self> {
+        let Shown(shown) = Shown::of(view)?;
+        let mut changes = String::with_capacity(1024);
+        for (name, value) in &shown {
+            if value.get() == "null" || blank.0.iter().any(|(known, usual)| known == name && usual.get() == value.get()) {
+                continue;
+            }
+            changes.push_str(if changes.is_empty() { "{\"" } else { ",\"" });
+            changes.push_str(name);
+            changes.push_str("\":{\"before\":null,\"after\":");
             changes.push_str(value.get());
             changes.push('}');
         }
@@ -270,23 +273,41 @@ impl Changes {
     }
 }
 
-/// The members of a JSON object with their values as they are written.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
+/// What a view shows: the names of attributes, which need no escapes, with their values as they are written.
+#[derive(Debug)]
+pub struct Shown(Vec<(String, Box<RawValue>)>);
 
-impl<'de> Deserialize<'de> for Members<'de> {
+impl Shown {
+    /// What this view shows.
+    ///
+    /// # Errors
+    /// It cannot be serialised.
+    pub fn of(view: &impl Serialize) -> serde_json::Result<Self> {
+        serde_json::from_str(&serde_json::to_string(view)?)
+    }
+
+    /// The same but for these attributes.
+    #[must_use]
+    pub fn without(mut self, names: &[&str]) -> Self {
+        self.0.retain(|(name, _)| !names.contains(&name.as_str()));
+        self
+    }
+}
+
+impl<'de> Deserialize<'de> for Shown {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct OfObject;
         impl<'de> Visitor<'de> for OfObject {
-            type Value = Members<'de>;
+            type Value = Shown;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Shown, A::Error> {
                 let mut members = Vec::new();
                 while let Some(member) = map.next_entry()? {
                     members.push(member);
                 }
-                Ok(Members(members))
+                Ok(Shown(members))
             }
         }
         deserializer.deserialize_map(OfObject)

@@ -11,6 +11,7 @@ pub mod group;
 pub mod ids;
 pub mod ndjson;
 pub mod outbox;
+pub mod own_event;
 pub mod secret;
 pub mod session;
 pub mod sql;

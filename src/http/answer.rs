@@ -5,7 +5,7 @@ use super::crowd::Place;
 use super::desk::Desk;
 use super::gate::GateKind;
 use super::input::Parts;
-use super::reply::{Reply, problem};
+use super::reply::{Content, Reply, problem};
 use super::route::Route;
 use crate::domain::audit::Action;
 use crate::domain::ids::UserId;
@@ -89,7 +89,7 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
         }
         note_subject(&request, &context);
         match target {
-            Target::Route(route) => (route.handler)(context.clone(), Parts { request, payload, has_waited: false }).await,
+            Target::Route(route) => (route.handler)(context.clone(), Parts { request, payload: Some(payload), has_waited: false }).await,
             Target::OtherMethod(_) => Err(Error::new(Code::MethodNotAllowed)),
             Target::Nowhere => Err(Error::new(Code::NotFound).because("no_route")),
         }
@@ -159,7 +159,11 @@ fn respond(reply: Reply, cid: &str, close: bool) -> HttpResponse {
     if reply.content_type.is_empty() {
         return response.finish();
     }
-    response.content_type(reply.content_type).body(reply.body)
+    response.content_type(reply.content_type);
+    match reply.body {
+        Content::Whole(body) => response.body(body),
+        Content::Stream(stream) => response.streaming(stream),
+    }
 }
 
 /// One line for each request; `docs/LOGGING.md` is its description.

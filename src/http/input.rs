@@ -24,7 +24,8 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 /// A request that is not read yet.
 pub struct Parts {
     pub(super) request: HttpRequest,
-    pub(super) payload: Payload,
+    /// Its body; gone once something has taken it to read it later.
+    pub(super) payload: Option<Payload>,
     /// Whether the body had to be waited for.
     pub(super) has_waited: bool,
 }
@@ -274,13 +275,14 @@ async fn read_bytes(parts: &mut Parts) -> Result<Bytes> {
         return Err(too_large());
     }
     let mut bytes = BytesMut::new();
+    let Some(payload) = &mut parts.payload else { return Ok(Bytes::new()) };
     loop {
         // What came along with the headers is there already.
-        let next = match parts.payload.next().now_or_never() {
+        let next = match payload.next().now_or_never() {
             Some(next) => next,
             None => {
                 parts.has_waited = true;
-                parts.payload.next().await
+                payload.next().await
             }
         };
         let Some(chunk) = next else { break };

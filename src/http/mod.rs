@@ -10,6 +10,7 @@ mod address;
 mod answer;
 mod applications;
 mod audit_events;
+mod bulk;
 mod crowd;
 mod desk;
 mod docs;
@@ -25,6 +26,7 @@ mod routes;
 mod schema;
 mod server;
 mod sessions;
+mod spool;
 mod users;
 mod views;
 

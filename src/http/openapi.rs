@@ -14,7 +14,7 @@ pub fn document(routes: &[Route]) -> Value {
         let mut operation = (route.describe_input)(&mut schemas);
         let (status, body) = (route.describe_answer)(&mut schemas);
         let answer = match body {
-            Some(schema) => json!({"description": "Done.", "content": {"application/json": {"schema": schema}}}),
+            Some(schema) => json!({"description": "Done.", "content": {route.media_type: {"schema": schema}}}),
             None => json!({"description": "Done."}),
         };
         if let Some(operation) = operation.as_object_mut() {

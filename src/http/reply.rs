@@ -3,18 +3,36 @@
 use crate::domain::attribute::Viewer;
 use crate::domain::user::Account;
 use crate::error::{Code, Error, Result};
+use actix_web::web::Bytes;
+use futures_util::stream::LocalBoxStream;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use std::borrow::Cow;
+use std::marker::PhantomData;
+
+/// The media type of lines of JSON.
+pub(super) const LINES: &str = "application/x-ndjson";
 
 /// An answer ready to be sent.
 pub struct Reply {
     pub(super) status: u16,
     pub(super) content_type: &'static str,
-    pub(super) body: Vec<u8>,
+    pub(super) body: Content,
     pub(super) headers: Vec<(&'static str, String)>,
 }
+
+/// What an answer says.
+pub(super) enum Content {
+    /// All of it.
+    Whole(Vec<u8>),
+    /// What is made while it is sent. The work for it begins when it is first asked for something, which is after the call's event was
+    /// written. An error breaks the connection off, for the status is gone.
+    Stream(ByteStream),
+}
+
+/// Bytes as they are made.
+pub(super) type ByteStream = LocalBoxStream<'static, Result<Bytes>>;
 
 /// Something that a handler may answer.
 pub trait Answer {
@@ -24,14 +42,17 @@ pub trait Answer {
     /// [`Code::Internal`].
     fn into_reply(self) -> Result<Reply>;
 
-    /// Its status and the schema of its body.
+    /// The media type of its body.
+    const MEDIA_TYPE: &'static str = "application/json";
+
+    /// Its status and the schema of its body; of a line of it, where it is lines.
     fn describe(schemas: &mut SchemaGenerator) -> (u16, Option<Value>);
 }
 
 fn json_reply(status: u16, body: &impl Body) -> Result<Reply> {
     let json = serde_json::to_vec(body).map_err(|e| Error::new(Code::Internal).cause(e.to_string()))?;
     let headers = body.etag().map(|tag| ("etag", tag)).into_iter().collect();
-    Ok(Reply { status, content_type: "application/json", body: json, headers })
+    Ok(Reply { status, content_type: "application/json", body: Content::Whole(json), headers })
 }
 
 /// The body of an answer.
@@ -78,7 +99,7 @@ pub struct Done;
 
 impl Answer for Done {
     fn into_reply(self) -> Result<Reply> {
-        Ok(Reply { status: 204, content_type: "", body: Vec::new(), headers: Vec::new() })
+        Ok(Reply { status: 204, content_type: "", body: Content::Whole(Vec::new()), headers: Vec::new() })
     }
 
     fn describe(_: &mut SchemaGenerator) -> (u16, Option<Value>) {
@@ -96,11 +117,59 @@ pub struct Document {
 
 impl Answer for Document {
     fn into_reply(self) -> Result<Reply> {
-        Ok(Reply { status: self.status, content_type: self.content_type, body: self.body, headers: self.headers })
+        Ok(Reply { status: self.status, content_type: self.content_type, body: Content::Whole(self.body), headers: self.headers })
     }
 
     fn describe(_: &mut SchemaGenerator) -> (u16, Option<Value>) {
         (200, None)
+    }
+}
+
+/// 200 with lines of JSON, each a `T`, made while they are sent.
+pub struct LineStream<T> {
+    stream: ByteStream,
+    shape: PhantomData<T>,
+}
+
+impl<T> LineStream<T> {
+    /// These lines.
+    pub(super) fn new(stream: ByteStream) -> Self {
+        Self { stream, shape: PhantomData }
+    }
+}
+
+impl<T: JsonSchema> Answer for LineStream<T> {
+    const MEDIA_TYPE: &'static str = LINES;
+
+    fn into_reply(self) -> Result<Reply> {
+        Ok(Reply { status: 200, content_type: LINES, body: Content::Stream(self.stream), headers: Vec::new() })
+    }
+
+    fn describe(schemas: &mut SchemaGenerator) -> (u16, Option<Value>) {
+        (200, Some(schemas.subschema_for::<T>().to_value()))
+    }
+}
+
+/// 200 with a JSON document, a `T`, made while it is sent.
+pub struct JsonStream<T> {
+    stream: ByteStream,
+    shape: PhantomData<T>,
+}
+
+impl<T> JsonStream<T> {
+    /// This document.
+    pub(super) fn new(stream: ByteStream) -> Self {
+        Self { stream, shape: PhantomData }
+    }
+}
+
+impl<T: JsonSchema> Answer for JsonStream<T> {
+    fn into_reply(self) -> Result<Reply> {
+        Ok(Reply { status: 200, content_type: Self::MEDIA_TYPE, body: Content::Stream(self.stream), headers: Vec::new() })
+    }
+
+    fn describe(schemas: &mut SchemaGenerator) -> (u16, Option<Value>) {
+        (200, Some(schemas.subschema_for::<T>().to_value()))
     }
 }
 
@@ -184,7 +253,8 @@ pub fn problem(error: &Error, cid: &str) -> Reply {
         // RFC 6750, section 3. Always the same: it tells nothing of the cause.
         headers.push(("www-authenticate", "Bearer realm=\"usher\"".to_owned()));
     }
-    Reply { status, content_type: "application/problem+json", body: body.to_string().into_bytes(), headers }
+    let body = Content::Whole(body.to_string().into_bytes());
+    Reply { status, content_type: "application/problem+json", body, headers }
 }
 
 /// A member as a JSON pointer (RFC 6901, section 3).

@@ -29,6 +29,8 @@ pub struct Route {
     pub(super) handler: Handler,
     pub(super) describe_input: fn(&mut SchemaGenerator) -> Value,
     pub(super) describe_answer: fn(&mut SchemaGenerator) -> (u16, Option<Value>),
+    /// The media type of its answer.
+    pub(super) media_type: &'static str,
 }
 
 /// Makes a row out of a handler. The gate and the input are the types of its two arguments.
@@ -66,5 +68,6 @@ where
         handler: Box::new(handle),
         describe_input: I::describe,
         describe_answer: A::describe,
+        media_type: A::MEDIA_TYPE,
     }
 }

@@ -3,7 +3,7 @@
 //! Paths that are more exact stand before those with variable segments that would match them too.
 
 use super::route::{Route, route};
-use super::{applications, audit_events, docs, find, groups, health, sessions, users, views};
+use super::{applications, audit_events, bulk, docs, find, groups, health, sessions, users, views};
 use crate::domain::audit::Action;
 use actix_web::http::Method;
 
@@ -36,6 +36,10 @@ pub fn table() -> Vec<Route> {
         route(get(),    "/api/v1/users",                                 Some(A::UserList),              "Finds users.",                                            find::find),
         route(get(),    "/api/v1/users/count",                           Some(A::UserCount),             "Counts users.",                                           find::count),
         route(post(),   "/api/v1/users",                                 Some(A::UserCreate),            "Creates a user.",                                         users::create),
+        route(post(),   "/api/v1/users/import",                          Some(A::UserImport),            "Makes and changes users, a line of JSON for each.",       bulk::import),
+        route(get(),    "/api/v1/users/export",                          Some(A::UserExport),            "Every user, as a line of JSON.",                          bulk::export),
+        route(get(),    "/api/v1/users/me/data",                         Some(A::CurrentUserData),       "Everything that is kept of oneself.",                     bulk::own_data),
+        route(get(),    "/api/v1/users/{user_id}/data",                  Some(A::UserData),              "Everything that is kept of a user.",                      bulk::data),
         route(get(),    "/api/v1/users/{user_id}",                       Some(A::UserRead),              "get_user_by_id.",                                         users::by_id),
         route(patch(),  "/api/v1/users/{user_id}",                       Some(A::UserUpdate),            "Changes a user.",                                         users::update),
         route(delete(), "/api/v1/users/{user_id}",                       Some(A::UserDelete),            "Deletes a user with all that hangs on it.",               users::delete),

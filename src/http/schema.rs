@@ -1,6 +1,7 @@
 //! The JSON schemas of users, made of the attribute table.
 
 use crate::domain::attribute::Viewer;
+use crate::domain::bulk::Facts;
 use crate::domain::user::ATTRIBUTES;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
@@ -30,6 +31,21 @@ pub(super) fn new_user_schema(schemas: &mut SchemaGenerator) -> Schema {
     members.insert("password".to_owned(), json!({"type": "string", "format": "password", "writeOnly": true}));
     let mut schema = object("A user to be created.", members);
     schema.insert("required".to_owned(), json!(["username"]));
+    schema.insert("additionalProperties".to_owned(), false.into());
+    schema
+}
+
+/// A row of an import: what a super-user may change, the password or its hash, groups, and what else a migration brings along.
+pub(super) fn import_row_schema(schemas: &mut SchemaGenerator) -> Schema {
+    let mut members = Map::new();
+    let is_fact = |name: &str| Facts::NAMES.contains(&name);
+    for attribute in ATTRIBUTES.iter().filter(|a| a.edit.contains(&Viewer::SuperUser) || is_fact(a.name)) {
+        members.insert(attribute.name.to_owned(), (attribute.schema)(schemas).to_value());
+    }
+    members.insert("password".to_owned(), json!({"type": "string", "format": "password", "writeOnly": true}));
+    members.insert("password_hash".to_owned(), json!({"type": "string", "writeOnly": true}));
+    members.insert("groups".to_owned(), json!({"type": "array", "items": {"type": "string"}}));
+    let mut schema = object("A line: a user to be made, or to be changed if one has its external_id.", members);
     schema.insert("additionalProperties".to_owned(), false.into());
     schema
 }

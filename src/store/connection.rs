@@ -129,6 +129,10 @@ impl AnyConnection {
     }
 }
 
+/// Durable at every commit. What a batch of an import touches fits into the cache, and a checkpoint comes when what was written
+/// meanwhile, the ends of indexes above all, was written many times over.
+const WRITING: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 4000;";
+
 fn open_sqlite(path: &Path, purpose: Purpose) -> Result<SqliteConnection, StoreError> {
     let fail = |cause: String| StoreError::Unavailable(format!("cannot open the SQLite file {}: {cause}", path.display()));
     if purpose == Purpose::Reading && !path.exists() {
@@ -140,7 +144,7 @@ fn open_sqlite(path: &Path, purpose: Purpose) -> Result<SqliteConnection, StoreE
     let mut connection = SqliteConnection::establish(&path.to_string_lossy()).map_err(|e| fail(e.to_string()))?;
     let mode = match purpose {
         Purpose::Reading => "PRAGMA query_only = ON;",
-        Purpose::Writing => "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
+        Purpose::Writing => WRITING,
     };
     connection
         .batch_execute(&format!("PRAGMA busy_timeout = {PATIENCE_MS}; PRAGMA foreign_keys = ON; {mode}"))

@@ -1,9 +1,10 @@
 //! Canaries: secrets that were used are looked for wherever something comes out (S30).
 
 use crate::both;
+use crate::bulk::{HASH, IMPORT, post};
 use crate::faults::{furnished, newcomer, root, text};
 use crate::harness::postgres::Postgres;
-use crate::harness::process::{Process, usher};
+use crate::harness::process::{self, Process, usher};
 use crate::harness::{Answer, Client, Engine, PASSWORD, Site};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -179,6 +180,27 @@ both! {
             }
         }
         assert!(calls > 15, "{calls} routes were called");
+        // Rows of an import with secrets in the right places, and in wrong ones; a hash that came in is as secret as a password.
+        let mut hashes = Canaries::default();
+        hashes.add("an imported hash", HASH);
+        for row in [
+            json!({"username": "imported-1", "password": PASSWORD}),
+            json!({"username": "imported-2", "password_hash": HASH}),
+            json!({"username": "imported-3", "password": HASH, "password_hash": PASSWORD, "email": PASSWORD, "groups": [{"password": PASSWORD}], "nonsense": HASH}),
+            json!({"username": "imported-4", "password": [PASSWORD], "password_hash": {"hash": HASH}, "is_locked": PASSWORD, "created_time": HASH}),
+            json!([PASSWORD, HASH]),
+        ] {
+            for query in ["", "?dry_run=true"] {
+                let answer = post(&by, &format!("{IMPORT}{query}"), &format!("{row}\n{row} {PASSWORD}\n")).expect(200);
+                is_clean(&answer, &canaries, "post /api/v1/users/import");
+                is_clean(&answer, &hashes, "post /api/v1/users/import");
+            }
+            let printed = process::usher(&site, &["user", "import", "-"], &format!("{row}\n{row} {PASSWORD}\n"));
+            canaries.are_not_in("what an import prints", (printed.out.clone() + &printed.err).as_bytes());
+            hashes.are_not_in("what an import prints", (printed.out + &printed.err).as_bytes());
+        }
+        let exported = by.get("/api/v1/users/export").expect(200);
+        is_clean(&exported, &hashes, "get /api/v1/users/export");
         // Secrets where they have no place, and then the whole trail.
         for place in ["/api/v1/audit-events?cid=", "/api/v1/audit-events?nonsense=", "/api/v1/users/"] {
             let answer = by.get(&format!("{place}{}", by.ust.as_deref().unwrap()));
@@ -193,7 +215,8 @@ both! {
         }
         let exported = usher(&site, &["audit", "export"], "").expect(0).out;
         canaries.are_not_in("the exported trail", exported.as_bytes());
-        for arguments in [&["user", "list"][..], &["user", "list", "--json"], &["user", "show", "ann"], &["app", "list", "--json"], &["session", "list", "--json"], &["config", "show"]] {
+        hashes.are_not_in("the exported trail", exported.as_bytes());
+        for arguments in [&["user", "list"][..], &["user", "list", "--json"], &["user", "show", "ann"], &["user", "export"], &["user", "export", "--user", "ann"], &["app", "list", "--json"], &["session", "list", "--json"], &["config", "show"]] {
             let shown = usher(&site, arguments, "").expect(0);
             canaries.are_not_in(&format!("{arguments:?}"), (shown.out + &shown.err).as_bytes());
         }
@@ -202,6 +225,7 @@ both! {
         let log = service.terminate().log;
         assert!(log.contains("\"TRACE\"") && log.contains("usher::request"), "nothing was logged");
         canaries.are_not_in("the log", log.as_bytes());
+        hashes.are_not_in("the log", log.as_bytes());
         assert!(!log.contains("$argon2"), "a hash is in the log");
         assert!(!log.contains("panicked"), "{log}");
     }

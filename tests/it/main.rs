@@ -13,6 +13,8 @@
 )]
 
 mod audit;
+mod bulk;
+mod bulk_soak;
 mod canary;
 mod command_line;
 mod faults;
@@ -21,6 +23,7 @@ mod groups;
 mod harness;
 mod house;
 mod matrix;
+mod person_data;
 mod refused_start;
 mod session;
 mod sign_in;

@@ -123,6 +123,10 @@ enum Shape {
     User,
     /// `ust`, `session`, `user`.
     NewSession,
+    /// Lines of JSON: users as the caller sees them, or what became of the rows of an import.
+    Lines,
+    /// Everything that is kept of a user.
+    Data,
     Empty,
 }
 
@@ -169,6 +173,10 @@ const TABLE: &[Row] = &[
     Row { method: "get",    path: "/api/v1/users",                                 body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Users, action: "user.list", subject: Subject::None },
     Row { method: "get",    path: "/api/v1/users/count",                           body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["total"]), action: "user.count", subject: Subject::None },
     Row { method: "post",   path: "/api/v1/users",                                 body: |s| Some(json!({"username": s.fresh_name, "password": PASSWORD})), status: [401, 403, 201, 401], shape: Shape::User, action: "user.create", subject: Subject::Shown },
+    Row { method: "post",   path: "/api/v1/users/import",                          body: |s| Some(json!({"username": s.fresh_name})), status: [401, 403, 200, 401], shape: Shape::Lines, action: "user.import", subject: Subject::None },
+    Row { method: "get",    path: "/api/v1/users/export",                          body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Lines, action: "user.export", subject: Subject::None },
+    Row { method: "get",    path: "/api/v1/users/me/data",                         body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Data, action: "user.read_current_data", subject: Subject::Caller },
+    Row { method: "get",    path: "/api/v1/users/{user_id}/data",                  body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Data, action: "user.read_data", subject: Subject::Peer },
     Row { method: "get",    path: "/api/v1/users/{user_id}",                       body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::User, action: "user.read", subject: Subject::Peer },
     Row { method: "patch",  path: "/api/v1/users/{user_id}",                       body: |_| Some(json!({"remark": "new here"})), status: [401, 403, 200, 401], shape: Shape::User, action: "user.update", subject: Subject::Peer },
     Row { method: "delete", path: "/api/v1/users/{user_id}",                       body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "user.delete", subject: Subject::Peer },
@@ -259,7 +267,9 @@ impl Scene {
         let path = row.path.replace("{user_id}", stage.peer.id()).replace("{session_id}", session);
         let path = path.replace("{group_id}", &stage.group).replace("{application_id}", &stage.application);
         let body = (row.body)(&stage).map(|b| b.to_string());
-        let answer = stage.client.call(&row.method.to_uppercase(), &path, body);
+        // The one body that is no JSON document.
+        let client = if path.ends_with("/import") { stage.client.with("content-type", "application/x-ndjson") } else { stage.client.clone() };
+        let answer = client.call(&row.method.to_uppercase(), &path, body);
         let what = format!("{} {} as {caller:?}: {}", row.method, row.path, answer.text);
         let at = CALLERS.iter().position(|c| *c == caller).unwrap();
         assert_eq!(answer.status, row.status[at], "{what}");
@@ -274,7 +284,12 @@ impl Scene {
     /// The call left exactly one event, which its correlation id finds.
     fn check_event(&self, row: &Row, caller: Caller, stage: &Stage, answer: &Answer, what: &str) {
         let found = self.root.get(&format!("/api/v1/audit-events?cid={}", answer.cid())).expect(200).json;
-        let events = found["items"].as_array().unwrap();
+        let mut events = found["items"].as_array().unwrap().clone();
+        if row.action == "user.import" && answer.status < 300 {
+            // What an import does to each user has an event of its own, beside that of the call.
+            let made = events.pop().unwrap();
+            assert_eq!((&made["action"], &made["actor"]), (&json!("user.create"), &json!(stage.client.id())), "{what}");
+        }
         assert_eq!(events.len(), 1, "{what} {found}");
         let event = &events[0];
         assert_eq!(event["action"], row.action, "{what}");
@@ -353,6 +368,22 @@ fn compare_shape(row: &Row, caller: Caller, answer: &Answer, what: &str) {
             // Whoever signs in sees itself: at POST /sessions that is the peer, a regular user.
             let viewer = if row.action == "session.sign_in" { Owner } else { caller };
             assert_eq!(keys(&answer.json["user"]), user_keys(viewer, false), "{what}");
+        }
+        Shape::Lines => {
+            let lines: Vec<Value> = answer.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            if row.action == "user.import" {
+                let [row, end] = lines.as_slice() else { panic!("{what}") };
+                assert_eq!((keys(row).as_slice(), keys(end).as_slice()), (["line", "outcome", "user_id"].map(str::to_owned).as_slice(), ["summary".to_owned()].as_slice()), "{what}");
+            } else {
+                assert!(lines.len() > 1 && lines.iter().all(|line| keys(line) == user_keys(caller, false)), "{what}");
+            }
+        }
+        Shape::Data => {
+            assert_eq!(answer.keys(), ["user", "groups", "sessions", "audit_events"], "{what}");
+            assert_eq!(keys(&answer.json["user"]), user_keys(caller, false), "{what}");
+            assert_eq!(keys(&answer.json["sessions"][0]), SESSION, "{what}");
+            let sees_all = answer.json["audit_events"][0].get("hash").is_some();
+            assert_eq!(sees_all, caller == SuperUser, "{what}");
         }
         Shape::Empty => assert!(answer.text.is_empty(), "{what}"),
     }

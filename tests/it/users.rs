@@ -1,6 +1,7 @@
 //! Looking after users: changing, approving and rejecting, deleting.
 
 use crate::both;
+use crate::bulk::{HASH, import};
 use crate::harness::{Client, PASSWORD, Town};
 use crate::matrix::{OWNER, SUPER_USER};
 use serde_json::{Value, json};
@@ -27,8 +28,25 @@ fn fitting(name: &str) -> Value {
     }
 }
 
+/// What a row of an import may say besides what a super-user may change; all of it attributes that no patch changes.
+const IMPORT_ONLY: &[&str] = &["created_time", "sign_up_status", "is_approval_needed", "approval_status", "is_locked"];
+
+/// A value that fits each member of a row.
+fn imported(name: &str) -> Value {
+    match name {
+        "password" => PASSWORD.into(),
+        "password_hash" => HASH.into(),
+        "created_time" => "2001-01-01T00:00:00Z".into(),
+        "sign_up_status" => "before_confirmation".into(),
+        "approval_status" => "rejected".into(),
+        "is_approval_needed" | "is_locked" => true.into(),
+        "external_id" => "new external_id of a row".into(),
+        _ => fitting(name),
+    }
+}
+
 both! {
-    /// S27, S29, R1, R2: each attribute, by each viewer, through each way of writing: the table decides.
+    /// S27, S29, R1, R2: each attribute, by each viewer, through each way of writing (patch, creation, import): the table decides.
     fn the_table_decides_what_may_be_written(engine) {
         let town = Town::new(engine);
         let root = town.root();
@@ -48,7 +66,30 @@ both! {
             };
             check(ann.patch(ME, &body), by_owner.contains(&(*name).to_owned()));
             let victim = town.create(&format!("victim-of-{name}"));
-            check(root.patch(&path(&victim), &body), by_root.contains(&(*name).to_owned()));
+            let may = by_root.contains(&(*name).to_owned());
+            check(root.patch(&path(&victim), &body), may);
+            // Creating takes the same, and a password; an import also its hash, groups, and what a migration brings along.
+            let mut row = json!({"username": format!("made-with-{name}"), "external_id": format!("x-{name}")});
+            row[*name] = if *name == "groups" { json!(["staff"]) } else { fitting(name) };
+            let is_password = *name == "password";
+            let created = root.post("/api/v1/users", &row);
+            match may || is_password {
+                true => drop(created.expect(201)),
+                false => drop(created.refused(refusal.0, refusal.1)),
+            }
+            row["username"] = format!("imported-with-{name}").into();
+            row["external_id"] = format!("y-{name}").into();
+            row[*name] = if *name == "groups" { json!(["staff"]) } else { imported(name) };
+            let told = import(&root, &[row.clone()]);
+            let is_taken = may || is_password || ["password_hash", "groups"].contains(name) || IMPORT_ONLY.contains(name);
+            assert_eq!(told.outcomes(), [if is_taken { "created" } else { "refused" }], "{name}: {told:?}");
+            if !is_taken {
+                let code = if is_known { "member_forbidden" } else { "unknown_member" };
+                assert_eq!((&told.rows[0]["errors"][0]["pointer"], &told.rows[0]["errors"][0]["code"]), (&json!(format!("/{name}")), &json!(code)));
+            } else if SUPER_USER.contains(name) && *name != "groups" {
+                let user_id = told.rows[0]["user_id"].as_str().unwrap();
+                assert_eq!(root.get(&path(user_id)).json[*name], imported(name), "{name}");
+            }
             // With one member that is not allowed nothing is changed.
             let mixed = json!({"first_name": "mixed", "is_locked": true});
             root.patch(&path(&victim), &mixed).refused(403, "member_forbidden");

@@ -339,7 +339,7 @@ impl<'t, 'c> Clerk<'t, 'c> {
         for (at, NewUserRow { user, groups, .. }) in places.into_iter().zip(rows) {
             let account = Account { groups: self.shown(&groups), user, enrolment: None, as_of: now };
             let broken = |e: serde_json::Error| Error::new(Code::Internal).cause(e.to_string());
-            let changes = Changes::of_new(&account.view(Viewer::SuperUser)).map_err(broken)?;
+            let changes = Changes::of_new(&account.view(Viewer::SuperUser), &self.importer.blank).map_err(broken)?;
             let did = Did::to(account.user.user_id).as_action(Action::UserCreate).changing(Some(changes));
             self.dids.push((at, did));
             if let Some(id) = account.user.external_id.clone() {

@@ -13,13 +13,14 @@ use super::caller::SuperUser;
 use super::context::Context;
 use super::users::Maker;
 use crate::domain::attribute::Viewer;
+use crate::domain::audit::Shown;
 use crate::domain::bulk::{RowError, RowOutcome, RowResult, Summary};
 use crate::domain::ids::UserId;
 use crate::domain::ndjson::{Cutter, Line};
 use crate::domain::secret::PasswordHash;
 use crate::domain::text;
 use crate::domain::time::Utc;
-use crate::domain::user::{ApprovalStatus, CreationContext, LockCause, User};
+use crate::domain::user::{Account, ApprovalStatus, CreationContext, LockCause, User};
 use crate::error::{Code, Error, Result};
 use crate::store::{Scratch, Snapshot, Terms, Tx};
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -104,6 +105,8 @@ struct Importer {
     maker: Maker,
     creation_ctx: CreationContext,
     is_rehearsal: bool,
+    /// What a user shows of whom a row says nothing.
+    blank: Shown,
 }
 
 /// A row that was made ready.
@@ -131,7 +134,6 @@ impl SuperUser {
     /// # Errors
     /// Its event cannot be written.
     pub async fn import_users(self, dry_run: bool) -> Result<Import> {
-        self.context.conclude(Ok(())).await?;
         let scratch = if dry_run { Some(Scratch::open()?) } else { None };
         let maker = Maker {
             now: self.context.now(),
@@ -140,13 +142,20 @@ impl SuperUser {
             viewer: Viewer::SuperUser,
         };
         let creation_ctx = self.creation_ctx("import");
-        let importer = Importer { maker, creation_ctx, context: self.context, is_rehearsal: dry_run };
+        let blank = blank(&maker, creation_ctx.clone())?;
+        let importer = Importer { maker, creation_ctx, context: self.context, is_rehearsal: dry_run, blank };
         let summary = Summary { dry_run, ..Summary::default() };
+        importer.context.conclude(Ok(())).await?;
         Ok(Import { importer: Arc::new(importer), summary, scratch, pace: Pace::new() })
     }
 }
 
 impl Import {
+    /// A name for a temporary file, one that no other import has.
+    pub fn temporary_name(&self) -> String {
+        format!("usher-import-{:032x}", u128::from_be_bytes(self.importer.context.services.inner.entropy.bytes()))
+    }
+
     /// Takes batches of lines from `next` until there are none, and hands what became of each row to `tell`, in order. It stops early where
     /// `next` or the database fails, where what let the caller in no longer holds, and where `tell` answers that nobody listens.
     pub async fn run(
@@ -332,6 +341,17 @@ impl Candidate {
         let (must_change, expiry) = (self.user.password_must_change, self.user.password_expiry);
         self.user.set_password(hash, must_change, expiry, now);
     }
+}
+
+/// What the events of new users need not repeat: how a fresh account is, and what every event of the import says anyway.
+fn blank(maker: &Maker, creation_ctx: CreationContext) -> Result<Shown> {
+    let broken = |cause: String| Error::new(Code::Internal).cause(cause);
+    let name = text::Name::try_from("blank".to_owned()).map_err(|e| broken(e.to_string()))?;
+    let mut user = User::fresh(UserId::from_bytes([0; 16]), name, maker.now, creation_ctx);
+    user.approval_status_mod_by = maker.own_id;
+    let account = Account { user, groups: Vec::new(), enrolment: None, as_of: maker.now };
+    let shown = Shown::of(&account.view(Viewer::SuperUser)).map_err(|e| broken(e.to_string()))?;
+    Ok(shown.without(&["username", "login_name", "display_name"]))
 }
 
 fn panicked() -> Error {

@@ -130,7 +130,7 @@ impl Client {
         let headers = response.headers().iter().map(|(n, v)| (n.to_string(), v.to_str().unwrap_or_default().to_owned()));
         let headers = headers.collect();
         let status = response.status().as_u16();
-        let text = response.body_mut().read_to_string()?;
+        let text = response.body_mut().with_config().limit(1 << 30).read_to_string()?;
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
         Ok(Answer { status, headers, text, json })
     }

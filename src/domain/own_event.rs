@@ -1,0 +1,74 @@
+//! What a person sees of the audit trail: the events on and by that person, cut to what an owner may know.
+//!
+//! Of what others did, an owner learns that, when and what, not who and from where. Of changed values it sees those of attributes that it
+//! sees anyway. The salt and the digest of the changes are left out: with them, hidden values could be guessed and the guess confirmed.
+
+use super::attribute::{Act, Viewer, allows};
+use super::audit::{Action, ActorType, Link, Outcome};
+use super::ids::UserId;
+use super::time::Utc;
+use super::user::ATTRIBUTES;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// An event as the person that it is about sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
+pub struct OwnEvent {
+    /// When the call began.
+    pub time: Utc,
+    /// What the call set out to do.
+    pub action: Action,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What kind of thing acted.
+    pub actor_type: ActorType,
+    /// Whether it was oneself.
+    pub is_own: bool,
+    /// Why it did not succeed; told of own calls, and of those of nobody known.
+    pub reason: Option<String>,
+    /// The call's correlation id; told of the same.
+    pub cid: Option<String>,
+    /// Through which application; told of the same.
+    pub application: Option<String>,
+    /// From which address; told of the same.
+    pub remote_addr: Option<String>,
+    /// The attributes of oneself that changed, as far as one sees them.
+    pub changes: Option<Value>,
+}
+
+impl OwnEvent {
+    /// `link` as `owner` sees it.
+    pub fn of(link: Link, owner: UserId) -> Self {
+        let event = link.event;
+        let owner = owner.to_string();
+        let is_own = event.actor.id.as_deref() == Some(&owner);
+        let is_told = match event.actor.kind {
+            // A wrong password, for one: whoever tried is nobody whose data this is.
+            ActorType::Anonymous => true,
+            ActorType::User | ActorType::Application | ActorType::Operator | ActorType::System => is_own,
+        };
+        let told = |text: Option<String>| text.filter(|_| is_told);
+        let is_on_oneself = event.subject.as_deref() == Some(&owner);
+        let changes = event.changes.filter(|_| is_on_oneself).and_then(|changes| visible(changes.as_text()));
+        Self {
+            time: event.time,
+            action: event.action,
+            outcome: event.outcome,
+            actor_type: event.actor.kind,
+            is_own,
+            reason: told(event.reason),
+            cid: told(Some(event.cid)),
+            application: told(event.application),
+            remote_addr: told(event.remote_addr),
+            changes,
+        }
+    }
+}
+
+/// Those of changed attributes that an owner sees.
+fn visible(changes: &str) -> Option<Value> {
+    let changes: Map<String, Value> = serde_json::from_str(changes).ok()?;
+    let is_seen = |name: &str| ATTRIBUTES.iter().any(|a| a.name == name && allows(Viewer::Owner, Act::See, a));
+    let seen: Map<String, Value> = changes.into_iter().filter(|(name, _)| is_seen(name)).collect();
+    (!seen.is_empty()).then_some(Value::Object(seen))
+}

@@ -1,0 +1,103 @@
+//! Everything that is kept of one person: what a super-user sees of it, what the person sees, and that it can be erased.
+
+use crate::both;
+use crate::bulk::{HASH, PHRASE, import};
+use crate::harness::{PASSWORD, Town};
+use crate::matrix::{OWNER, SUPER_USER};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const ME: &str = "/api/v1/users/me";
+const OWN: &str = "/api/v1/users/me/data";
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+fn actions(data: &Value) -> Vec<&str> {
+    data["audit_events"].as_array().unwrap().iter().map(|e| e["action"].as_str().unwrap()).collect()
+}
+
+both! {
+    /// One document has it all: the view, groups, live sessions, and the events on and by the person, each once, oldest first.
+    fn one_document(engine) {
+        let town = Town::new(engine);
+        let root = town.root();
+        let told = import(&root, &[json!({"external_id": "a", "username": "ann", "password_hash": HASH, "groups": ["staff"], "remark": "hidden remark"})]);
+        let id = told.rows[0]["user_id"].as_str().unwrap();
+        town.advance(Duration::from_secs(1));
+        let ann = town.anon().sign_in("ann", PHRASE);
+        town.anon().try_sign_in("ann", PASSWORD).refused(401, "credentials_invalid");
+        town.advance(Duration::from_secs(1));
+        ann.patch(ME, &json!({"first_name": "Ann"})).expect(200);
+        root.patch(&format!("/api/v1/users/{id}"), &json!({"remark": "other remark", "last_name": "Lee"})).expect(200);
+        ann.get(&format!("/api/v1/users/{}", town.root_id)).refused(403, "forbidden");
+        town.advance(Duration::from_secs(1));
+
+        let answer = root.get(&format!("/api/v1/users/{id}/data")).expect(200);
+        assert_eq!(answer.headers["content-type"], "application/json");
+        let data = answer.json;
+        assert_eq!(keys(&data), ["user", "groups", "sessions", "audit_events"]);
+        assert_eq!(keys(&data["user"]), SUPER_USER);
+        assert_eq!((&data["groups"][0]["name"], &data["sessions"][0]["session_id"]), (&json!("staff"), &json!(ann.session_id)));
+        let all = ["user.create", "session.sign_in", "session.sign_in", "user.update_current", "user.update", "user.read", "user.read_data"];
+        assert_eq!(actions(&data), all);
+        let events = data["audit_events"].as_array().unwrap();
+        assert!(events.iter().all(|e| e["hash"].is_string() && (e["subject"] == id || e["actor"] == id)), "{data}");
+        assert_eq!(events[4]["changes"]["remark"], json!({"before": "hidden remark", "after": "other remark"}));
+
+        // S28, R2: the person sees of it what the person may see, and nothing that hidden values could be guessed by.
+        let answer = ann.get(OWN).expect(200);
+        let data = &answer.json;
+        assert_eq!(keys(&data["user"]), OWNER);
+        assert_eq!((&data["groups"][0]["name"], &data["sessions"][0]["is_current"]), (&json!("staff"), &json!(true)));
+        assert_eq!(actions(data), [&all[..], &["user.read_current_data"]].concat());
+        for hidden in ["remark", town.root_id.as_str(), "hash", "salt", "digest", "external_id", "administrator"] {
+            assert!(!answer.text.contains(hidden), "{hidden}: {}", answer.text);
+        }
+        let events = data["audit_events"].as_array().unwrap();
+        let own = ["time", "action", "outcome", "actor_type", "is_own", "reason", "cid", "application", "remote_addr", "changes"];
+        assert!(events.iter().all(|e| keys(e) == own));
+        assert_eq!((&events[2]["reason"], &events[2]["remote_addr"], &events[2]["is_own"]), (&json!("password_wrong"), &json!("127.0.0.1"), &json!(false)));
+        assert_eq!(events[3]["changes"], json!({"first_name": {"before": null, "after": "Ann"}}));
+        assert_eq!((&events[4]["changes"], &events[4]["remote_addr"], &events[4]["cid"]), (&json!({"last_name": {"before": null, "after": "Lee"}}), &Value::Null, &Value::Null));
+        assert_eq!((&events[5]["outcome"], &events[5]["is_own"]), (&json!("refused"), &json!(true)));
+        // By the command line it is the super-user's document; its clock is behind this town's, so it has the events of its own time.
+        let printed = town.usher(&["user", "export", "--user", "ann"]).expect(0).json();
+        assert_eq!((keys(&printed["user"]), actions(&printed)), (SUPER_USER.to_vec(), vec!["user.read_data"]));
+        town.usher(&["user", "export", "--user", "nobody"]).expect(1).complaint();
+        root.get("/api/v1/users/018f0000-0000-7000-8000-000000000000/data").refused(404, "not_found");
+        assert_eq!(keys(&root.get(OWN).json["user"]), SUPER_USER);
+
+        // Erased, nothing is left that was imported, either.
+        root.delete(&format!("/api/v1/users/{id}")).expect(204);
+        root.get(&format!("/api/v1/users/{id}/data")).refused(404, "not_found");
+        let trail = town.usher(&["audit", "export"]).expect(0).out;
+        assert!(trail.contains(id) && !trail.contains("remark") && !trail.contains("Lee"));
+        town.usher(&["audit", "verify"]).expect(0);
+    }
+
+    /// Many events come in pages, in one order and without repetition.
+    fn many_events(engine) {
+        let town = Town::new(engine);
+        let (root, ann) = (town.root(), town.user("ann"));
+        for round in 0..520 {
+            if round % 3 == 0 {
+                root.get(&format!("/api/v1/users/{}", ann.id())).expect(200);
+            } else {
+                ann.get("/api/v1/views").expect(200);
+            }
+            if round % 7 == 0 {
+                town.advance(Duration::from_millis(1));
+            }
+        }
+        let data = root.get(&format!("/api/v1/users/{}/data", ann.id())).expect(200).json;
+        let events = data["audit_events"].as_array().unwrap();
+        let ids: Vec<&str> = events.iter().map(|e| e["event_id"].as_str().unwrap()).collect();
+        let distinct: std::collections::BTreeSet<&&str> = ids.iter().collect();
+        assert_eq!((ids.len(), distinct.len()), (523, 523));
+        let times: Vec<&str> = events.iter().map(|e| e["time"].as_str().unwrap()).collect();
+        let parsed: Vec<_> = times.iter().map(|t| usher::domain::time::Utc::parse(t).unwrap()).collect();
+        assert!(parsed.is_sorted());
+    }
+}
