@@ -69,9 +69,9 @@ async fn run(common: &Common, services: &Services, input: Input, dry_run: bool) 
     let import = root.import_users(dry_run).await?;
     let bar = input.progress_bar();
     let mut input = Some(input);
-    let next = async || {
+    let next = async |rows: usize| {
         // Standard input may keep one waiting.
-        let read = input.take().map(|mut input| tokio::task::spawn_blocking(move || (input.next(), input)));
+        let read = input.take().map(|mut input| tokio::task::spawn_blocking(move || (input.next(rows), input)));
         let broken = || Error::new(Code::Internal).cause("the input is gone");
         let (lines, back) = read.ok_or_else(broken)?.await.map_err(|_| broken())?;
         bar.set_position(back.position);
@@ -131,10 +131,10 @@ impl Input {
         Ok(Self { reader, intake: Intake::default(), has_ended: false, position: 0, length })
     }
 
-    /// The next batch.
-    fn next(&mut self) -> Result<Option<Vec<Line>>, Error> {
+    /// The next batch of so many rows.
+    fn next(&mut self, rows: usize) -> Result<Option<Vec<Line>>, Error> {
         let mut chunk = vec![0; CHUNK];
-        while !self.has_ended && !self.intake.is_full() {
+        while !self.has_ended && !self.intake.is_full(rows) {
             let broken = |e: io::Error| Error::new(Code::BadRequest).detail(format!("The input cannot be read: {e}."));
             let count = self.reader.read(&mut chunk).or_else(|e| if e.kind() == io::ErrorKind::Interrupted { Ok(usize::MAX) } else { Err(e) });
             match count.map_err(broken)? {
@@ -149,7 +149,7 @@ impl Input {
                 }
             }
         }
-        Ok(self.intake.take())
+        Ok(self.intake.take(rows))
     }
 
     /// On a terminal alone.

@@ -262,6 +262,17 @@ impl Changes {
         Ok(Self(changes))
     }
 
+    /// The same with one more attribute, which had no value before.
+    ///
+    /// # Errors
+    /// The value cannot be serialised.
+    pub fn with_new(&self, name: &str, value: &impl Serialize) -> serde_json::Result<Self> {
+        let open = self.0.strip_suffix('}').unwrap_or(&self.0);
+        let comma = if open == "{" { "" } else { "," };
+        let value = serde_json::to_string(value)?;
+        Ok(Self(format!("{open}{comma}\"{name}\":{{\"before\":null,\"after\":{value}}}}}")))
+    }
+
     /// As the database keeps them.
     pub fn as_text(&self) -> &str {
         &self.0
@@ -512,6 +523,38 @@ impl From<Link> for EventView {
             changes_salt: link.changes_salt.as_deref().map(hex),
             changes_digest: link.changes_digest.as_deref().map(hex),
             hash: hex(&link.hash),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_view() -> impl Strategy<Value = Map<String, Value>> {
+        let value = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+            prop::collection::vec(any::<u8>(), 0..3).prop_map(|list| serde_json::json!({ "list": list })),
+        ];
+        prop::collection::btree_map("[a-e]_[a-e]", value, 0..8).prop_map(|members| members.into_iter().collect())
+    }
+
+    proptest! {
+        /// What is told of something new is what differs between nothing and it, but for what it has in common with the blank.
+        #[test]
+        fn changes_of_something_new(view in any_view(), blank in any_view(), number in any::<i64>()) {
+            let told = Changes::of_new(&view, &Shown::of(&blank).unwrap()).unwrap();
+            let rest: Map<String, Value> = view.iter().filter(|(name, value)| blank.get(*name) != Some(*value)).map(|(n, v)| (n.clone(), v.clone())).collect();
+            let expected = Changes::between(&Value::Null, &Value::Object(rest.clone())).unwrap_or(Changes("{}".to_owned()));
+            prop_assert_eq!(&told, &expected);
+            let mut with_number = rest;
+            with_number.insert("number".to_owned(), number.into());
+            let expected = Changes::between(&Value::Null, &Value::Object(with_number));
+            prop_assert_eq!(told.with_new("number", &number).ok(), expected);
         }
     }
 }

@@ -53,13 +53,13 @@ impl Input for Lines {
 }
 
 impl Lines {
-    /// The next batch of lines: a whole one, unless the client takes its time.
-    async fn next(&mut self) -> Result<Option<Vec<Line>>> {
-        while !self.has_ended && !self.intake.is_full() {
+    /// The next batch of lines: a whole one of so many, unless the client takes its time.
+    async fn next(&mut self, rows: usize) -> Result<Option<Vec<Line>>> {
+        while !self.has_ended && !self.intake.is_full(rows) {
             let arriving = self.payload.next();
             let next = match timeout(GATHERING, arriving).await {
                 Ok(next) => next,
-                Err(_) => match self.intake.take() {
+                Err(_) => match self.intake.take(rows) {
                     Some(lines) => return Ok(Some(lines)),
                     None => self.wait().await?,
                 },
@@ -76,7 +76,7 @@ impl Lines {
                 }
             }
         }
-        Ok(self.intake.take())
+        Ok(self.intake.take(rows))
     }
 
     /// Waits for the next bytes, as long as the client is not too slow in all.
@@ -137,7 +137,7 @@ fn results(import: Import, mut lines: Lines) -> ByteStream {
             // What cannot be told any more is the end of it.
             writer.push(text.into(), &name).await.unwrap_or(false)
         };
-        let (summary, _) = import.run(async || lines.next().await, tell).await;
+        let (summary, _) = import.run(async |rows| lines.next(rows).await, tell).await;
         let mut text = Vec::new();
         append(&mut text, &ImportLine::End { summary });
         let _ = writer.push(text.into(), &name).await;

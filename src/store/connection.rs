@@ -129,9 +129,10 @@ impl AnyConnection {
     }
 }
 
-/// Durable at every commit. What a batch of an import touches fits into the cache, and a checkpoint comes when what was written
-/// meanwhile, the ends of indexes above all, was written many times over.
-const WRITING: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 4000;";
+/// Durable at every commit. What a transaction of an import touches fits into the cache (KiB); what a savepoint keeps stays in memory; and
+/// a checkpoint comes when pages that are written over and over, the ends of indexes above all, have been (pages).
+const WRITING: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; \
+                       PRAGMA cache_size = -49152; PRAGMA wal_autocheckpoint = 8000;";
 
 fn open_sqlite(path: &Path, purpose: Purpose) -> Result<SqliteConnection, StoreError> {
     let fail = |cause: String| StoreError::Unavailable(format!("cannot open the SQLite file {}: {cause}", path.display()));

@@ -249,6 +249,11 @@ impl Store {
         self.inner.writer.submit(Kind::Change, |tx| work(tx).map(|value| (value, Vec::new()))).await
     }
 
+    /// Whether writes are waiting for their turn.
+    pub fn has_waiting(&self) -> bool {
+        self.inner.writer.has_waiting()
+    }
+
     /// Finishes accepted writes and stops.
     pub fn close(&self) {
         self.inner.writer.close();

@@ -248,6 +248,11 @@ impl Writer {
         }
     }
 
+    /// Whether jobs are waiting.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.shared.lock().jobs.is_empty()
+    }
+
     /// Finishes what was accepted and stops.
     pub(super) fn close(&self) {
         self.shared.lock().closed = true;
@@ -302,8 +307,10 @@ impl Thread {
         };
         connection.begin_write()?;
         let mut events = Vec::with_capacity(batch.len());
+        // A job that is alone needs no savepoint: what undoes it undoes the transaction. A savepoint copies every page that is touched.
+        let is_alone = batch.len() == 1;
         for job in batch {
-            let is_change = job.is_change();
+            let is_change = job.is_change() && !is_alone;
             if is_change {
                 connection.batch_execute("SAVEPOINT job")?;
             }
@@ -315,6 +322,7 @@ impl Thread {
                     }
                 }
                 Ran::Undone if is_change => connection.batch_execute("ROLLBACK TO SAVEPOINT job; RELEASE SAVEPOINT job")?,
+                Ran::Undone if is_alone => return Ok(connection.batch_execute("ROLLBACK")?),
                 Ran::Undone => {}
                 Ran::Lost(error) => return Err(error),
             }

@@ -4,7 +4,6 @@
 //! before it had been written. What they make and change is written together at the end, or when a row needs to see it.
 
 use super::{Entry, Importer};
-use crate::domain::attribute::Viewer;
 use crate::domain::audit::{Action, Changes};
 use crate::domain::bulk::{Facts, RowOutcome, RowResult};
 use crate::domain::group::Group;
@@ -72,7 +71,7 @@ struct Clerk<'t, 'c> {
     groups: HashMap<String, Group>,
     supervisors: HashSet<UserId>,
     /// What is to be written, each with its row's place in the batch.
-    new: Vec<(usize, NewUserRow)>,
+    new: Vec<(usize, &'t Changes, NewUserRow)>,
     edits: Vec<(usize, Edited)>,
     dids: Vec<(usize, Did)>,
     groups_created: u64,
@@ -142,7 +141,7 @@ impl<'t, 'c> Clerk<'t, 'c> {
     }
 
     /// Judges one row, as if those before it had been written.
-    fn row(&mut self, at: usize, entry: &Entry, row: &Row) -> Result<(RowOutcome, Option<UserId>), Halt> {
+    fn row(&mut self, at: usize, entry: &'t Entry, row: &Row) -> Result<(RowOutcome, Option<UserId>), Halt> {
         let id = entry.external_id.as_ref().map(Line::as_str);
         if id.is_some_and(|id| self.unwritten.contains(id)) {
             self.write().map_err(Halt::Failed)?;
@@ -153,7 +152,7 @@ impl<'t, 'c> Clerk<'t, 'c> {
         }
     }
 
-    fn create(&mut self, at: usize, entry: &Entry, row: &Row) -> Result<(RowOutcome, Option<UserId>), Halt> {
+    fn create(&mut self, at: usize, entry: &'t Entry, row: &Row) -> Result<(RowOutcome, Option<UserId>), Halt> {
         let gone = || Halt::Refused(Error::new(Code::PreconditionFailed).detail("The user was deleted meanwhile: import the row again."));
         let candidate = entry.candidate.as_ref().ok_or_else(gone)?.as_ref().map_err(|error| Halt::Refused(error.clone()))?;
         let (user, maker) = (&candidate.user, &self.importer.maker);
@@ -165,7 +164,7 @@ impl<'t, 'c> Clerk<'t, 'c> {
         self.claim_names(None, user)?;
         let groups = self.groups_of_row(at, row.groups.as_deref().unwrap_or_default())?;
         let user_id = user.user_id;
-        self.new.push((at, NewUserRow { user: user.clone(), terms: candidate.terms.clone(), groups }));
+        self.new.push((at, &candidate.changes, NewUserRow { user: user.clone(), terms: candidate.terms.clone(), groups }));
         self.unwritten.extend(entry.external_id.clone().map(String::from));
         Ok((RowOutcome::Created, (!self.importer.is_rehearsal).then_some(user_id)))
     }
@@ -334,12 +333,17 @@ impl<'t, 'c> Clerk<'t, 'c> {
             let did = Did::to(user_id).as_action(Action::UserUpdate).changing(changes_between(&before, &after)?);
             self.dids.push((at, did));
         }
-        let (places, mut rows): (Vec<usize>, Vec<NewUserRow>) = std::mem::take(&mut self.new).into_iter().unzip();
+        let (places, mut rows): (Vec<(usize, &Changes)>, Vec<NewUserRow>) =
+            std::mem::take(&mut self.new).into_iter().map(|(at, changes, row)| ((at, changes), row)).unzip();
         self.tx.insert_users(&mut rows)?;
-        for (at, NewUserRow { user, groups, .. }) in places.into_iter().zip(rows) {
+        for ((at, changes), NewUserRow { user, groups, .. }) in places.into_iter().zip(rows) {
             let account = Account { groups: self.shown(&groups), user, enrolment: None, as_of: now };
             let broken = |e: serde_json::Error| Error::new(Code::Internal).cause(e.to_string());
-            let changes = Changes::of_new(&account.view(Viewer::SuperUser), &self.importer.blank).map_err(broken)?;
+            // What is told of the user was put together beforehand; its number and groups are known from here on.
+            let mut changes = changes.with_new("number", &account.user.number).map_err(broken)?;
+            if !account.groups.is_empty() {
+                changes = changes.with_new("groups", &account.groups).map_err(broken)?;
+            }
             let did = Did::to(account.user.user_id).as_action(Action::UserCreate).changing(Some(changes));
             self.dids.push((at, did));
             if let Some(id) = account.user.external_id.clone() {

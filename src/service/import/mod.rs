@@ -13,13 +13,12 @@ use super::caller::SuperUser;
 use super::context::Context;
 use super::users::Maker;
 use crate::domain::attribute::Viewer;
-use crate::domain::audit::Shown;
+use crate::domain::audit::{Changes, Shown};
 use crate::domain::bulk::{RowError, RowOutcome, RowResult, Summary};
 use crate::domain::ids::UserId;
 use crate::domain::ndjson::{Cutter, Line};
 use crate::domain::secret::PasswordHash;
 use crate::domain::text;
-use crate::domain::time::Utc;
 use crate::domain::user::{Account, ApprovalStatus, CreationContext, LockCause, User};
 use crate::error::{Code, Error, Result};
 use crate::store::{Scratch, Snapshot, Terms, Tx};
@@ -33,8 +32,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Rows in one transaction: enough that what a transaction costs does not count, few enough to keep nobody waiting.
-const BATCH_ROWS: usize = 500;
 /// Bytes of rows in one transaction.
 const BATCH_BYTES: usize = 1024 * 1024;
 /// Passwords in the clear that are hashed at once for one import; sign-ins need the hashing threads too.
@@ -63,15 +60,15 @@ impl Intake {
         }
     }
 
-    /// Whether there is a whole batch.
-    pub fn is_full(&self) -> bool {
-        self.lines.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES
+    /// Whether there is a whole batch of so many rows.
+    pub fn is_full(&self, rows: usize) -> bool {
+        self.lines.len() >= rows || self.bytes >= BATCH_BYTES
     }
 
-    /// The next batch: what there is, up to a whole one.
-    pub fn take(&mut self) -> Option<Vec<Line>> {
+    /// The next batch: what there is, up to so many rows.
+    pub fn take(&mut self, rows: usize) -> Option<Vec<Line>> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
-        while batch.len() < BATCH_ROWS && bytes < BATCH_BYTES {
+        while batch.len() < rows && bytes < BATCH_BYTES {
             let Some(line) = self.lines.pop_front() else { break };
             bytes += size(&line);
             batch.push(line);
@@ -124,6 +121,8 @@ struct Entry {
 struct Candidate {
     user: User,
     terms: Terms,
+    /// What its event tells of it, but for what is not known yet.
+    changes: Changes,
 }
 
 type Batch = Arc<Vec<Entry>>;
@@ -156,22 +155,22 @@ impl Import {
         format!("usher-import-{:032x}", u128::from_be_bytes(self.importer.context.services.inner.entropy.bytes()))
     }
 
-    /// Takes batches of lines from `next` until there are none, and hands what became of each row to `tell`, in order. It stops early where
+    /// Takes batches of lines from `next`, which is told how many rows there may be in one, until there are none, and hands what became of each row to `tell`, in order. It stops early where
     /// `next` or the database fails, where what let the caller in no longer holds, and where `tell` answers that nobody listens.
     pub async fn run(
         mut self,
-        mut next: impl AsyncFnMut() -> Result<Option<Vec<Line>>>,
+        mut next: impl AsyncFnMut(usize) -> Result<Option<Vec<Line>>>,
         mut tell: impl AsyncFnMut(Vec<RowResult>) -> bool,
     ) -> (Summary, Option<Error>) {
         let importer = Arc::clone(&self.importer);
-        let mut upcoming = fetch(&importer, &mut next).await;
+        let mut upcoming = fetch(&importer, &mut next, self.pace.rows()).await;
         let outcome = loop {
             let batch = match upcoming {
                 Ok(Some(batch)) => batch,
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             };
-            let following = pin!(fetch(&importer, &mut next));
+            let following = pin!(fetch(&importer, &mut next, self.pace.rows()));
             let written = pin!(self.write(&batch));
             // Whichever comes first: results are not kept back while the next lines are waited for.
             let (results, written, following) = match select(written, following).await {
@@ -254,9 +253,7 @@ impl Import {
         };
         let began = Instant::now();
         let mut written = importer.context.change_many(importer.is_rehearsal, work).await?;
-        if let Some(version) = written.version {
-            self.pace.rest(began, version).await;
-        }
+        self.pace.rest(began, written.version, importer.context.services.inner.store.has_waiting()).await;
         self.summary.groups_created += written.groups_created;
         if let Some(mut scratch) = self.scratch.take() {
             let claim = move || {
@@ -328,18 +325,20 @@ impl Importer {
         if let Some(password) = &row.password {
             inner.policy.check(password, &user, self.creation_ctx.application.as_deref(), "password")?;
         }
-        let mut candidate = Candidate { terms: Terms::of(&user), user };
-        if let Some(hash) = &row.hash {
-            candidate.set_password(hash.clone(), maker.now);
-        }
-        Ok(candidate)
+        self.candidate(user, row.hash.clone())
     }
-}
 
-impl Candidate {
-    fn set_password(&mut self, hash: PasswordHash, now: Utc) {
-        let (must_change, expiry) = (self.user.password_must_change, self.user.password_expiry);
-        self.user.set_password(hash, must_change, expiry, now);
+    /// A user that is complete, with this password.
+    fn candidate(&self, mut user: User, hash: Option<PasswordHash>) -> Result<Candidate> {
+        if let Some(hash) = hash {
+            let (must_change, expiry) = (user.password_must_change, user.password_expiry);
+            user.set_password(hash, must_change, expiry, self.maker.now);
+        }
+        let terms = Terms::of(&user);
+        let account = Account { user, groups: Vec::new(), enrolment: None, as_of: self.maker.now };
+        let broken = |e: serde_json::Error| Error::new(Code::Internal).cause(e.to_string());
+        let changes = Changes::of_new(&account.view(Viewer::SuperUser), &self.blank).map_err(broken)?;
+        Ok(Candidate { user: account.user, terms, changes })
     }
 }
 
@@ -361,9 +360,10 @@ fn panicked() -> Error {
 /// The next batch, made ready.
 async fn fetch(
     importer: &Arc<Importer>,
-    next: &mut impl AsyncFnMut() -> Result<Option<Vec<Line>>>,
+    next: &mut impl AsyncFnMut(usize) -> Result<Option<Vec<Line>>>,
+    rows: usize,
 ) -> Result<Option<Batch>> {
-    let Some(lines) = next().await? else { return Ok(None) };
+    let Some(lines) = next(rows).await? else { return Ok(None) };
     let read = move || lines.iter().map(Entry::read).collect::<Vec<_>>();
     let mut entries = tokio::task::spawn_blocking(read).await.map_err(|_| panicked())?;
     let ids: Vec<String> = entries.iter().filter_map(|e| e.external_id.clone().map(String::from)).collect();
@@ -389,7 +389,7 @@ async fn hash_password(importer: &Importer, mut entry: Entry) -> Result<Entry> {
     let password = entry.row.as_ref().ok().and_then(|row| row.password.clone()).filter(|_| !importer.is_rehearsal);
     if let (Some(password), Some(Ok(candidate))) = (password, &mut entry.candidate) {
         let turn = importer.context.services.inner.hasher.turn_in_time().await?;
-        candidate.set_password(turn.hash(password).await?, importer.maker.now);
+        *candidate = importer.candidate(candidate.user.clone(), Some(turn.hash(password).await?))?;
     }
     Ok(entry)
 }
