@@ -92,6 +92,12 @@ codes! {
     SelfDelete = "self_delete", 409, "Nobody deletes their own account.";
     /// Locking oneself must be meant.
     SelfLock = "self_lock", 409, "Locking oneself needs force.";
+    /// Each change is written once for every hook, so there is an end to their number.
+    TooManyHooks = "too_many_hooks", 409, "There are as many hooks as there may be.";
+    /// Nothing is delivered to a hook that is switched off.
+    HookInactive = "hook_inactive", 409, "The hook is switched off.";
+    /// The feature needs a setting that is not set.
+    NotEnabled = "not_enabled", 409, "This is not enabled here.";
     /// The resource is not, or no longer, what If-Match says.
     PreconditionFailed = "precondition_failed", 412, "The resource has changed: read it again.";
     /// The body is too large.

@@ -30,6 +30,8 @@ pub struct Settings {
     pub sessions: Sessions,
     pub passwords: Passwords,
     pub lockout: Lockout,
+    pub hooks: Hooks,
+    pub tokens: Tokens,
     pub dialects: Dialects,
     pub log: Log,
 }
@@ -79,6 +81,10 @@ sections! {
         address_free: u32,
         address_window_seconds: u32,
     }
+    /// `[hooks]`
+    Hooks { allow_http: bool, allowed_networks: Vec<IpNet>, ca_file: PathBuf, max_waiting: u32 }
+    /// `[tokens]`
+    Tokens { issuer: String, seconds: u32, key_days: u32 }
     /// `[dialects]`
     Dialects { zato: bool, connect: bool, ecm: bool }
     /// `[log]`
@@ -104,6 +110,22 @@ impl Sessions {
     /// After this much time a session ends whatever happens.
     pub fn absolute(&self) -> Duration {
         Duration::from_secs(self.absolute_seconds.into())
+    }
+}
+
+impl Tokens {
+    /// An issuer is an https URL without query and fragment (RFC 8414, section 2), as verifiers compare it: letter by letter.
+    fn check_issuer(&self) -> Result<(), &'static str> {
+        if self.issuer.is_empty() {
+            return Ok(());
+        }
+        let rest = self.issuer.strip_prefix("https://").ok_or("does not begin with https://")?;
+        let host = rest.split('/').next().unwrap_or_default();
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/[]".contains(&b);
+        if host.is_empty() || self.issuer.len() > 255 || !rest.bytes().all(is_plain) {
+            return Err("is no https URL of a host and perhaps a path, without query and fragment");
+        }
+        Ok(())
     }
 }
 
@@ -233,6 +255,13 @@ impl Settings {
         at_least("lockout.lock_after", self.lockout.lock_after.into(), 1)?;
         at_least("lockout.address_free", self.lockout.address_free.into(), 1)?;
         at_least("database.readers", self.database.readers.into(), 1)?;
+        at_least("hooks.max_waiting", self.hooks.max_waiting.into(), 1)?;
+        at_least("tokens.seconds", self.tokens.seconds.into(), 1)?;
+        at_least("tokens.key_days", self.tokens.key_days.into(), 1)?;
+        if self.tokens.seconds > 300 {
+            return Err(("tokens.seconds", format!("{} is more than 300: nothing ends a token before its time", self.tokens.seconds)));
+        }
+        self.tokens.check_issuer().map_err(|flaw| ("tokens.issuer", flaw.to_owned()))?;
         if self.passwords.hash_memory_kib > 1 << 20 {
             return Err(("passwords.hash_memory_kib", "is more than 1 GiB".to_owned()));
         }

@@ -5,3 +5,4 @@ pub mod data_key;
 pub mod hashing;
 pub mod keys;
 pub mod policy;
+pub mod signing;

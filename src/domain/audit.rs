@@ -137,6 +137,26 @@ super::words::words! {
         MemberRemove = "group.remove_member",
         /// List applications.
         ApplicationList = "application.list",
+        /// Make a hook.
+        HookCreate = "hook.create",
+        /// Look at a hook.
+        HookRead = "hook.read",
+        /// List hooks.
+        HookList = "hook.list",
+        /// Change a hook.
+        HookUpdate = "hook.update",
+        /// Remove a hook.
+        HookDelete = "hook.delete",
+        /// Give a hook a new secret.
+        HookRenewSecret = "hook.renew_secret",
+        /// List what waits for a hook, and what was given up.
+        DeliveryList = "hook.list_deliveries",
+        /// Try a delivery again.
+        DeliveryRetry = "hook.retry_delivery",
+        /// Issue a signed token for an application.
+        TokenIssue = "token.issue",
+        /// Make another key that signs tokens.
+        SigningKeysRotate = "secrets.rotate_signing",
         /// A call that no route answers.
         Unrouted = "unrouted",
     }
@@ -227,6 +247,12 @@ impl Changes {
             }
         }
         (!changes.is_empty()).then(|| Self(Value::Object(changes).to_string()))
+    }
+
+    /// The names of what changed, in order.
+    pub fn names(&self) -> Vec<String> {
+        let changes: Map<String, Value> = serde_json::from_str(&self.0).unwrap_or_default();
+        changes.into_iter().map(|(name, _)| name).collect()
     }
 
     /// As the database keeps them.

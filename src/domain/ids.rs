@@ -73,4 +73,10 @@ ids! {
     DataKeyId;
     /// A message to the world outside.
     MessageId;
+    /// A receiver of account events.
+    HookId;
+    /// A secret of such a receiver.
+    HookSecretId;
+    /// A key that signs tokens for applications.
+    SigningKeyId;
 }

@@ -8,7 +8,7 @@
 use super::chance::Entropy;
 use super::ids::DataKeyId;
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use diesel::deserialize::FromSqlRow;
 use diesel::expression::AsExpression;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -165,6 +165,43 @@ impl fmt::Debug for MacKey {
     }
 }
 
+/// The secret of a hook: the key by which its receiver verifies what it gets. Spelt as the Standard Webhooks specification has it.
+#[derive(Clone)]
+pub struct HookSecret(Zeroizing<[u8; 32]>);
+
+impl HookSecret {
+    /// A fresh one.
+    pub fn mint(entropy: &Entropy) -> Self {
+        Self(Zeroizing::new(entropy.bytes()))
+    }
+
+    /// From its 32 bytes; `None` if there are more or fewer.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(|bytes| Self(Zeroizing::new(bytes)))
+    }
+
+    /// Its bytes, to be encrypted.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+
+    /// The clear text, to be handed to whoever sets up the receiver, once.
+    pub fn expose(&self) -> Zeroizing<String> {
+        Zeroizing::new(format!("whsec_{}", STANDARD.encode(self.as_bytes())))
+    }
+
+    /// As a key for signing.
+    pub fn key(&self) -> MacKey {
+        MacKey::new(*self.0)
+    }
+}
+
+impl fmt::Debug for HookSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HookSecret")
+    }
+}
+
 /// What a token is for; its prefix tells people and secret scanners.
 pub trait Purpose {
     /// The characters before the random part, without the underscore.
@@ -309,5 +346,6 @@ mod tests {
         let token = Ust::mint(&entropy);
         let shown = format!("{token:?} {:?} {:?} {:?}", token.hash(), Password::new("pw".into()), PasswordHash::new("$a".into()));
         assert_eq!(shown, "Token(ust) TokenHash Password PasswordHash");
+        assert_eq!(format!("{:?}", HookSecret::mint(&entropy)), "HookSecret");
     }
 }

@@ -142,7 +142,7 @@ fn claims(headers: &HeaderMap) -> Call {
 
 /// On whom or what the call is meant to be, by its path: the trail tells it also of calls that are refused.
 fn note_subject(request: &HttpRequest, context: &Context) {
-    let named = ["user_id", "group_id", "application_id"].iter().find_map(|name| request.match_info().get(name));
+    let named = ["user_id", "group_id", "application_id", "hook_id"].iter().find_map(|name| request.match_info().get(name));
     if let Some(id) = named.and_then(|text| text.parse::<UserId>().ok()) {
         context.trail().set_subject(id);
     }

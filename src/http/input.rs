@@ -74,7 +74,7 @@ impl<A: Input, B: Input> Input for (A, B) {
 pub struct Segment<const AT: usize, T>(pub T);
 
 /// The names of variable segments.
-const SEGMENTS: [&str; 4] = ["user_id", "session_id", "group_id", "application_id"];
+const SEGMENTS: [&str; 6] = ["user_id", "session_id", "group_id", "application_id", "hook_id", "delivery_id"];
 
 impl<const AT: usize, T: FromStr> Input for Segment<AT, T> {
     async fn read(parts: &mut Parts) -> Result<Self> {
@@ -98,6 +98,10 @@ pub type SessionSegment = Segment<1, crate::domain::ids::SessionId>;
 pub type GroupSegment = Segment<2, crate::domain::ids::GroupId>;
 /// `{application_id}` in the path.
 pub type ApplicationSegment = Segment<3, crate::domain::ids::ApplicationId>;
+/// `{hook_id}` in the path.
+pub type HookSegment = Segment<4, crate::domain::ids::HookId>;
+/// `{delivery_id}` in the path.
+pub type DeliverySegment = Segment<5, crate::domain::ids::MessageId>;
 
 /// The query string.
 pub struct Query<T>(pub T);

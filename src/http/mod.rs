@@ -18,6 +18,7 @@ mod find;
 mod gate;
 mod groups;
 mod health;
+mod hooks;
 mod input;
 mod openapi;
 mod reply;
@@ -26,6 +27,7 @@ mod routes;
 mod schema;
 mod server;
 mod sessions;
+mod tokens;
 mod users;
 mod views;
 

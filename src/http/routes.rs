@@ -3,7 +3,7 @@
 //! Paths that are more exact stand before those with variable segments that would match them too.
 
 use super::route::{Route, route};
-use super::{applications, audit_events, dialect, docs, find, groups, health, sessions, users, views};
+use super::{applications, audit_events, dialect, docs, find, groups, health, hooks, sessions, tokens, users, views};
 use crate::domain::audit::Action;
 use actix_web::http::Method;
 
@@ -19,6 +19,7 @@ pub fn table() -> Vec<Route> {
     let table: Vec<Route> = vec![
         route(get(),    "/healthz",                                      None,                           "Whether the process runs.",                               health::alive),
         route(get(),    "/readyz",                                       None,                           "Whether the service can answer calls.",                   health::ready),
+        route(get(),    "/.well-known/jwks.json",                        None,                           "The public keys that signed tokens are verified with.",   tokens::published),
         route(get(),    "/openapi.json",                                 None,                           "This document.",                                          docs::openapi),
         route(get(),    "/docs",                                         None,                           "A browser for this document.",                            docs::index),
         route(get(),    "/docs/{file}",                                  None,                           "The browser's files.",                                    docs::file),
@@ -26,6 +27,7 @@ pub fn table() -> Vec<Route> {
         route(get(),    "/api/v1/sessions/current",                      Some(A::SessionRead),           "The session of this call.",                               sessions::current),
         route(delete(), "/api/v1/sessions/current",                      Some(A::SignOut),               "Signs out.",                                              sessions::sign_out),
         route(post(),   "/api/v1/sessions/current/renew",                Some(A::SessionRenew),          "Moves the idle expiry, never past the absolute one.",     sessions::renew),
+        route(post(),   "/api/v1/sessions/current/tokens",               Some(A::TokenIssue),            "Issues a signed token for an application.",               tokens::issue),
         route(post(),   "/api/v1/sessions/introspect",                   Some(A::SessionIntrospect),     "Whether a token is good, and whose it is.",               sessions::introspect),
         route(get(),    "/api/v1/users/me",                              Some(A::CurrentUserRead),       "get_current_user: oneself.",                              users::current),
         route(patch(),  "/api/v1/users/me",                              Some(A::CurrentUserUpdate),     "Changes oneself.",                                        users::update_current),
@@ -58,6 +60,14 @@ pub fn table() -> Vec<Route> {
         route(get(),    "/api/v1/applications",                          Some(A::ApplicationList),       "Lists applications by name.",                             applications::list),
         route(post(),   "/api/v1/applications",                          Some(A::ApplicationCreate),     "Registers an application and makes its key.",             applications::create),
         route(delete(), "/api/v1/applications/{application_id}",         Some(A::ApplicationDelete),     "Removes an application; its sessions end.",               applications::delete),
+        route(get(),    "/api/v1/hooks",                                 Some(A::HookList),              "Lists hooks by name.",                                    hooks::list),
+        route(post(),   "/api/v1/hooks",                                 Some(A::HookCreate),            "Makes a hook and its secret.",                            hooks::create),
+        route(get(),    "/api/v1/hooks/{hook_id}",                       Some(A::HookRead),              "A hook.",                                                 hooks::by_id),
+        route(patch(),  "/api/v1/hooks/{hook_id}",                       Some(A::HookUpdate),            "Changes a hook.",                                         hooks::update),
+        route(delete(), "/api/v1/hooks/{hook_id}",                       Some(A::HookDelete),            "Removes a hook with what waits for it.",                  hooks::delete),
+        route(post(),   "/api/v1/hooks/{hook_id}/secret",                Some(A::HookRenewSecret),       "Gives a hook a fresh secret.",                            hooks::renew_secret),
+        route(get(),    "/api/v1/hooks/{hook_id}/deliveries",            Some(A::DeliveryList),          "What waits for a hook, and what was given up.",           hooks::deliveries),
+        route(post(),   "/api/v1/hooks/{hook_id}/deliveries/{delivery_id}/retry", Some(A::DeliveryRetry), "Tries a delivery again.",                               hooks::retry),
         route(get(),    "/api/v1/audit-events",                          Some(A::AuditRead),             "Searches the audit trail.",                               audit_events::search),
         route(get(),    "/api/v1/views",                                 Some(A::ViewsRead),             "Which attributes exist for the caller.",                  views::list),
     ];

@@ -5,6 +5,7 @@
 //! [`Trail`] remembers what has become known on the way, and whether the event is written.
 
 use super::Services;
+use super::notices::notify;
 use crate::domain::audit::{Action, Actor, Changes, Event, Outcome};
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::standing::may_act;
@@ -209,7 +210,10 @@ impl Context {
                 bond.check(tx, context.services.inner.clock.now())?;
             }
             let (value, did) = work(tx)?;
-            Ok((value, context.event(did)))
+            let event = context.event(did);
+            // Here, so that no use case can forget it.
+            notify(&context.services, tx, &event, context.now())?;
+            Ok((value, event))
         });
         let value = done.await?;
         self.trail.draft().is_written = true;

@@ -12,11 +12,15 @@ mod courier;
 mod find;
 mod first_start;
 mod groups;
+mod hooks;
+mod lanes;
 mod lockout;
+mod notices;
 mod paging;
 mod passwords;
 mod sessions;
 mod sign_in;
+mod tokens;
 mod users;
 mod vault;
 
@@ -24,9 +28,11 @@ pub use audit::{AuditPage, AuditQuery, Finding, Search};
 pub use caller::{Anyone, Bearer, Operator, SignedIn, SuperUser, TrustedApplication};
 pub use context::{Call, Context, Trail};
 pub use find::{Filter, Find, Found, Order};
+pub use hooks::{Delivery, HookPatch, NewHook};
 pub use paging::LARGEST_PAGE;
 pub use sessions::Introspection;
 pub use sign_in::{NewSession, SignIn};
+pub use tokens::{Issued, RotatedKeys};
 pub use users::{NewUser, Password};
 pub use vault::Rotated;
 
@@ -38,10 +44,13 @@ use crate::domain::chance::Entropy;
 use crate::domain::outbox;
 use crate::domain::time::Clock;
 use crate::error::Result;
-use crate::settings::Settings;
+use crate::outbound::hook::Poster;
+use crate::settings::{self, Settings};
 use crate::store::Store;
 use courier::Carriers;
+use lanes::Lanes;
 use lockout::Lockout;
+use notices::Allowance;
 use std::sync::Arc;
 use std::time::Duration;
 use vault::Vault;
@@ -58,6 +67,9 @@ struct Inner {
     keys: Keys,
     vault: Vault,
     carriers: Carriers,
+    lanes: Lanes,
+    allowance: Allowance,
+    tokens: settings::Tokens,
     lockout: Lockout,
     policy: Policy,
     idle: Duration,
@@ -68,14 +80,27 @@ struct Inner {
 
 impl Services {
     /// Puts the services together.
-    pub fn new(settings: &Settings, store: Store, hasher: Hasher, keys: Keys, clock: Clock, entropy: Entropy) -> Self {
+    ///
+    /// # Errors
+    /// One line: what a setting names cannot be used.
+    pub fn new(
+        settings: &Settings,
+        store: Store,
+        hasher: Hasher,
+        keys: Keys,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> std::result::Result<Self, String> {
         let policy =
             Policy { min_length: settings.passwords.min_length, min_length_with_totp: settings.passwords.min_length_with_totp };
         let inner = Inner {
             store,
             hasher,
             vault: Vault::new(keys.clone(), entropy.clone()),
-            carriers: Carriers::default(),
+            carriers: Carriers { mail: None, hook: Poster::new(&settings.hooks)? },
+            lanes: Lanes::default(),
+            allowance: Allowance::new(settings.hooks.max_waiting),
+            tokens: settings.tokens.clone(),
             keys,
             lockout: Lockout::new(&settings.lockout),
             policy,
@@ -84,7 +109,7 @@ impl Services {
             clock,
             entropy,
         };
-        Self { inner: Arc::new(inner) }
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The clock that calls take their time from.
@@ -122,6 +147,7 @@ impl Services {
                     tx.sweep_tallies(now - lockout::KEPT, STRIDE)?,
                     tx.sweep_messages(now - outbox::KEPT, STRIDE)?,
                 ];
+                tx.sweep_hook_secrets(now)?;
                 Ok(swept.into_iter().max().unwrap_or_default())
             };
             if self.inner.store.keep_count(sweep).await? < STRIDE as usize {

@@ -3,6 +3,8 @@
 pub mod client;
 pub mod postgres;
 pub mod process;
+pub mod receiver;
+pub mod tools;
 
 pub use client::{Answer, Client};
 
