@@ -178,7 +178,10 @@ fn cause_of(error: &ureq::Error) -> String {
         ureq::Error::Io(e) if e.kind() == ErrorKind::PermissionDenied && e.to_string() == BARRED => format!("it is at {BARRED}"),
         ureq::Error::Io(e) => format!("cannot be reached: {}", e.kind()),
         ureq::Error::Protocol(_) => "did not answer in HTTP".to_owned(),
-        other => format!("cannot be reached: {other}"),
+        ureq::Error::LargeResponseHeader(..) => "answered with a header of more than 16 KiB".to_owned(),
+        ureq::Error::NativeTls(e) => format!("cannot be reached: {e}"),
+        // What is left may repeat the URL.
+        _ => "cannot be reached".to_owned(),
     }
 }
 

@@ -228,15 +228,16 @@ impl Tx<'_> {
     pub fn claim_for_hook(&mut self, hook_id: HookId, now: Utc, limit: i64) -> Result<Vec<Message>, StoreError> {
         let skip = if self.0.is_postgres() { " FOR UPDATE SKIP LOCKED" } else { "" };
         let due = format!(
-            "SELECT message_id FROM outbox WHERE hook_id = $1 AND next_time <= $2 ORDER BY next_time, message_id LIMIT $3{skip}"
+            "SELECT message_id FROM outbox WHERE hook_id = $2 AND next_time <= $3 ORDER BY next_time, message_id LIMIT $4{skip}"
         );
+        // SQLite numbers parameters as they appear, whatever they are called.
         let update =
-            format!("UPDATE outbox SET attempts = attempts + 1, next_time = $4 WHERE message_id IN ({due}) RETURNING message_id");
+            format!("UPDATE outbox SET attempts = attempts + 1, next_time = $1 WHERE message_id IN ({due}) RETURNING message_id");
         let claimed: Vec<Claimed> = diesel::sql_query(update)
+            .bind::<sql::Instant, _>(now + LEASE)
             .bind::<sql::Uuid, _>(hook_id)
             .bind::<sql::Instant, _>(now)
             .bind::<BigInt, _>(limit)
-            .bind::<sql::Instant, _>(now + LEASE)
             .load(self.0)?;
         let ids: Vec<MessageId> = claimed.into_iter().map(|c| c.message_id).collect();
         Ok(outbox::table.filter(outbox::message_id.eq_any(ids)).order(outbox::message_id.asc()).load(self.0)?)

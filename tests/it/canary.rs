@@ -4,7 +4,9 @@ use crate::both;
 use crate::faults::{furnished, newcomer, root, text};
 use crate::harness::postgres::Postgres;
 use crate::harness::process::{Process, usher};
+use crate::harness::receiver::Receiver;
 use crate::harness::{Answer, Client, Engine, PASSWORD, Site};
+use crate::hooks::{hook, site_for};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -25,11 +27,19 @@ const BEGINNING: usize = 8;
 impl Canaries {
     fn add(&mut self, what: &'static str, secret: &str) {
         let mut raw = vec![secret.as_bytes().to_vec()];
-        if let Some((_, token)) = secret.split_once('_') {
-            // The random part alone is as good as the token.
+        // The random part alone is as good as the token.
+        if let Some(token) = ["ust_", "uak_"].iter().find_map(|prefix| secret.strip_prefix(prefix)) {
             raw.push(token.as_bytes()[..43].to_vec());
             raw.push(URL_SAFE_NO_PAD.decode(&token[..43]).unwrap());
         }
+        if let Some(key) = secret.strip_prefix("whsec_") {
+            raw.push(key.as_bytes().to_vec());
+            raw.push(STANDARD.decode(key).unwrap());
+        }
+        self.add_bytes(what, raw);
+    }
+
+    fn add_bytes(&mut self, what: &'static str, raw: Vec<Vec<u8>>) {
         for raw in raw {
             let hex = |upper: bool| raw.iter().map(|b| if upper { format!("{b:02X}") } else { format!("{b:02x}") }).collect();
             let spelt: [String; 5] =
@@ -66,6 +76,8 @@ fn suspicious_members<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
         "password_expiry",
         "password_never_expires",
         "is_key_required",
+        // What kind of token it is.
+        "token_type",
         // Of an audit event: its place in the chain.
         "hash",
     ];
@@ -84,12 +96,20 @@ fn suspicious_members<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
     }
 }
 
-/// An answer tells no secret but the token of a session that it opened, in the member for it.
+/// Where an answer tells a secret that it has just made: the member, and what the call is to have in it.
+const TOLD_ONCE: &[(&str, &[&str])] =
+    &[("ust", &["/sessions ", "/password "]), ("secret", &["post /api/v1/hooks"]), ("token", &["/tokens "])];
+
+/// An answer tells no secret but one that it has just made, in the member for it.
 #[track_caller]
 fn is_clean(answer: &Answer, canaries: &Canaries, what: &str) {
     let mut json = answer.json.clone();
-    let opened = json.as_object_mut().and_then(|members| members.remove("ust"));
-    assert!(opened.is_none() || what.contains("/sessions ") || what.contains("/password "), "{what} told a token");
+    let mut opened = None;
+    for (member, places) in TOLD_ONCE {
+        let told = json.as_object_mut().and_then(|members| members.remove(*member));
+        assert!(told.is_none() || places.iter().any(|place| what.contains(place)), "{what} told a secret");
+        opened = opened.or(told);
+    }
     let place = format!("the answer of {what}");
     let body = if opened.is_some() { json.to_string() } else { answer.text.clone() };
     canaries.are_not_in(&place, body.as_bytes());
@@ -116,7 +136,9 @@ both! {
     /// S18, S30: a password, tokens and an application's key that were sent through every route, with right and with wrong bodies, by
     /// every kind of caller, are in no answer, in no log line even where everything is logged, and not in the database.
     fn no_secret_comes_out(engine) {
-        let site = furnished(Site::new(engine).with("log.filter", "\"trace\""));
+        let receiver = Receiver::new();
+        let site = site_for(engine, &receiver).with("log.filter", "\"trace\"").with("tokens.issuer", "\"https://sso.example\"");
+        let site = furnished(site);
         let service = Process::serve(&site);
         let mut canaries = Canaries::default();
         canaries.add("the password", PASSWORD);
@@ -124,7 +146,11 @@ both! {
         canaries.add("a wrong password", "violet harbour sixteen");
         let key = text(&usher(&site, &["app", "create", "desk", "--json"], "").expect(0).json()["key"]);
         canaries.add("the application's key", &key);
+        // How the private part of any signing key begins.
+        canaries.add_bytes("a private key", vec![vec![0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20]]);
         let by = root(&service);
+        let told = hook(&by, "all", &receiver.url("/"), Value::Null).1;
+        canaries.add("a hook's secret", &told);
         let ann = newcomer(&service, &by, "ann");
         let application = service.anon().with("x-current-app", "desk").with("x-application-key", &key);
         application.post("/api/v1/sessions/introspect", &json!({"ust": ann.ust})).expect(200);
@@ -140,6 +166,14 @@ both! {
                 let administrator = newcomer_of_role(&service, &by, &format!("chief-{calls}"), "administrator");
                 canaries.add("a peer's token", peer.ust.as_deref().unwrap());
                 canaries.add("an administrator's token", administrator.ust.as_deref().unwrap());
+                let watched = match path.contains("{hook_id}") {
+                    true => hook(&by, &format!("watched-{calls}"), &receiver.url("/"), json!(["group.created"])),
+                    false => Default::default(),
+                };
+                if !watched.1.is_empty() {
+                    canaries.add("a hook's secret", &watched.1);
+                }
+                let path = &path.replace("{hook_id}", &watched.0);
                 let filled = path.replace("{user_id}", peer.id()).replace("{session_id}", peer.session_id.as_deref().unwrap()).replace("{file}", "index.css");
                 let bodies = [
                     None,
@@ -154,6 +188,9 @@ both! {
                     Some(json!({"old_password": "violet harbour sixteen", "new_password": OTHER_PASSWORD})),
                     Some(json!({"old_password": PASSWORD, "new_password": PASSWORD})),
                     Some(json!({"old_password": PASSWORD, "new_password": OTHER_PASSWORD})),
+                    Some(json!({"audience": "default", "scopes": ["profile", "email", "groups"]})),
+                    Some(json!({"name": format!("hook-{calls}"), "url": receiver.url("/"), "secret": PASSWORD})),
+                    Some(json!({"name": format!("hook-{calls}"), "url": receiver.url("/")})),
                     Some(json!([PASSWORD])),
                     Some(json!(PASSWORD)),
                 ];
@@ -170,8 +207,10 @@ both! {
                         let answer = client.call(&method.to_uppercase(), &filled, body.as_ref().map(ToString::to_string));
                         let what = format!("{method} {path} by {who}");
                         is_clean(&answer, &canaries, &what);
-                        if let Some(ust) = answer.json["ust"].as_str() {
-                            canaries.add("a token from an answer", ust);
+                        for (member, _) in TOLD_ONCE {
+                            if let Some(told) = answer.json[*member].as_str() {
+                                canaries.add("a secret from an answer", told);
+                            }
                         }
                     }
                 }
@@ -193,11 +232,15 @@ both! {
         }
         let exported = usher(&site, &["audit", "export"], "").expect(0).out;
         canaries.are_not_in("the exported trail", exported.as_bytes());
-        for arguments in [&["user", "list"][..], &["user", "list", "--json"], &["user", "show", "ann"], &["app", "list", "--json"], &["session", "list", "--json"], &["config", "show"]] {
+        for arguments in [&["user", "list"][..], &["user", "list", "--json"], &["user", "show", "ann"], &["app", "list", "--json"], &["session", "list", "--json"], &["hook", "list", "--json"], &["hook", "show", "all"], &["hook", "deliveries", "all", "--json"], &["config", "show"]] {
             let shown = usher(&site, arguments, "").expect(0);
             canaries.are_not_in(&format!("{arguments:?}"), (shown.out + &shown.err).as_bytes());
         }
 
+        // What hooks were told of all this.
+        for got in receiver.rest() {
+            canaries.are_not_in("what a hook was told", got.body.as_bytes());
+        }
         canaries.are_not_in("the database", &dump(&site));
         let log = service.terminate().log;
         assert!(log.contains("\"TRACE\"") && log.contains("usher::request"), "nothing was logged");

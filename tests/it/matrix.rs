@@ -2,7 +2,7 @@
 //! hand and apart from the code. A route or attribute without a row here fails.
 
 use crate::both;
-use crate::harness::{Answer, Client, Engine, PASSWORD, Town};
+use crate::harness::{Answer, Client, Engine, PASSWORD, Site, Town};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -100,6 +100,9 @@ const SESSION: &[&str] = &[
 
 const APPLICATION: &[&str] = &["application_id", "name", "session_scope", "is_key_required", "created_time"];
 
+const HOOK: &[&str] = &["hook_id", "name", "url", "event_types", "is_active", "missed_since", "created_time"];
+const HOOK_WITH_SECRET: &[&str] = &["hook_id", "name", "url", "event_types", "is_active", "missed_since", "created_time", "secret"];
+
 /// Who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Caller {
@@ -135,6 +138,8 @@ enum Subject {
     Group,
     /// The application in the path.
     Application,
+    /// The hook in the path.
+    Hook,
     /// What the answer shows.
     Shown,
     None,
@@ -159,6 +164,7 @@ const TABLE: &[Row] = &[
     Row { method: "get",    path: "/api/v1/sessions/current",                      body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(SESSION), action: "session.read", subject: Subject::Caller },
     Row { method: "delete", path: "/api/v1/sessions/current",                      body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.sign_out", subject: Subject::Caller },
     Row { method: "post",   path: "/api/v1/sessions/current/renew",                body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(SESSION), action: "session.renew", subject: Subject::Caller },
+    Row { method: "post",   path: "/api/v1/sessions/current/tokens",               body: |_| Some(json!({"audience": "default", "scopes": ["profile"]})), status: [401, 201, 201, 401], shape: Shape::Keys(&["token", "token_type", "audience", "scope", "expires_time", "revocable"]), action: "token.issue", subject: Subject::Caller },
     Row { method: "post",   path: "/api/v1/sessions/introspect",                   body: |s| Some(json!({"ust": s.peer.ust})), status: [401, 403, 200, 200], shape: Shape::Keys(&["active", "user", "session"]), action: "session.introspect", subject: Subject::Peer },
     Row { method: "get",    path: "/api/v1/users/me",                              body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::User, action: "user.read_current", subject: Subject::Caller },
     Row { method: "patch",  path: "/api/v1/users/me",                              body: |_| Some(json!({"first_name": "Ann"})), status: [401, 200, 200, 401], shape: Shape::User, action: "user.update_current", subject: Subject::Caller },
@@ -191,12 +197,20 @@ const TABLE: &[Row] = &[
     Row { method: "get",    path: "/api/v1/applications",                          body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Items(APPLICATION), action: "application.list", subject: Subject::None },
     Row { method: "post",   path: "/api/v1/applications",                          body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 201, 401], shape: Shape::Keys(&["application_id", "name", "session_scope", "is_key_required", "created_time", "key"]), action: "application.create", subject: Subject::Shown },
     Row { method: "delete", path: "/api/v1/applications/{application_id}",         body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "application.delete", subject: Subject::Application },
+    Row { method: "get",    path: "/api/v1/hooks",                                 body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Items(HOOK), action: "hook.list", subject: Subject::None },
+    Row { method: "post",   path: "/api/v1/hooks",                                 body: |s| Some(json!({"name": s.fresh_name, "url": "https://hook.example/", "is_active": false})), status: [401, 403, 201, 401], shape: Shape::Keys(HOOK_WITH_SECRET), action: "hook.create", subject: Subject::Shown },
+    Row { method: "get",    path: "/api/v1/hooks/{hook_id}",                       body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(HOOK), action: "hook.read", subject: Subject::Hook },
+    Row { method: "patch",  path: "/api/v1/hooks/{hook_id}",                       body: |_| Some(json!({"event_types": ["user.locked"]})), status: [401, 403, 200, 401], shape: Shape::Keys(HOOK), action: "hook.update", subject: Subject::Hook },
+    Row { method: "delete", path: "/api/v1/hooks/{hook_id}",                       body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "hook.delete", subject: Subject::Hook },
+    Row { method: "post",   path: "/api/v1/hooks/{hook_id}/secret",                body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(HOOK_WITH_SECRET), action: "hook.renew_secret", subject: Subject::Hook },
+    Row { method: "get",    path: "/api/v1/hooks/{hook_id}/deliveries",            body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), action: "hook.list_deliveries", subject: Subject::Hook },
+    Row { method: "post",   path: "/api/v1/hooks/{hook_id}/deliveries/{delivery_id}/retry", body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["delivery_id", "event_type", "state", "attempts", "next_time", "last_error", "created_time"]), action: "hook.retry_delivery", subject: Subject::Hook },
     Row { method: "get",    path: "/api/v1/audit-events",                          body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), action: "audit.read", subject: Subject::None },
     Row { method: "get",    path: "/api/v1/views",                                 body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(&["viewer", "attributes"]), action: "views.read", subject: Subject::None },
 ];
 
 /// Open to everyone, without anything about anyone, and without an audit event.
-const PROBES: &[&str] = &["/healthz", "/readyz", "/openapi.json", "/docs", "/docs/{file}"];
+const PROBES: &[&str] = &["/healthz", "/readyz", "/.well-known/jwks.json", "/openapi.json", "/docs", "/docs/{file}"];
 
 /// A caller with fresh sessions, and a peer to act on.
 struct Stage {
@@ -208,6 +222,9 @@ struct Stage {
     /// A group that the peer is in.
     group: String,
     application: String,
+    /// A hook with a delivery that cannot be made; empty where the route is about something else.
+    hook: String,
+    delivery: String,
 }
 
 static STAGES: AtomicUsize = AtomicUsize::new(0);
@@ -221,13 +238,13 @@ struct Scene {
 
 impl Scene {
     fn new(engine: Engine) -> Self {
-        let town = Town::new(engine);
+        let town = Town::on(Site::new(engine).with("tokens.issuer", "\"https://sso.example\""));
         let created = town.usher(&["app", "create", "desk", "--json"]).expect(0).json();
         let key = created["key"].as_str().unwrap().to_owned();
         Self { root: town.root(), town, key }
     }
 
-    fn stage(&self, caller: Caller) -> Stage {
+    fn stage(&self, caller: Caller, path: &str) -> Stage {
         let number = STAGES.fetch_add(1, Ordering::SeqCst);
         let (name, peer_name) = (format!("caller-{number}"), format!("peer-{number}"));
         let role = if caller == SuperUser { "administrator" } else { "viewer" };
@@ -245,19 +262,35 @@ impl Scene {
         let made = |path: &str, id: &str, name: String| {
             self.root.post(path, &json!({"name": name})).expect(201).json[id].as_str().unwrap().to_owned()
         };
+        let (hook, delivery) = if path.contains("/hooks") { self.hook(number) } else { Default::default() };
         let group = made("/api/v1/groups", "group_id", format!("group-{number}"));
         self.root.post(&format!("/api/v1/groups/{group}/members"), &json!({"user_id": peer.id()})).expect(200);
         let application = made("/api/v1/applications", "application_id", format!("application-{number}"));
-        Stage { group, application, client, own_other_session: other, peer, peer_name, fresh_name: format!("fresh-{number}") }
+        Stage { hook, delivery, group, application, client, own_other_session: other, peer, peer_name, fresh_name: format!("fresh-{number}") }
+    }
+
+    /// The one hook that there is, and what waits for it: a name that leads to this machine is not connected to.
+    fn hook(&self, number: usize) -> (String, String) {
+        let hooks = "/api/v1/hooks";
+        for old in self.root.get(hooks).expect(200).json["items"].as_array().unwrap() {
+            self.root.delete(&format!("{hooks}/{}", old["hook_id"].as_str().unwrap())).expect(204);
+        }
+        let body = json!({"name": format!("hook-{number}"), "url": "https://localhost:1024/", "event_types": ["group.created"]});
+        let hook = self.root.post(hooks, &body).expect(201).json["hook_id"].as_str().unwrap().to_owned();
+        self.root.post("/api/v1/groups", &json!({"name": format!("told-{number}")})).expect(201);
+        let waiting = self.root.get(&format!("{hooks}/{hook}/deliveries")).expect(200).json;
+        let delivery = waiting["items"][0]["delivery_id"].as_str().unwrap().to_owned();
+        (hook, delivery)
     }
 
     /// Makes one call of the table and compares everything about it.
     fn check(&self, row: &Row, caller: Caller) {
-        let stage = self.stage(caller);
+        let stage = self.stage(caller, row.path);
         let session = if row.path.contains("/me/") { &stage.own_other_session } else { stage.peer.session_id.as_ref().unwrap() };
         let session = if session.is_empty() { stage.peer.session_id.as_ref().unwrap() } else { session };
         let path = row.path.replace("{user_id}", stage.peer.id()).replace("{session_id}", session);
         let path = path.replace("{group_id}", &stage.group).replace("{application_id}", &stage.application);
+        let path = path.replace("{hook_id}", &stage.hook).replace("{delivery_id}", &stage.delivery);
         let body = (row.body)(&stage).map(|b| b.to_string());
         let answer = stage.client.call(&row.method.to_uppercase(), &path, body);
         let what = format!("{} {} as {caller:?}: {}", row.method, row.path, answer.text);
@@ -303,9 +336,10 @@ impl Scene {
                 Subject::Peer => stage.peer.id().into(),
                 Subject::Group => stage.group.clone().into(),
                 Subject::Application => stage.application.clone().into(),
+                Subject::Hook => stage.hook.clone().into(),
                 Subject::Shown => {
                     let shown = answer.json.get("user").unwrap_or(&answer.json);
-                    let id = ["user_id", "group_id", "application_id"].iter().find_map(|name| shown.get(*name));
+                    let id = ["user_id", "group_id", "application_id", "hook_id"].iter().find_map(|name| shown.get(*name));
                     id.cloned().unwrap_or_default()
                 }
                 Subject::None => Value::Null,

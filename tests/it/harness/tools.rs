@@ -15,7 +15,7 @@ fn tools() -> PathBuf {
 }
 
 /// The interpreter of the environment, made once for each state of the requirements; why not, if it cannot be.
-fn interpreter() -> Result<PathBuf, String> {
+fn made() -> Result<PathBuf, String> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let requirements = fs::read(tools().join("requirements.txt")).map_err(|e| e.to_string())?;
     let state: String = Sha256::digest(&requirements).iter().take(8).map(|b| format!("{b:02x}")).collect();
@@ -39,19 +39,23 @@ fn run(command: &mut Command) -> Result<(), String> {
     }
 }
 
-/// Runs a program of `tests/tools` on this input; `None` if there are no tools here.
-pub fn python(program: &str, input: &str) -> Option<Ran> {
+/// The interpreter; `None`, with a line that says so, if there are no tools here.
+pub fn interpreter() -> Option<&'static Path> {
     static INTERPRETER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    match INTERPRETER.get_or_init(interpreter) {
-        Ok(python) => {
-            let mut command = process::bare(&python.to_string_lossy(), Path::new(env!("CARGO_TARGET_TMPDIR")));
-            command.arg(tools().join(program));
-            Some(process::run(command, input))
-        }
+    match INTERPRETER.get_or_init(made) {
+        Ok(python) => Some(python),
         Err(cause) => {
-            assert!(std::env::var("USHER_TEST_TOOLS").as_deref() != Ok("required"), "the tools of the tests are not to be had: {cause}");
+            let is_required = std::env::var("USHER_TEST_TOOLS").is_ok_and(|v| v == "required");
+            assert!(!is_required, "the tools of the tests are required, but not to be had: {cause}");
             println!("SKIPPED: the tools of the tests are not to be had ({cause})");
             None
         }
     }
+}
+
+/// Runs a program of `tests/tools` on this input to its end; `None` if there are no tools here.
+pub fn python(program: &str, input: &str) -> Option<Ran> {
+    let mut command = process::bare(&interpreter()?.to_string_lossy(), Path::new(env!("CARGO_TARGET_TMPDIR")));
+    command.arg(tools().join(program));
+    Some(process::run(command, input))
 }
