@@ -259,7 +259,10 @@ impl Settings {
         at_least("tokens.seconds", self.tokens.seconds.into(), 1)?;
         at_least("tokens.key_days", self.tokens.key_days.into(), 1)?;
         if self.tokens.seconds > 300 {
-            return Err(("tokens.seconds", format!("{} is more than 300: nothing ends a token before its time", self.tokens.seconds)));
+            return Err((
+                "tokens.seconds",
+                format!("{} is more than 300: nothing ends a token before its time", self.tokens.seconds),
+            ));
         }
         self.tokens.check_issuer().map_err(|flaw| ("tokens.issuer", flaw.to_owned()))?;
         if self.passwords.hash_memory_kib > 1 << 20 {

@@ -214,15 +214,8 @@ impl HookUrl {
         if !is_host(host) {
             return Err("has no host, or one that cannot be one");
         }
-        match port {
-            None => {}
-            Some(port) if (1..=5).contains(&port.len()) && !port.starts_with('0') && port.bytes().all(|b| b.is_ascii_digit()) => {
-                // Below 1024 are services that a request could be smuggled into.
-                if !port.parse::<u16>().is_ok_and(|p| p == 80 || p == 443 || p >= 1024) {
-                    return Err("has a port other than 80, 443 and 1024 to 65535");
-                }
-            }
-            Some(_) => return Err("has a port that is no number"),
+        if !port.is_none_or(is_port) {
+            return Err("has a port other than 80, 443 and 1024 to 65535");
         }
         Ok(Self(text))
     }
@@ -276,10 +269,15 @@ fn is_host(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return address.parse::<Ipv6Addr>().is_ok();
     }
-    let is_part = |part: &str| {
-        (1..=63).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
+    let is_part =
+        |part: &str| (1..=63).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     host.len() <= 253 && host.split('.').all(is_part)
+}
+
+/// Below 1024 are services that a request could be smuggled into; one number has one spelling.
+fn is_port(port: &str) -> bool {
+    let is_number = !port.starts_with('0') && port.bytes().all(|b| b.is_ascii_digit());
+    is_number && port.parse::<u16>().is_ok_and(|p| p == 80 || p == 443 || p >= 1024)
 }
 
 impl fmt::Display for HookUrl {
@@ -399,7 +397,8 @@ mod tests {
         let scheme = prop_oneof![4 => Just("https://"), 2 => Just("http://"), 1 => Just("https:/"), 1 => Just("HTTPS://")];
         let user = prop_oneof![8 => Just(""), 1 => Just("user@"), 1 => Just("user:pw@")];
         let host = prop_oneof![6 => "[a-z0-9_-]{1,8}(\\.[a-z0-9-]{1,8}){0,2}", 2 => "\\[[0-9a-f:]{2,12}\\]", 2 => "[0-9]{1,3}(\\.[0-9]{1,3}){3}", 1 => ".{0,6}"];
-        let port = prop_oneof![4 => Just(String::new()), 3 => (1u32..70_000).prop_map(|p| format!(":{p}")), 1 => ":[0-9a-z+]{0,3}"];
+        let port =
+            prop_oneof![4 => Just(String::new()), 3 => (1u32..70_000).prop_map(|p| format!(":{p}")), 1 => ":[0-9a-z+]{0,3}"];
         let tail = prop_oneof![2 => Just(String::new()), 4 => "[/?]([a-zA-Z0-9._~!$&'()*+,;=:@/?-]|%[0-9a-f]{2}){0,20}", 1 => "[/?#\\\\][ -~]{0,10}"];
         (scheme, user, host, port, tail).prop_map(|(scheme, user, host, port, tail)| format!("{scheme}{user}{host}{port}{tail}"))
     }

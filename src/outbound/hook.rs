@@ -267,7 +267,18 @@ mod tests {
     fn spellings_of_the_machine_itself() {
         let (bound, came) = server("127.0.0.1:0");
         let poster = Poster::new(&settings(&[])).unwrap();
-        for host in ["127.0.0.1", "localhost", "127.1", "0x7f.1", "2130706433", "0177.0.0.1", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]", "[::]"] {
+        for host in [
+            "127.0.0.1",
+            "localhost",
+            "127.1",
+            "0x7f.1",
+            "2130706433",
+            "0177.0.0.1",
+            "0.0.0.0",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "[::]",
+        ] {
             let refused = poster.try_post(posting(&format!("http://{host}:{}/", bound.port())));
             assert!(matches!(refused, Err(Undelivered::Yet(_))), "{host}: {refused:?}");
         }

@@ -58,7 +58,7 @@ struct Claimed {
 impl Services {
     /// Opens a lane to each hook that something is due for and that has none.
     pub(super) async fn open_lanes(&self) -> Result<()> {
-        let (now, limit) = (self.inner.clock.now(), self.countable());
+        let (now, limit) = (self.inner.clock.now(), self.inner.max_waiting.into());
         for lane in self.inner.store.read(move |snapshot| Ok(snapshot.lanes(now, limit)?)).await? {
             self.make_up(lane).await?;
             if lane.is_due

@@ -50,7 +50,6 @@ use crate::store::Store;
 use courier::Carriers;
 use lanes::Lanes;
 use lockout::Lockout;
-use notices::Allowance;
 use std::sync::Arc;
 use std::time::Duration;
 use vault::Vault;
@@ -68,7 +67,8 @@ struct Inner {
     vault: Vault,
     carriers: Carriers,
     lanes: Lanes,
-    allowance: Allowance,
+    /// Messages that may wait for one hook.
+    max_waiting: u32,
     tokens: settings::Tokens,
     lockout: Lockout,
     policy: Policy,
@@ -99,7 +99,7 @@ impl Services {
             vault: Vault::new(keys.clone(), entropy.clone()),
             carriers: Carriers { mail: None, hook: Poster::new(&settings.hooks)? },
             lanes: Lanes::default(),
-            allowance: Allowance::new(settings.hooks.max_waiting),
+            max_waiting: settings.hooks.max_waiting,
             tokens: settings.tokens.clone(),
             keys,
             lockout: Lockout::new(&settings.lockout),

@@ -14,26 +14,6 @@ use crate::domain::time::Utc;
 use crate::error::{Code, Error, Result};
 use crate::store::{Lane, Tx};
 use serde::Serialize;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// How many messages may wait for one hook.
-pub(super) struct Allowance {
-    limit: i64,
-    /// Notices written by this process. What waits is counted now and then: counting costs as much as there is to count.
-    written: AtomicU64,
-}
-
-impl Allowance {
-    /// Of so many messages.
-    pub(super) fn new(limit: u32) -> Self {
-        Self { limit: limit.into(), written: AtomicU64::new(0) }
-    }
-
-    fn is_time_to_count(&self) -> bool {
-        let stride = (self.limit.unsigned_abs() / 100).max(1);
-        self.written.fetch_add(1, Ordering::Relaxed).is_multiple_of(stride)
-    }
-}
 
 /// Tells the hooks that listen of an event, in the transaction of the change that it is about.
 pub(super) fn notify(services: &Services, tx: &mut Tx<'_>, event: &Event, now: Utc) -> Result<()> {
@@ -54,9 +34,15 @@ pub(super) fn notify(services: &Services, tx: &mut Tx<'_>, event: &Event, now: U
     Ok(())
 }
 
+/// Whether no more may wait for a hook. It is counted at random, once in a hundredth of what may wait: counting costs as much as there is to
+/// count, and no pattern of events must keep a hook from being counted.
 fn is_full(services: &Services, tx: &mut Tx<'_>, hook: &Hook) -> Result<bool> {
-    let allowance = &services.inner.allowance;
-    Ok(allowance.is_time_to_count() && tx.read().waiting_for_hook(hook.hook_id, allowance.limit)? >= allowance.limit)
+    let limit = services.inner.max_waiting;
+    let draw = u32::from_be_bytes(services.inner.entropy.bytes());
+    if !draw.is_multiple_of((limit / 100).max(1)) {
+        return Ok(false);
+    }
+    Ok(tx.read().waiting_for_hook(hook.hook_id, limit.into())? >= limit.into())
 }
 
 fn written(notice: &impl Serialize) -> Result<Vec<u8>> {
@@ -64,18 +50,15 @@ fn written(notice: &impl Serialize) -> Result<Vec<u8>> {
 }
 
 impl Services {
-    /// How many of the messages for a hook are worth counting.
-    pub(super) fn countable(&self) -> i64 {
-        self.inner.allowance.limit
-    }
-
     /// Takes the telling of events up again for a hook that missed some, once there is room.
     pub(super) async fn make_up(&self, lane: Lane) -> Result<()> {
-        let Some(from) = lane.missed_since.filter(|_| lane.waiting <= self.inner.allowance.limit / 2) else { return Ok(()) };
+        // One that is switched off is told once it is switched on.
+        let has_room = lane.is_active && lane.waiting <= i64::from(self.inner.max_waiting / 2);
+        let Some(from) = lane.missed_since.filter(|_| has_room) else { return Ok(()) };
         let (services, now, hook_id) = (self.clone(), self.inner.clock.now(), lane.hook_id);
         let make_up = move |tx: &mut Tx<'_>| {
             // Another node may have been first.
-            if tx.hold_hook(hook_id)?.is_some() && tx.end_to_miss(hook_id)? {
+            if tx.hold_hook(hook_id)?.is_some_and(|hook| hook.is_active) && tx.end_to_miss(hook_id)? {
                 let missed = |id: MessageId| written(&Missed { id, kind: EventType::EventsMissed, time: now, from });
                 send_to_hook(&services, tx, hook_id, missed, now)?;
             }

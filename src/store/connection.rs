@@ -8,9 +8,7 @@ use super::error::StoreError;
 use crate::domain::application::SessionScope;
 use crate::domain::audit::{Action, ActorType, Outcome};
 use crate::domain::hook::{EventTypes, HookUrl};
-use crate::domain::ids::{
-    ApplicationId, DataKeyId, GroupId, HookId, HookSecretId, MessageId, SessionId, SigningKeyId, UserId,
-};
+use crate::domain::ids::{ApplicationId, DataKeyId, GroupId, HookId, HookSecretId, MessageId, SessionId, SigningKeyId, UserId};
 use crate::domain::outbox::MessageKind;
 use crate::domain::secret::{PasswordHash, Sealed, TokenHash};
 use crate::domain::signing_key::PublicKey;

@@ -16,6 +16,9 @@ pub struct Lane {
     /// The hook.
     #[diesel(sql_type = sql::Uuid)]
     pub hook_id: HookId,
+    /// Whether it is told anything.
+    #[diesel(sql_type = Bool)]
+    pub is_active: bool,
     /// Whether one is due.
     #[diesel(sql_type = Bool)]
     pub is_due: bool,
@@ -71,7 +74,7 @@ impl Snapshot<'_> {
     /// # Errors
     /// The database fails.
     pub fn lanes(&mut self, now: Utc, limit: i64) -> Result<Vec<Lane>, StoreError> {
-        let query = "SELECT h.hook_id, EXISTS (SELECT 1 FROM outbox o WHERE o.hook_id = h.hook_id AND o.next_time <= $1) AS is_due, \
+        let query = "SELECT h.hook_id, h.is_active, EXISTS (SELECT 1 FROM outbox o WHERE o.hook_id = h.hook_id AND o.next_time <= $1) AS is_due, \
                      (SELECT COUNT(*) FROM (SELECT 1 FROM outbox o WHERE o.hook_id = h.hook_id AND o.next_time IS NOT NULL LIMIT $2) w) \
                      AS waiting, h.missed_since FROM hooks h";
         Ok(diesel::sql_query(query).bind::<sql::Instant, _>(now).bind::<BigInt, _>(limit).load(self.0)?)
@@ -82,7 +85,8 @@ impl Snapshot<'_> {
     /// # Errors
     /// The database fails.
     pub fn waiting_for_hook(&mut self, hook_id: HookId, limit: i64) -> Result<i64, StoreError> {
-        let query = "SELECT COUNT(*) AS waiting FROM (SELECT 1 FROM outbox WHERE hook_id = $1 AND next_time IS NOT NULL LIMIT $2) w";
+        let query =
+            "SELECT COUNT(*) AS waiting FROM (SELECT 1 FROM outbox WHERE hook_id = $1 AND next_time IS NOT NULL LIMIT $2) w";
         let counted: Waiting =
             diesel::sql_query(query).bind::<sql::Uuid, _>(hook_id).bind::<BigInt, _>(limit).get_result(self.0)?;
         Ok(counted.waiting)
@@ -249,9 +253,7 @@ impl Tx<'_> {
     /// The database fails.
     pub fn give_up_for_hook(&mut self, hook_id: HookId, cause: &str) -> Result<(), StoreError> {
         let waiting = outbox::table.filter(outbox::hook_id.eq(hook_id).and(outbox::next_time.is_not_null()));
-        diesel::update(waiting)
-            .set((outbox::next_time.eq(None::<Utc>), outbox::last_error.eq(Some(cause))))
-            .execute(self.0)?;
+        diesel::update(waiting).set((outbox::next_time.eq(None::<Utc>), outbox::last_error.eq(Some(cause)))).execute(self.0)?;
         Ok(())
     }
 

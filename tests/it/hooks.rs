@@ -337,6 +337,33 @@ both! {
         assert_eq!(receiver.next().json["subject"], late.as_str());
     }
 
+    /// A hook that missed events and is switched off is told of them once it is on again, and not before.
+    fn missed_and_switched_off(engine) {
+        let (receiver, witness) = (Receiver::new(), Receiver::in_clear());
+        receiver.always(Reaction::Status(500));
+        let site = site_for(engine, &receiver).with("hooks.max_waiting", "3").with("hooks.allow_http", "true");
+        let town = Town::on(site);
+        let root = town.root();
+        let (hook_id, _) = hook(&root, "crm", &receiver.url("/"), json!(["user.created"]));
+        let path = format!("{HOOKS}/{hook_id}");
+        hook(&root, "witness", &format!("http://127.0.0.1:{}/", witness.port), json!(["group.created"]));
+        for number in 0..9 {
+            root.post("/api/v1/users", &json!({"username": format!("user-{number}")})).expect(201);
+        }
+        root.patch(&path, &json!({"is_active": false})).expect(200);
+        assert_eq!(deliveries(&root, &hook_id).iter().filter(|d| d["state"] == "given_up").count(), 3);
+        // What another hook is told afterwards shows that the outbox was looked into meanwhile, each time.
+        for number in 0..2 {
+            root.post("/api/v1/groups", &json!({"name": format!("group-{number}")})).expect(201);
+            witness.next();
+        }
+        assert_eq!(root.get(&path).json["missed_since"], town.now().to_string());
+        receiver.always(Reaction::Status(204));
+        root.patch(&path, &json!({"is_active": true})).expect(200);
+        receiver.next_of("events.missed");
+        assert_eq!(root.get(&path).json["missed_since"], Value::Null);
+    }
+
     /// A fresh secret signs at once; the one before it signs as well for a day, and then no longer.
     fn renewing_a_secret(engine) {
         let receiver = Receiver::new();

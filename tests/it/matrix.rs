@@ -101,7 +101,8 @@ const SESSION: &[&str] = &[
 const APPLICATION: &[&str] = &["application_id", "name", "session_scope", "is_key_required", "created_time"];
 
 const HOOK: &[&str] = &["hook_id", "name", "url", "event_types", "is_active", "missed_since", "created_time"];
-const HOOK_WITH_SECRET: &[&str] = &["hook_id", "name", "url", "event_types", "is_active", "missed_since", "created_time", "secret"];
+const HOOK_WITH_SECRET: &[&str] =
+    &["hook_id", "name", "url", "event_types", "is_active", "missed_since", "created_time", "secret"];
 
 /// Who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,7 +267,17 @@ impl Scene {
         let group = made("/api/v1/groups", "group_id", format!("group-{number}"));
         self.root.post(&format!("/api/v1/groups/{group}/members"), &json!({"user_id": peer.id()})).expect(200);
         let application = made("/api/v1/applications", "application_id", format!("application-{number}"));
-        Stage { hook, delivery, group, application, client, own_other_session: other, peer, peer_name, fresh_name: format!("fresh-{number}") }
+        Stage {
+            hook,
+            delivery,
+            group,
+            application,
+            client,
+            own_other_session: other,
+            peer,
+            peer_name,
+            fresh_name: format!("fresh-{number}"),
+        }
     }
 
     /// The one hook that there is, and what waits for it: a name that leads to this machine is not connected to.

@@ -366,3 +366,12 @@ both! {
         }
     }
 }
+
+/// What the documents tell applications to do is what the verifier of these tests does.
+#[test]
+fn the_documents_show_the_verifier() {
+    let read = |path: &str| std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let document = read("docs/TOKENS.md");
+    let shown = document.split_once("def verify(").unwrap().1.split_once("```").unwrap().0.trim_end();
+    assert!(shown.lines().count() > 10 && read("tests/tools/verify_token.py").contains(shown));
+}

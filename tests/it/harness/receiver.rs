@@ -157,7 +157,8 @@ fn acceptor() -> (Arc<SslAcceptor>, Vec<u8>) {
     builder.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
     builder.set_not_after(&Asn1Time::days_from_now(2).unwrap()).unwrap();
     builder.append_extension(BasicConstraints::new().critical().ca().build().unwrap()).unwrap();
-    let names = SubjectAlternativeName::new().ip("127.0.0.1").dns("localhost").build(&builder.x509v3_context(None, None)).unwrap();
+    let names =
+        SubjectAlternativeName::new().ip("127.0.0.1").dns("localhost").build(&builder.x509v3_context(None, None)).unwrap();
     builder.append_extension(names).unwrap();
     builder.sign(&key, MessageDigest::sha256()).unwrap();
     let certificate = builder.build();
@@ -251,7 +252,9 @@ impl Trap {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (port, came) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
         let kept = Arc::clone(&came);
-        std::thread::spawn(move || listener.incoming().map_while(Result::ok).for_each(|stream| kept.lock().unwrap().push(stream)));
+        std::thread::spawn(move || {
+            listener.incoming().map_while(Result::ok).for_each(|stream| kept.lock().unwrap().push(stream))
+        });
         Self { port, came }
     }
 
