@@ -1,10 +1,10 @@
 //! `usher hook …`
 
 use super::{Common, Exit, Outcome, output};
+use crate::domain::account_event::EventType;
 use crate::domain::audit::Action;
 use crate::domain::hook::{EventTypes, HookUrl, HookView};
 use crate::domain::ids::MessageId;
-use crate::domain::notice::EventType;
 use crate::domain::text::{Name, fold};
 use crate::error::{Code, Error};
 use crate::service::{Delivery, NewHook, SuperUser};

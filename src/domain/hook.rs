@@ -4,8 +4,8 @@
 //! joined by dots, bear an HMAC-SHA256 under a secret that only the two know. After a secret was renewed, notices bear two signatures
 //! for a while, so that a receiver can take up the new one without a gap.
 
+use super::account_event::EventType;
 use super::ids::{HookId, HookSecretId};
-use super::notice::EventType;
 use super::secret::{HookSecret, Sealed, Seat};
 use super::text::Name;
 use super::time::Utc;

@@ -2,6 +2,7 @@
 //!
 //! Types in here may derive how they are read from and written to a row; nothing in here runs a query.
 
+pub mod account_event;
 pub mod application;
 pub mod attribute;
 pub mod audit;
@@ -9,7 +10,6 @@ pub mod chance;
 pub mod group;
 pub mod hook;
 pub mod ids;
-pub mod notice;
 pub mod outbox;
 pub mod secret;
 pub mod session;

@@ -3,8 +3,8 @@
 use super::groups::PageQuery;
 use super::input::{Body, DeliverySegment, HookSegment, Query, page_limit};
 use super::reply::{self, Created, Done, Found, Items, Paged};
+use crate::domain::account_event::EventType;
 use crate::domain::hook::{EventTypes, HookUrl, HookView};
-use crate::domain::notice::EventType;
 use crate::domain::secret::HookSecret;
 use crate::domain::text::Name;
 use crate::error::{Code, Error, Result};

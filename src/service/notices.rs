@@ -6,10 +6,10 @@
 
 use super::Services;
 use super::courier::send_to_hook;
+use crate::domain::account_event::{AccountEvent, EventType, Missed, types_of};
 use crate::domain::audit::Event;
 use crate::domain::hook::Hook;
 use crate::domain::ids::MessageId;
-use crate::domain::notice::{EventType, Missed, Notice, types_of};
 use crate::domain::time::Utc;
 use crate::error::{Code, Error, Result};
 use crate::store::{Lane, Tx};
@@ -27,7 +27,7 @@ pub(super) fn notify(services: &Services, tx: &mut Tx<'_>, event: &Event, now: U
                 tx.begin_to_miss(hook.hook_id, now)?;
                 break;
             }
-            let notice = |id| written(&Notice::of(id, *kind, event));
+            let notice = |id| written(&AccountEvent::of(id, *kind, event));
             send_to_hook(services, tx, hook.hook_id, notice, now)?;
         }
     }

@@ -134,7 +134,7 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
 
 /// A notice of an audit event: the body of what is sent.
 #[derive(Debug, Serialize)]
-pub struct Notice<'a> {
+pub struct AccountEvent<'a> {
     id: MessageId,
     #[serde(rename = "type")]
     kind: EventType,
@@ -148,7 +148,7 @@ pub struct Notice<'a> {
     attributes: Vec<String>,
 }
 
-impl<'a> Notice<'a> {
+impl<'a> AccountEvent<'a> {
     /// The notice `id` that `event` is of this kind.
     pub fn of(id: MessageId, kind: EventType, event: &'a Event) -> Self {
         let subject = event.subject.as_deref();
@@ -213,7 +213,7 @@ mod tests {
             let after: Value = members.iter().map(|(n, v)| (n.clone(), json!(v))).collect::<Map<_, _>>().into();
             let event = event(action, Outcome::Success, Changes::between(&Value::Null, &after));
             for kind in types_of(&event) {
-                let told = serde_json::to_string(&Notice::of(MessageId::from_bytes([7; 16]), kind, &event)).unwrap();
+                let told = serde_json::to_string(&AccountEvent::of(MessageId::from_bytes([7; 16]), kind, &event)).unwrap();
                 prop_assert!(members.values().all(|value| !told.contains(value.as_str())) && !told.contains("192.0.2.1"), "{}", told);
                 let told: Value = serde_json::from_str(&told).unwrap();
                 prop_assert_eq!(&told["attributes"], &json!(members.keys().collect::<Vec<_>>()));
