@@ -301,9 +301,10 @@ impl Scene {
             ReadKey | ManageKey => {
                 let (client, other, own_api_key) = signed_in();
                 let key = key(client.id(), if caller == ReadKey { "read" } else { "manage" });
+                let mut client = client.with("authorization", &format!("Key {}", text(&key["key"])));
                 // What the trail names as that through which it acts.
-                let session_id = Some(text(&key["key_id"]));
-                (Client { session_id, ..client.with("authorization", &format!("Key {}", text(&key["key"]))) }, other, own_api_key)
+                client.session_id = Some(text(&key["key_id"]));
+                (client, other, own_api_key)
             }
         };
         let peer = anon.sign_in(&peer_name, PASSWORD);
