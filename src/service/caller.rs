@@ -40,9 +40,9 @@ use crate::domain::audit::{Actor, ActorType};
 use crate::domain::ids::{CredentialId, SessionId, UserId};
 use crate::domain::secret::{ApiKeyToken, ApplicationKey, TokenHash, Ust};
 use crate::domain::text::fold;
+use crate::domain::time::Utc;
 use crate::domain::user::{User, viewer_of};
 use crate::error::{Code, Error, Result};
-use crate::domain::time::Utc;
 use crate::store::{Opened, Snapshot, Tx};
 use std::time::Duration;
 
