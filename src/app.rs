@@ -3,6 +3,7 @@
 use crate::auth::hashing::Hasher;
 use crate::auth::keys::Keys;
 use crate::domain::chance::Entropy;
+use crate::domain::outbox::MessageKind;
 use crate::domain::time::Clock;
 use crate::http;
 use crate::service::Services;
@@ -16,6 +17,8 @@ use std::time::Duration;
 
 /// Between two rounds of removing what has ended by itself and of telling the heads of the audit chains.
 const ROUND: Duration = Duration::from_secs(60);
+/// Between two looks into the outbox.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Why usher does not start, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,8 +131,9 @@ pub fn open(settings: &Settings, migrate: Migrate, clock: Clock, entropy: Entrop
 /// # Errors
 /// The address cannot be bound.
 pub fn start(settings: &Settings, services: &Services) -> Result<http::Running, StartError> {
-    let running = http::start(&settings.server, services.clone())
+    let running = http::start(&settings.server, &settings.dialects, services.clone())
         .map_err(|e| StartError::Refused(format!("setting server.listen: cannot listen on {}: {e}", settings.server.listen)))?;
+    start_couriers(services);
     let services = services.clone();
     actix_web::rt::spawn(async move {
         let mut rounds = tokio::time::interval(ROUND);
@@ -145,4 +149,29 @@ pub fn start(settings: &Settings, services: &Services) -> Result<http::Running, 
         }
     });
     Ok(running)
+}
+
+/// Carries what waits in the outbox, each kind on its own: a mail server that hangs does not hold up the rest.
+fn start_couriers(services: &Services) {
+    for kind in MessageKind::ALL {
+        let services = services.clone();
+        actix_web::rt::spawn(async move {
+            let mut looks = tokio::time::interval(LOOK);
+            looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                looks.tick().await;
+                // As long as there is something, the next look is at once.
+                loop {
+                    match services.deliver(*kind).await {
+                        Ok(0) => break,
+                        Ok(_) => {}
+                        Err(error) => {
+                            tracing::warn!(%kind, cause = error.logged_cause(), "the outbox cannot be read");
+                            break;
+                        }
+                    }
+                }
+            }
+        });
+    }
 }

@@ -30,6 +30,7 @@ pub struct Settings {
     pub sessions: Sessions,
     pub passwords: Passwords,
     pub lockout: Lockout,
+    pub dialects: Dialects,
     pub log: Log,
 }
 
@@ -78,6 +79,8 @@ sections! {
         address_free: u32,
         address_window_seconds: u32,
     }
+    /// `[dialects]`
+    Dialects { zato: bool, connect: bool, ecm: bool }
     /// `[log]`
     Log { filter: String, format: LogFormat }
 }

@@ -24,6 +24,8 @@ pub struct Keys {
     pub audit: MacKey,
     /// For what clients carry without being able to read or alter it: cursors, device cookies.
     pub seal: Sealer,
+    /// For the data keys that the database holds.
+    pub wrap: Sealer,
 }
 
 #[derive(Deserialize)]
@@ -59,6 +61,7 @@ impl Keys {
         Self {
             audit: MacKey::new(derive(root, b"usher audit heads")),
             seal: Sealer(Zeroizing::new(derive(root, b"usher seals"))),
+            wrap: Sealer(Zeroizing::new(derive(root, b"usher data keys"))),
         }
     }
 
@@ -114,23 +117,28 @@ pub struct Sealer(Zeroizing<[u8; 32]>);
 impl Sealer {
     /// Seals `message` for `context`.
     pub fn seal(&self, context: &str, message: &[u8], entropy: &Entropy) -> String {
-        let nonce: [u8; 24] = entropy.bytes();
-        let payload = Payload { msg: message, aad: context.as_bytes() };
-        // Encryption fails only beyond 256 GiB.
-        let sealed = self.cipher().encrypt(&XNonce::from(nonce), payload).unwrap_or_default();
-        URL_SAFE_NO_PAD.encode([nonce.as_slice(), &sealed].concat())
+        URL_SAFE_NO_PAD.encode(encrypt(&self.0, context.as_bytes(), message, entropy))
     }
 
     /// Opens what was sealed for `context`; `None` for anything else.
     pub fn open(&self, context: &str, sealed: &str) -> Option<Vec<u8>> {
-        let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
-        let (nonce, sealed) = bytes.split_first_chunk::<24>()?;
-        self.cipher().decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: context.as_bytes() }).ok()
+        decrypt(&self.0, context.as_bytes(), &URL_SAFE_NO_PAD.decode(sealed).ok()?)
     }
+}
 
-    fn cipher(&self) -> XChaCha20Poly1305 {
-        XChaCha20Poly1305::new(&(*self.0).into())
-    }
+/// Encrypts with XChaCha20-Poly1305 under a fresh nonce, which comes first.
+pub(super) fn encrypt(key: &[u8; 32], context: &[u8], message: &[u8], entropy: &Entropy) -> Vec<u8> {
+    let nonce: [u8; 24] = entropy.bytes();
+    let payload = Payload { msg: message, aad: context };
+    // Encryption fails only beyond 256 GiB.
+    let sealed = XChaCha20Poly1305::new(&(*key).into()).encrypt(&XNonce::from(nonce), payload).unwrap_or_default();
+    [nonce.as_slice(), &sealed].concat()
+}
+
+/// Decrypts what [`encrypt`] made under the same key and context; `None` for anything else.
+pub(super) fn decrypt(key: &[u8; 32], context: &[u8], bytes: &[u8]) -> Option<Vec<u8>> {
+    let (nonce, sealed) = bytes.split_first_chunk::<24>()?;
+    XChaCha20Poly1305::new(&(*key).into()).decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: context }).ok()
 }
 
 #[cfg(test)]

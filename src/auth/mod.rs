@@ -1,6 +1,7 @@
 //! Proving who one is: one file for each thing that is proved or that protects the proof.
 
 pub mod breached;
+pub mod data_key;
 pub mod hashing;
 pub mod keys;
 pub mod policy;

@@ -143,7 +143,7 @@ async fn execute(common: &Common, command: Command) -> Outcome {
         Command::Key(command) => api_keys::execute(common, command).await,
         Command::Session(command) => sessions::execute(common, command).await,
         Command::Audit(command) => audit::execute(common, command).await,
-        Command::Secrets(command) => secrets::execute(common, &command),
+        Command::Secrets(command) => secrets::execute(common, &command).await,
         Command::Config(command) => config::execute(common, &command),
         Command::Openapi => output::json(&crate::http::document()),
     }

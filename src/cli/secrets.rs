@@ -3,24 +3,38 @@
 use super::{Common, Outcome, output};
 use crate::app;
 use crate::auth::keys::Keys;
+use crate::domain::audit::Action;
 use crate::domain::chance::Entropy;
+use crate::service::{Rotated, SuperUser};
 use clap::Subcommand;
+use serde_json::json;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Write a new key file where the settings say; never over an existing one.
     Init,
+    /// Make a fresh data key, encrypt every secret in the database anew under it, and remove keys that are no longer needed. The
+    /// service may run meanwhile.
+    Rotate,
 }
 
-pub(super) fn execute(common: &Common, command: &Command) -> Outcome {
+pub(super) async fn execute(common: &Common, command: &Command) -> Outcome {
     match command {
         Command::Init => {
             let path = app::key_file(&common.settings()?)?;
             Keys::init(&path, &Entropy::system())?;
             if common.json {
-                return output::json(&serde_json::json!({ "file": path }));
+                return output::json(&json!({ "file": path }));
             }
             output::line(&path.display().to_string())
+        }
+        Command::Rotate => {
+            let rotate = |root: SuperUser| async move { root.rotate_data_keys().await };
+            let Rotated { data_key_id, resealed, dropped } = common.act(Action::SecretsRotate, rotate).await?;
+            if common.json {
+                return output::json(&json!({ "data_key_id": data_key_id, "resealed": resealed, "dropped": dropped }));
+            }
+            output::line(&format!("{data_key_id} is active; {resealed} secrets encrypted anew, {dropped} keys removed"))
         }
     }
 }

@@ -113,6 +113,8 @@ super::words::words! {
         AuditExport = "audit.export",
         /// Verify the audit trail.
         AuditVerify = "audit.verify",
+        /// Make another data key the active one and encrypt every secret anew.
+        SecretsRotate = "secrets.rotate",
         /// Register an application.
         ApplicationCreate = "application.create",
         /// Look at an application.

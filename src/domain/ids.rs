@@ -69,6 +69,10 @@ ids! {
     ApplicationId;
     /// A group of users.
     GroupId;
+    /// A data key.
+    DataKeyId;
+    /// A message to the world outside.
+    MessageId;
     /// An API key; public, unlike its token.
     ApiKeyId;
     /// What a user acts through, a session or an API key, where it does not matter which.

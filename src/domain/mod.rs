@@ -10,6 +10,7 @@ pub mod chance;
 pub mod group;
 pub mod ids;
 pub mod network;
+pub mod outbox;
 pub mod secret;
 pub mod session;
 pub mod sql;

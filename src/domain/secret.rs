@@ -6,6 +6,7 @@
 //! first and there is no way back.
 
 use super::chance::Entropy;
+use super::ids::DataKeyId;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use diesel::deserialize::FromSqlRow;
@@ -75,20 +76,50 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// Bytes encrypted under a data key.
+/// Bytes encrypted under a data key: the key's id (16 bytes), then nonce and cipher text. A row that holds one also has the key's id in
+/// a column of its own, a foreign key: a data key cannot go while something needs it.
 #[derive(Clone, PartialEq, Eq, FromSqlRow, AsExpression)]
 #[diesel(sql_type = diesel::sql_types::Binary)]
 pub struct Sealed(Vec<u8>);
 
 impl Sealed {
-    /// Wraps a cipher text.
-    pub fn new(bytes: Vec<u8>) -> Self {
+    /// What a data key made of something.
+    pub fn new(data_key_id: DataKeyId, cipher_text: &[u8]) -> Self {
+        Self([data_key_id.as_bytes().as_slice(), cipher_text].concat())
+    }
+
+    /// From the database's bytes.
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 
-    /// The cipher text.
-    pub fn expose(&self) -> &[u8] {
+    /// Key id, nonce and cipher text.
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The data key that opens it, and what that key opens; `None` if this is too short to be anything.
+    pub fn parts(&self) -> Option<(DataKeyId, &[u8])> {
+        let (id, cipher_text) = self.0.split_first_chunk::<16>()?;
+        Some((DataKeyId::from_bytes(*id), cipher_text))
+    }
+}
+
+/// Where a sealed secret is kept. Encryption is bound to it: moved to another row, to another owner or into another table, it does not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// The table.
+    pub table: &'static str,
+    /// Whose it is: a user's id, or the row's own if it is nobody's.
+    pub owner: [u8; 16],
+    /// The row's id.
+    pub row: [u8; 16],
+}
+
+impl Seat {
+    /// The context that the encryption is bound to, besides the key.
+    pub fn context(&self, data_key_id: DataKeyId) -> Vec<u8> {
+        [self.table.as_bytes(), &[0], &self.owner, &self.row, data_key_id.as_bytes()].concat()
     }
 }
 

@@ -9,6 +9,7 @@ mod applications;
 mod audit;
 pub mod caller;
 mod context;
+mod courier;
 mod find;
 mod first_start;
 mod groups;
@@ -20,6 +21,7 @@ mod proof;
 mod sessions;
 mod sign_in;
 mod users;
+mod vault;
 
 pub use api_keys::{Lifetime, NewApiKey};
 pub use audit::{AuditPage, AuditQuery, Finding, Search};
@@ -30,19 +32,23 @@ pub use paging::LARGEST_PAGE;
 pub use sessions::Introspection;
 pub use sign_in::{NewSession, SignIn};
 pub use users::{NewUser, Password};
+pub use vault::Rotated;
 
 use crate::auth::hashing::Hasher;
 use crate::auth::keys::Keys;
 use crate::auth::policy::Policy;
 use crate::domain::audit::Head;
 use crate::domain::chance::Entropy;
+use crate::domain::outbox;
 use crate::domain::time::Clock;
 use crate::error::Result;
 use crate::settings::Settings;
 use crate::store::Store;
+use courier::Carriers;
 use lockout::Lockout;
 use std::sync::Arc;
 use std::time::Duration;
+use vault::Vault;
 
 /// What every use case needs. Clones share it.
 #[derive(Clone)]
@@ -54,6 +60,8 @@ struct Inner {
     store: Store,
     hasher: Hasher,
     keys: Keys,
+    vault: Vault,
+    carriers: Carriers,
     lockout: Lockout,
     policy: Policy,
     idle: Duration,
@@ -70,6 +78,8 @@ impl Services {
         let inner = Inner {
             store,
             hasher,
+            vault: Vault::new(keys.clone(), entropy.clone()),
+            carriers: Carriers::default(),
             keys,
             lockout: Lockout::new(&settings.lockout),
             policy,
@@ -111,7 +121,12 @@ impl Services {
         let now = self.inner.clock.now();
         for _ in 0..STRIDES {
             let sweep = move |tx: &mut crate::store::Tx<'_>| {
-                Ok(tx.sweep_sessions(now, STRIDE)?.max(tx.sweep_tallies(now - lockout::KEPT, STRIDE)?))
+                let swept = [
+                    tx.sweep_sessions(now, STRIDE)?,
+                    tx.sweep_tallies(now - lockout::KEPT, STRIDE)?,
+                    tx.sweep_messages(now - outbox::KEPT, STRIDE)?,
+                ];
+                Ok(swept.into_iter().max().unwrap_or_default())
             };
             if self.inner.store.keep_count(sweep).await? < STRIDE as usize {
                 break;

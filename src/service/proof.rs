@@ -14,8 +14,8 @@ use crate::domain::session::Session;
 use crate::domain::standing::{Barred, Door, Way, may_act};
 use crate::domain::time::Utc;
 use crate::domain::user::User;
-use crate::store::{Opened, Snapshot};
 use crate::store::error::StoreError;
+use crate::store::{Opened, Snapshot};
 use std::net::IpAddr;
 
 /// What a call shows: the hash of a session's token, or of an API key's.

@@ -8,8 +8,9 @@ use super::error::StoreError;
 use crate::domain::api_key::KeyScope;
 use crate::domain::application::{Access, Roles, SessionScope};
 use crate::domain::audit::{Action, ActorType, Outcome};
-use crate::domain::ids::{ApiKeyId, ApplicationId, CredentialId, GroupId, SessionId, UserId};
+use crate::domain::ids::{ApiKeyId, ApplicationId, CredentialId, DataKeyId, GroupId, MessageId, SessionId, UserId};
 use crate::domain::network::Networks;
+use crate::domain::outbox::MessageKind;
 use crate::domain::secret::{PasswordHash, Sealed, TokenHash};
 use crate::domain::text::{Email, Line, Name, Note};
 use crate::domain::time::Utc;
@@ -248,7 +249,7 @@ macro_rules! uuids {
         }
     )*};
 }
-uuids!(UserId, SessionId, ApplicationId, GroupId, ApiKeyId, CredentialId);
+uuids!(UserId, SessionId, ApplicationId, GroupId, DataKeyId, MessageId, ApiKeyId, CredentialId);
 
 /// Microseconds from the Unix epoch to PostgreSQL's, 2000-01-01.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
@@ -324,6 +325,7 @@ texts! {
     SessionScope: |t| Ok(t.parse()?), |w| w.as_str();
     Access: |t| Ok(t.parse()?), |w| w.as_str();
     KeyScope: |t| Ok(t.parse()?), |w| w.as_str();
+    MessageKind: |t| Ok(t.parse()?), |w| w.as_str();
     Action: |t| Ok(t.parse()?), |w| w.as_str();
     Outcome: |t| Ok(t.parse()?), |w| w.as_str();
     ActorType: |t| Ok(t.parse()?), |w| w.as_str();
@@ -408,5 +410,5 @@ macro_rules! blobs {
 }
 blobs! {
     TokenHash: Self::from_bytes, Self::as_bytes;
-    Sealed: secret::Sealed::new, Self::expose;
+    Sealed: secret::Sealed::from_bytes, Self::as_bytes;
 }

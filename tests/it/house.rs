@@ -24,12 +24,13 @@ fn root() -> PathBuf {
 /// What each room may use; the leaves `error` and `settings` anyone may.
 const RULE: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["app", "http", "service", "auth", "store", "domain"]),
-    ("app", &["http", "service", "auth", "store", "domain"]),
+    ("cli", &["app", "http", "service", "auth", "store", "outbound", "domain"]),
+    ("app", &["http", "service", "auth", "store", "outbound", "domain"]),
     ("http", &["service", "domain"]),
-    ("service", &["auth", "store", "domain"]),
+    ("service", &["auth", "store", "outbound", "domain"]),
     ("auth", &["domain"]),
     ("store", &["domain"]),
+    ("outbound", &["domain"]),
     ("domain", &[]),
     ("error", &[]),
     ("settings", &[]),

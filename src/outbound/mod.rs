@@ -1,0 +1,21 @@
+//! The world outside: what usher sends of its own accord. One file for each way by which a message goes; what waits to be sent, and
+//! when it is tried again, is the outbox's business ([`crate::domain::outbox`]).
+
+use crate::domain::ids::MessageId;
+use futures_util::future::BoxFuture;
+
+/// Why a message was not delivered; one line for the log and for whoever looks at the outbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undelivered {
+    /// The next try may succeed.
+    Yet(String),
+    /// No try will: the receiver said so, or what it takes is not there any more.
+    Ever(String),
+}
+
+/// A way by which messages go.
+pub trait Carrier: Send + Sync {
+    /// Carries a message, whose content is as this way has it, to its receiver. It must come back within
+    /// [`LEASE`](crate::domain::outbox::LEASE).
+    fn carry(&self, message_id: MessageId, content: Vec<u8>) -> BoxFuture<'static, Result<(), Undelivered>>;
+}

@@ -1,0 +1,115 @@
+//! The courier: takes what is due from the outbox and hands it to its carrier.
+//!
+//! Every node has a courier for each way; a message is claimed before it is carried, so that two do not carry the same one at once. What
+//! fails is tried again after [`outbox::delay`], and given up after its last one. What happened since a message was claimed cannot be
+//! known when a node dies: it is carried again, under the same id.
+
+use super::Services;
+use super::vault::Vault;
+use crate::domain::ids::{MessageId, UserId};
+use crate::domain::outbox::{self, Message, MessageKind};
+use crate::domain::time::Utc;
+use crate::error::Result;
+use crate::outbound::{Carrier, Undelivered};
+use crate::store::Tx;
+use futures_util::future::join_all;
+use std::sync::Arc;
+
+/// Messages carried at once, of each kind, by one node.
+const AT_ONCE: i64 = 8;
+/// What is kept of a cause, in characters.
+const CAUSE: usize = 300;
+
+/// The ways that there are.
+#[derive(Clone, Default)]
+pub(super) struct Carriers {
+    pub(super) mail: Option<Arc<dyn Carrier>>,
+    pub(super) hook: Option<Arc<dyn Carrier>>,
+}
+
+impl Carriers {
+    fn of(&self, kind: MessageKind) -> Option<Arc<dyn Carrier>> {
+        match kind {
+            MessageKind::Mail => self.mail.clone(),
+            MessageKind::Hook => self.hook.clone(),
+        }
+    }
+}
+
+/// Puts a message into the outbox, within the transaction of the change that it tells of. `user_id`: whose deletion takes it away.
+pub(super) fn send(
+    services: &Services,
+    tx: &mut Tx<'_>,
+    kind: MessageKind,
+    user_id: Option<UserId>,
+    content: &[u8],
+    now: Utc,
+) -> Result<MessageId> {
+    let message_id = MessageId::mint(now, &services.inner.entropy);
+    let (sealed, data_key_id) = services.inner.vault.seal(tx, Message::seat(message_id), content, now)?;
+    let message = Message {
+        message_id,
+        kind,
+        user_id,
+        sealed,
+        data_key_id,
+        attempts: 0,
+        next_time: Some(now),
+        last_error: None,
+        created_time: now,
+    };
+    tx.insert_message(&message)?;
+    Ok(message_id)
+}
+
+impl Services {
+    /// Carries the messages of a kind that are due; returns how many were taken up. Without a way for them they stay.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn deliver(&self, kind: MessageKind) -> Result<usize> {
+        let Some(carrier) = self.inner.carriers.of(kind) else { return Ok(0) };
+        let now = self.inner.clock.now();
+        if !self.inner.store.read(move |snapshot| Ok(snapshot.has_due_message(kind, now)?)).await? {
+            return Ok(0);
+        }
+        let vault = self.inner.vault.clone();
+        let claim = move |tx: &mut Tx<'_>| {
+            let claimed = tx.claim_messages(kind, now, AT_ONCE)?;
+            Ok(claimed.into_iter().map(|message| opened(&vault, tx, message)).collect::<Vec<_>>())
+        };
+        let claimed = self.inner.store.keep_count(claim).await?;
+        let count = claimed.len();
+        let carried = claimed.into_iter().map(|(message, content)| {
+            let carrier = Arc::clone(&carrier);
+            async move {
+                let outcome = match content {
+                    Ok(content) => carrier.carry(message.message_id, content).await,
+                    Err(cause) => Err(Undelivered::Yet(cause)),
+                };
+                self.settle(message, outcome).await
+            }
+        });
+        join_all(carried).await.into_iter().collect::<Result<Vec<()>>>()?;
+        Ok(count)
+    }
+
+    async fn settle(&self, message: Message, outcome: std::result::Result<(), Undelivered>) -> Result<()> {
+        let Message { message_id, kind, attempts, .. } = message;
+        let now = self.inner.clock.now();
+        let (cause, next_time) = match outcome {
+            Ok(()) => return self.inner.store.keep_count(move |tx| Ok(tx.remove_message(message_id)?)).await,
+            Err(Undelivered::Yet(cause)) => (cause, outbox::delay(attempts).map(|delay| now + delay)),
+            Err(Undelivered::Ever(cause)) => (cause, None),
+        };
+        let cause: String = cause.chars().map(|c| if c.is_control() { ' ' } else { c }).take(CAUSE).collect();
+        tracing::warn!(%message_id, %kind, attempts, cause, is_given_up = next_time.is_none(), "a message was not delivered");
+        self.inner.store.keep_count(move |tx| Ok(tx.postpone_message(message_id, next_time, &cause)?)).await
+    }
+}
+
+fn opened(vault: &Vault, tx: &mut Tx<'_>, message: Message) -> (Message, std::result::Result<Vec<u8>, String>) {
+    let content = vault.open(&mut tx.read(), Message::seat(message.message_id), &message.sealed);
+    let content = content.map(|c| c.to_vec()).map_err(|e| e.logged_cause().unwrap_or_default().to_owned());
+    (message, content)
+}

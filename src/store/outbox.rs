@@ -1,0 +1,95 @@
+//! Messages to the world outside.
+
+use super::error::StoreError;
+use super::{Snapshot, Tx};
+use crate::domain::ids::MessageId;
+use crate::domain::outbox::{LEASE, Message, MessageKind, outbox};
+use crate::domain::sql;
+use crate::domain::time::Utc;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
+
+#[derive(diesel::QueryableByName)]
+struct Claimed {
+    #[diesel(sql_type = sql::Uuid)]
+    message_id: MessageId,
+}
+
+impl Snapshot<'_> {
+    /// Whether a message of this kind is due.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn has_due_message(&mut self, kind: MessageKind, now: Utc) -> Result<bool, StoreError> {
+        let due = outbox::table.filter(outbox::next_time.le(now).and(outbox::kind.eq(kind)));
+        let any: Option<MessageId> = due.select(outbox::message_id).limit(1).get_result(self.0).optional()?;
+        Ok(any.is_some())
+    }
+}
+
+impl Tx<'_> {
+    /// Puts a message into the outbox.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn insert_message(&mut self, message: &Message) -> Result<(), StoreError> {
+        diesel::insert_into(outbox::table).values(message).execute(self.0)?;
+        Ok(())
+    }
+
+    /// Takes up to `limit` messages up that are due, oldest first: nobody else does until [`LEASE`] has passed.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn claim_messages(&mut self, kind: MessageKind, now: Utc, limit: i64) -> Result<Vec<Message>, StoreError> {
+        let skip = if self.0.is_postgres() { " FOR UPDATE SKIP LOCKED" } else { "" };
+        let due = format!(
+            "SELECT message_id FROM outbox WHERE next_time <= $1 AND kind = $2 ORDER BY next_time, message_id LIMIT $3{skip}"
+        );
+        let update =
+            format!("UPDATE outbox SET attempts = attempts + 1, next_time = $4 WHERE message_id IN ({due}) RETURNING message_id");
+        let claimed: Vec<Claimed> = diesel::sql_query(update)
+            .bind::<sql::Instant, _>(now)
+            .bind::<Text, _>(kind)
+            .bind::<BigInt, _>(limit)
+            .bind::<sql::Instant, _>(now + LEASE)
+            .load(self.0)?;
+        let ids: Vec<MessageId> = claimed.into_iter().map(|c| c.message_id).collect();
+        Ok(outbox::table.filter(outbox::message_id.eq_any(ids)).order(outbox::message_id.asc()).load(self.0)?)
+    }
+
+    /// A message was delivered.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn remove_message(&mut self, message_id: MessageId) -> Result<(), StoreError> {
+        diesel::delete(outbox::table.find(message_id)).execute(self.0)?;
+        Ok(())
+    }
+
+    /// A message was not delivered: it is tried again at `next_time`, or given up.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn postpone_message(&mut self, message_id: MessageId, next_time: Option<Utc>, cause: &str) -> Result<(), StoreError> {
+        diesel::update(outbox::table.find(message_id))
+            .set((outbox::next_time.eq(next_time), outbox::last_error.eq(Some(cause))))
+            .execute(self.0)?;
+        Ok(())
+    }
+
+    /// Removes up to `limit` messages that were given up and written before `before`; tells how many.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn sweep_messages(&mut self, before: Utc, limit: i64) -> Result<usize, StoreError> {
+        let skip = if self.0.is_postgres() { " FOR UPDATE SKIP LOCKED" } else { "" };
+        let stale = format!(
+            "SELECT message_id FROM outbox WHERE next_time IS NULL AND created_time < $1 ORDER BY message_id LIMIT $2{skip}"
+        );
+        Ok(diesel::sql_query(format!("DELETE FROM outbox WHERE message_id IN ({stale})"))
+            .bind::<sql::Instant, _>(before)
+            .bind::<BigInt, _>(limit)
+            .execute(self.0)?)
+    }
+}
