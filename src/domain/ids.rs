@@ -73,4 +73,6 @@ ids! {
     DataKeyId;
     /// A message to the world outside.
     MessageId;
+    /// The key of someone's one-time codes.
+    CredentialId;
 }

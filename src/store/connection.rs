@@ -7,7 +7,7 @@
 use super::error::StoreError;
 use crate::domain::application::SessionScope;
 use crate::domain::audit::{Action, ActorType, Outcome};
-use crate::domain::ids::{ApplicationId, DataKeyId, GroupId, MessageId, SessionId, UserId};
+use crate::domain::ids::{ApplicationId, CredentialId, DataKeyId, GroupId, MessageId, SessionId, UserId};
 use crate::domain::outbox::MessageKind;
 use crate::domain::secret::{PasswordHash, Sealed, TokenHash};
 use crate::domain::text::{Email, Line, Name, Note};
@@ -247,7 +247,7 @@ macro_rules! uuids {
         }
     )*};
 }
-uuids!(UserId, SessionId, ApplicationId, GroupId, DataKeyId, MessageId);
+uuids!(UserId, SessionId, ApplicationId, GroupId, DataKeyId, MessageId, CredentialId);
 
 /// Microseconds from the Unix epoch to PostgreSQL's, 2000-01-01.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
