@@ -167,8 +167,7 @@ impl Context {
     pub(super) fn keep_totp_key(&self, tx: &mut Tx<'_>, user_id: UserId, key: &Key, session_id: Option<SessionId>) -> Result<()> {
         let (inner, now) = (&self.services.inner, self.now());
         let credential_id = CredentialId::mint(now, &inner.entropy);
-        let (sealed, data_key_id) =
-            inner.vault.seal(tx, TotpCredential::seat(user_id, credential_id), key.expose(), now)?;
+        let (sealed, data_key_id) = inner.vault.seal(tx, TotpCredential::seat(user_id, credential_id), key.expose(), now)?;
         let credential = TotpCredential { credential_id, user_id, session_id, sealed, data_key_id, last_step: None };
         Ok(tx.replace_totp_credential(&credential)?)
     }

@@ -219,13 +219,7 @@ impl Context {
 
     /// What stands in the way of a user whose password was right, in this order: what the user cannot mend, the second factor, a new
     /// password that is demanded. If nothing does, the proof to redeem and the hash to write.
-    async fn prepare(
-        &self,
-        user: &User,
-        given: SignIn,
-        application: &Application,
-        is_weak: bool,
-    ) -> Result<(Proof, Renewal)> {
+    async fn prepare(&self, user: &User, given: SignIn, application: &Application, is_weak: bool) -> Result<(Proof, Renewal)> {
         let standing = may_act(user, self.now());
         if let Err(barred) = standing
             && !barred.is_mendable()

@@ -272,7 +272,16 @@ impl Scene {
         self.root.post(&format!("/api/v1/groups/{group}/members"), &json!({"user_id": peer.id()})).expect(200);
         let application = made("/api/v1/applications", "application_id", format!("application-{number}"));
         let now = self.town.now();
-        Stage { group, application, now, client, own_other_session: other, peer, peer_name, fresh_name: format!("fresh-{number}") }
+        Stage {
+            group,
+            application,
+            now,
+            client,
+            own_other_session: other,
+            peer,
+            peer_name,
+            fresh_name: format!("fresh-{number}"),
+        }
     }
 
     /// Makes one call of the table and compares everything about it.

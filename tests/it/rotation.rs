@@ -13,12 +13,23 @@ use std::time::Duration;
 fn keys_in_use(town: &Town) -> (i64, i64) {
     let begins = match town.site.engine {
         crate::harness::Engine::Sqlite => "substr(sealed, 1, 16) <> data_key_id",
-        crate::harness::Engine::Postgres => "encode(substring(sealed from 1 for 16), 'hex') <> replace(data_key_id::text, '-', '')",
+        crate::harness::Engine::Postgres => {
+            "encode(substring(sealed from 1 for 16), 'hex') <> replace(data_key_id::text, '-', '')"
+        }
     };
     (
         town.count("SELECT count(DISTINCT data_key_id) AS count FROM totp_credentials"),
         town.count(&format!("SELECT count(*) AS count FROM totp_credentials WHERE {begins}")),
     )
+}
+
+/// Tells the others that it is over, also where a test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 both! {
@@ -74,9 +85,8 @@ both! {
                     }
                 }
             });
-            let rotated: Vec<_> = (0..5).map(|_| usher(&town.site, &["secrets", "rotate", "--json"], "").expect(0).json()).collect();
-            is_over.store(true, Ordering::SeqCst);
-            rotated
+            let _over = Over(&is_over);
+            (0..5).map(|_| usher(&town.site, &["secrets", "rotate", "--json"], "").expect(0).json()).collect::<Vec<_>>()
         });
         assert!(sign_ins.load(Ordering::SeqCst) >= 5, "hardly anybody signed in");
         assert!(rotated.iter().all(|r| r["resealed"].as_u64().unwrap() >= crowd + 4), "{rotated:?}");

@@ -357,6 +357,12 @@ both! {
         for table in ["totp_credentials", "recovery_codes"] {
             assert_eq!(town.count(&format!("SELECT count(*) AS count FROM {table}")), 0);
         }
+        // What hangs on a user goes with it.
+        let eve = enrolled(&town, "eve");
+        town.root().delete(&path(eve.client.id())).expect(204);
+        for table in ["totp_credentials", "recovery_codes"] {
+            assert_eq!(town.count(&format!("SELECT count(*) AS count FROM {table}")), 0);
+        }
         // The last super-user's may be taken away: what it loses is a burden.
         let root = enrol(&town, root);
         town.usher(&["user", "reset-totp", "root"]).expect(0);

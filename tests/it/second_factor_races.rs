@@ -79,4 +79,32 @@ both! {
         assert!(answers.iter().all(|s| [200, 401, 409, 429].contains(s)), "{answers:?}");
         assert_eq!(town.count("SELECT count(*) AS count FROM recovery_codes"), 10);
     }
+
+    /// An enrolment that is begun anew while the one before is being confirmed: either the one or the other, never an account that asks
+    /// for codes of a key that nobody has confirmed.
+    fn an_enrolment_begun_anew_while_it_is_confirmed(engine) {
+        let town = Town::new(engine);
+        let mut replaced = 0;
+        for round in 0..12 {
+            let name = format!("user-{round}");
+            let client = town.user(&name);
+            let begin = || client.post("/api/v1/users/me/totp", &json!({}));
+            let key = begin().expect(201).json["totp_key"].as_str().unwrap().to_owned();
+            let answers = at_once(2, |number| match number {
+                0 => client.post("/api/v1/users/me/totp/confirm", &json!({"code": town.code(&key)})).status,
+                _ => begin().status,
+            });
+            let confirmed = town.count("SELECT count(*) AS count FROM totp_credentials WHERE session_id IS NULL");
+            match answers.as_slice() {
+                [200, 409] => assert_eq!(confirmed, round - replaced + 1),
+                // The code is wrong for the new key, or the old one was gone when it was to be confirmed.
+                [401 | 409, 201] => {
+                    replaced += 1;
+                    assert_eq!(confirmed, round + 1 - replaced);
+                    town.anon().sign_in(&name, PASSWORD);
+                }
+                _ => panic!("{answers:?}"),
+            }
+        }
+    }
 }

@@ -161,7 +161,12 @@ impl Town {
 
     /// Another node of this service: on the same database, with the same keys and the same clock.
     pub fn another_node(&self) -> Self {
-        let site = Site { folder: TempDir::new().unwrap(), engine: self.site.engine, url: self.site.url.clone(), extra: self.site.extra.clone() };
+        let site = Site {
+            folder: TempDir::new().unwrap(),
+            engine: self.site.engine,
+            url: self.site.url.clone(),
+            extra: self.site.extra.clone(),
+        };
         if self.site.keys().exists() {
             std::fs::copy(self.site.keys(), site.keys()).unwrap();
         }

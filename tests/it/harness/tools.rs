@@ -28,7 +28,9 @@ fn run(command: &mut Command) -> String {
 
 /// The code that `oathtool` has for a key at a time.
 pub fn oathtool(key: &str, now: Utc) -> String {
-    run(Command::new("oathtool").args(["--totp", "--base32", key, "--now"]).arg(now.to_string().replace('T', " ").replace('Z', " UTC")))
+    run(Command::new("oathtool")
+        .args(["--totp", "--base32", key, "--now"])
+        .arg(now.to_string().replace('T', " ").replace('Z', " UTC")))
 }
 
 /// What `zbarimg` reads in a picture that `rsvg-convert` has painted.
