@@ -33,6 +33,7 @@ pub struct Settings {
     pub passwords: Passwords,
     pub totp: Totp,
     pub lockout: Lockout,
+    pub dialects: Dialects,
     pub log: Log,
 }
 
@@ -85,6 +86,8 @@ sections! {
         address_free: u32,
         address_window_seconds: u32,
     }
+    /// `[dialects]`
+    Dialects { zato: bool, connect: bool, ecm: bool }
     /// `[log]`
     Log { filter: String, format: LogFormat }
 }

@@ -3,9 +3,10 @@
 use super::address;
 use super::crowd::Place;
 use super::desk::Desk;
+use super::dialect::Dialect;
 use super::gate::GateKind;
 use super::input::Parts;
-use super::reply::{Reply, problem};
+use super::reply::Reply;
 use super::route::Route;
 use crate::domain::audit::Action;
 use crate::domain::ids::UserId;
@@ -57,7 +58,11 @@ pub enum Target<'a> {
 pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target: Target<'_>) -> HttpResponse {
     let began = desk.services.clock().now();
     let headers = request.headers().clone();
-    let (cid, replaced) = correlation_id(desk, &headers);
+    let dialect = match target {
+        Target::Route(route) => route.dialect,
+        Target::OtherMethod(_) | Target::Nowhere => Dialect::of_path(request.path(), &desk.dialects),
+    };
+    let (cid, replaced) = correlation_id(desk, &headers, dialect);
     let (action, pattern, is_probe) = match target {
         Target::Route(route) => (route.action.unwrap_or(Action::Unrouted), route.path, route.gate == GateKind::Probe),
         Target::OtherMethod(_) => (Action::Unrouted, "other method", false),
@@ -101,7 +106,7 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
     }
     let (mut reply, refused) = match outcome {
         Ok(reply) => (reply, None),
-        Err(error) => (problem(&error, &cid), Some(error)),
+        Err(error) => (dialect.refusal(&error, &cid), Some(error)),
     };
     if let Target::OtherMethod(methods) = target {
         reply.headers.push(("allow", methods.to_owned()));
@@ -201,12 +206,13 @@ impl Line<'_> {
 }
 
 /// The caller's correlation id if it is one, else a fresh one with the beginning of the hash of what was sent instead (S41).
-fn correlation_id(desk: &Desk, headers: &HeaderMap) -> (String, Option<String>) {
+fn correlation_id(desk: &Desk, headers: &HeaderMap, dialect: Dialect) -> (String, Option<String>) {
     let sent = headers.get(CORRELATION_ID);
     if let Some(cid) = sent.and_then(|v| v.to_str().ok()).filter(|t| is_correlation_id(t)) {
         return (cid.to_owned(), None);
     }
-    let fresh = hex(&desk.services.entropy().bytes::<16>());
+    let mut fresh = hex(&desk.services.entropy().bytes::<16>());
+    fresh.truncate(dialect.cid_digits());
     (fresh, sent.map(|sent| hex(Sha256::digest(sent.as_bytes()).get(..8).unwrap_or_default())))
 }
 

@@ -12,6 +12,7 @@ mod applications;
 mod audit_events;
 mod crowd;
 mod desk;
+mod dialect;
 mod docs;
 mod find;
 mod gate;
@@ -29,6 +30,7 @@ mod sessions;
 mod users;
 mod views;
 
+pub use dialect::Dialect;
 pub use gate::GateKind;
 pub use route::Route;
 pub use routes::table;

@@ -1,5 +1,6 @@
 //! The OpenAPI 3.1 document, made of the route table, the types that handlers read and answer, the attribute table and the error table.
 
+use super::dialect::Dialect;
 use super::gate::GateKind;
 use super::route::Route;
 use crate::error::Code;
@@ -10,7 +11,8 @@ use serde_json::{Map, Value, json};
 pub fn document(routes: &[Route]) -> Value {
     let mut schemas = SchemaSettings::draft2020_12().with(|s| s.definitions_path = "/components/schemas".into()).into_generator();
     let mut paths: Map<String, Value> = Map::new();
-    for route in routes {
+    // Dialects are described where their own systems describe them.
+    for route in routes.iter().filter(|route| route.dialect == Dialect::Native) {
         let mut operation = (route.describe_input)(&mut schemas);
         let (status, body) = (route.describe_answer)(&mut schemas);
         let answer = match body {

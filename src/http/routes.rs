@@ -3,7 +3,7 @@
 //! Paths that are more exact stand before those with variable segments that would match them too.
 
 use super::route::{Route, route};
-use super::{applications, audit_events, docs, find, groups, health, second_factor, sessions, users, views};
+use super::{applications, audit_events, dialect, docs, find, groups, health, second_factor, sessions, users, views};
 use crate::domain::audit::Action;
 use actix_web::http::Method;
 
@@ -16,7 +16,7 @@ pub fn table() -> Vec<Route> {
     let delete = || Method::DELETE;
     let patch = || Method::PATCH;
     #[rustfmt::skip]
-    let table = vec![
+    let table: Vec<Route> = vec![
         route(get(),    "/healthz",                                      None,                           "Whether the process runs.",                               health::alive),
         route(get(),    "/readyz",                                       None,                           "Whether the service can answer calls.",                   health::ready),
         route(get(),    "/openapi.json",                                 None,                           "This document.",                                          docs::openapi),
@@ -66,5 +66,5 @@ pub fn table() -> Vec<Route> {
         route(get(),    "/api/v1/audit-events",                          Some(A::AuditRead),             "Searches the audit trail.",                               audit_events::search),
         route(get(),    "/api/v1/views",                                 Some(A::ViewsRead),             "Which attributes exist for the caller.",                  views::list),
     ];
-    table
+    table.into_iter().chain(dialect::tables()).collect()
 }
