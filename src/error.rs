@@ -92,6 +92,12 @@ codes! {
     RequestTimeout = "request_timeout", 408, "The request did not arrive in time.";
     /// A unique value is taken.
     ValueTaken = "value_taken", 409, "The value is taken.";
+    /// One-time codes are enabled already.
+    TotpEnabled = "totp_enabled", 409, "One-time codes are enabled already: switch them off first.";
+    /// One-time codes are not enabled, or none are being enrolled.
+    TotpNotEnabled = "totp_not_enabled", 409, "One-time codes are not enabled.";
+    /// Without one-time codes the password would be too short.
+    PasswordNeedsTotp = "password_needs_totp", 409, "The password is too short to be the only factor: change it first.";
     /// At least one active super-user must remain.
     LastSuperUser = "last_super_user", 409, "At least one active super-user must remain.";
     /// The default application always exists.

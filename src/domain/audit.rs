@@ -105,6 +105,16 @@ super::words::words! {
         PasswordChange = "user.change_password",
         /// Set another's password.
         PasswordSet = "user.set_password",
+        /// Begin to enrol one's own one-time codes.
+        TotpEnrol = "user.enrol_totp",
+        /// Confirm the enrolment.
+        TotpConfirm = "user.confirm_totp",
+        /// Switch one's own one-time codes off.
+        TotpDisable = "user.disable_totp",
+        /// Take another's second factor away.
+        TotpReset = "user.reset_totp",
+        /// Make new recovery codes for oneself.
+        RecoveryCodesRenew = "user.renew_recovery_codes",
         /// Read the attribute table.
         ViewsRead = "views.read",
         /// Search the audit trail.

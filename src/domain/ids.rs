@@ -77,6 +77,8 @@ ids! {
     ApiKeyId;
     /// What a user acts through, a session or an API key, where it does not matter which.
     CredentialId;
+    /// The key of someone's one-time codes.
+    TotpId;
 }
 
 impl From<SessionId> for CredentialId {

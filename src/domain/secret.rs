@@ -53,6 +53,63 @@ impl schemars::JsonSchema for Password {
     }
 }
 
+/// What was sent as the second factor: a one-time code or a recovery code, as it was typed. Wiped from memory when dropped.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct SentCode(Zeroizing<String>);
+
+impl SentCode {
+    /// Takes `text` as it is.
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The clear text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SentCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SentCode")
+    }
+}
+
+impl schemars::JsonSchema for SentCode {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SentCode".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "writeOnly": true})
+    }
+}
+
+/// The key of someone's one-time codes in base32 (RFC 4648, section 6), as an authenticator takes it.
+#[derive(Clone)]
+pub struct TotpKey(Zeroizing<String>);
+
+impl TotpKey {
+    /// Wraps a key in base32.
+    pub fn new(base32: String) -> Self {
+        Self(Zeroizing::new(base32))
+    }
+
+    /// The key in base32, to be told while it is being enrolled.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for TotpKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TotpKey")
+    }
+}
+
 /// A password's hash in PHC string format.
 #[derive(Clone, PartialEq, Eq, FromSqlRow, AsExpression)]
 #[diesel(sql_type = diesel::sql_types::Text)]
@@ -318,5 +375,7 @@ mod tests {
         let token = Ust::mint(&entropy);
         let shown = format!("{token:?} {:?} {:?} {:?}", token.hash(), Password::new("pw".into()), PasswordHash::new("$a".into()));
         assert_eq!(shown, "Token(ust) TokenHash Password PasswordHash");
+        let shown = format!("{:?} {:?}", TotpKey::new("MFRGG".into()), SentCode::new("123456".into()));
+        assert_eq!(shown, "TotpKey SentCode");
     }
 }

@@ -26,6 +26,7 @@ mod reply;
 mod route;
 mod routes;
 mod schema;
+mod second_factor;
 mod server;
 mod sessions;
 mod users;

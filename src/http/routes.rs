@@ -3,7 +3,9 @@
 //! Paths that are more exact stand before those with variable segments that would match them too.
 
 use super::route::{Route, route};
-use super::{api_keys, applications, audit_events, dialect, docs, find, groups, health, networks, sessions, users, views};
+use super::{
+    api_keys, applications, audit_events, dialect, docs, find, groups, health, networks, second_factor, sessions, users, views,
+};
 use crate::domain::audit::Action;
 use actix_web::http::Method;
 
@@ -30,6 +32,10 @@ pub fn table() -> Vec<Route> {
         route(get(),    "/api/v1/users/me",                              Some(A::CurrentUserRead),       "get_current_user: oneself.",                              users::current),
         route(patch(),  "/api/v1/users/me",                              Some(A::CurrentUserUpdate),     "Changes oneself.",                                        users::update_current),
         route(put(),    "/api/v1/users/me/password",                     Some(A::PasswordChange),        "Changes one's own password; all other sessions end.",     users::change_password),
+        route(post(),   "/api/v1/users/me/totp",                         Some(A::TotpEnrol),             "Begins to enrol one-time codes.",                         second_factor::enrol),
+        route(delete(), "/api/v1/users/me/totp",                         Some(A::TotpDisable),           "Switches one's own one-time codes off.",                  second_factor::disable),
+        route(post(),   "/api/v1/users/me/totp/confirm",                 Some(A::TotpConfirm),           "Confirms the enrolment; all other sessions end.",         second_factor::confirm),
+        route(post(),   "/api/v1/users/me/recovery-codes",               Some(A::RecoveryCodesRenew),    "Makes ten new recovery codes; those before end.",         second_factor::renew_recovery_codes),
         route(get(),    "/api/v1/users/me/sessions",                     Some(A::SessionList),           "One's own live sessions.",                                sessions::own),
         route(delete(), "/api/v1/users/me/sessions",                     Some(A::SessionRevokeAll),      "Ends all of one's own sessions.",                         sessions::end_own_all),
         route(delete(), "/api/v1/users/me/sessions/{session_id}",        Some(A::SessionRevoke),         "Ends one of one's own sessions.",                         sessions::end_own),
@@ -45,6 +51,7 @@ pub fn table() -> Vec<Route> {
         route(post(),   "/api/v1/users/{user_id}/approve",               Some(A::UserApprove),           "Approves an account.",                                    users::approve),
         route(post(),   "/api/v1/users/{user_id}/reject",                Some(A::UserReject),            "Rejects an account and ends its sessions.",               users::reject),
         route(put(),    "/api/v1/users/{user_id}/password",              Some(A::PasswordSet),           "Sets a user's password and ends the user's sessions.",    users::set_password),
+        route(delete(), "/api/v1/users/{user_id}/totp",                  Some(A::TotpReset),             "Takes a user's second factor away.",                      second_factor::reset),
         route(post(),   "/api/v1/users/{user_id}/lock",                  Some(A::UserLock),              "Locks an account and ends its sessions.",                 users::lock),
         route(post(),   "/api/v1/users/{user_id}/unlock",                Some(A::UserUnlock),            "Unlocks an account.",                                     users::unlock),
         route(get(),    "/api/v1/users/{user_id}/sessions",              Some(A::SessionList),           "A user's live sessions.",                                 sessions::of_user),

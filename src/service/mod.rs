@@ -18,6 +18,7 @@ mod networks;
 mod paging;
 mod passwords;
 mod proof;
+mod second_factor;
 mod sessions;
 mod sign_in;
 mod users;
@@ -29,6 +30,7 @@ pub use caller::{Anyone, Authenticated, Bearer, Operator, SignedIn, SuperUser, T
 pub use context::{Call, Context, Trail};
 pub use find::{Filter, Find, Found, Order};
 pub use paging::LARGEST_PAGE;
+pub use second_factor::{Enrolment, RecoveryCode};
 pub use sessions::Introspection;
 pub use sign_in::{NewSession, SignIn};
 pub use users::{NewUser, Password};
@@ -64,6 +66,10 @@ struct Inner {
     carriers: Carriers,
     lockout: Lockout,
     policy: Policy,
+    /// What ends within this time is told at sign-in.
+    notice: Duration,
+    /// Whose codes an authenticator says they are.
+    issuer: String,
     idle: Duration,
     absolute: Duration,
     clock: Clock,
@@ -73,8 +79,12 @@ struct Inner {
 impl Services {
     /// Puts the services together.
     pub fn new(settings: &Settings, store: Store, hasher: Hasher, keys: Keys, clock: Clock, entropy: Entropy) -> Self {
-        let policy =
-            Policy { min_length: settings.passwords.min_length, min_length_with_totp: settings.passwords.min_length_with_totp };
+        let passwords = &settings.passwords;
+        let policy = Policy {
+            min_length: passwords.min_length,
+            min_length_with_totp: passwords.min_length_with_totp,
+            life: passwords.life(),
+        };
         let inner = Inner {
             store,
             hasher,
@@ -83,6 +93,8 @@ impl Services {
             keys,
             lockout: Lockout::new(&settings.lockout),
             policy,
+            notice: passwords.notice(),
+            issuer: settings.totp.issuer.clone(),
             idle: settings.sessions.idle(),
             absolute: settings.sessions.absolute(),
             clock,

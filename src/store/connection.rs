@@ -8,7 +8,7 @@ use super::error::StoreError;
 use crate::domain::api_key::KeyScope;
 use crate::domain::application::{Access, Roles, SessionScope};
 use crate::domain::audit::{Action, ActorType, Outcome};
-use crate::domain::ids::{ApiKeyId, ApplicationId, CredentialId, DataKeyId, GroupId, MessageId, SessionId, UserId};
+use crate::domain::ids::{ApiKeyId, ApplicationId, CredentialId, DataKeyId, GroupId, MessageId, SessionId, TotpId, UserId};
 use crate::domain::network::Networks;
 use crate::domain::outbox::MessageKind;
 use crate::domain::secret::{PasswordHash, Sealed, TokenHash};
@@ -249,7 +249,7 @@ macro_rules! uuids {
         }
     )*};
 }
-uuids!(UserId, SessionId, ApplicationId, GroupId, DataKeyId, MessageId, ApiKeyId, CredentialId);
+uuids!(UserId, SessionId, ApplicationId, GroupId, DataKeyId, MessageId, ApiKeyId, CredentialId, TotpId);
 
 /// Microseconds from the Unix epoch to PostgreSQL's, 2000-01-01.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;

@@ -13,6 +13,7 @@ mod groups;
 mod migrations;
 mod outbox;
 mod search;
+mod second_factor;
 mod sessions;
 mod throttles;
 mod users;

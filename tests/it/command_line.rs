@@ -146,6 +146,18 @@ both! {
         desk.run(&["user", "set-password", "ann", "--password-stdin", "--must-change"], PASSWORD, 0, set);
         service.anon().try_sign_in("ann", PASSWORD).refused(401, "password_must_change");
         desk.run(&["user", "set-password", "ann", "--password-stdin"], "short", 1, Some(("user.set_password", "refused", Some("password_unfit"))));
+
+        let key = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
+        let made = desk.run(&["user", "create", "eve", "--totp-key", key, "--password-stdin"], PASSWORD, 0, create);
+        assert!(!made.out.contains(key));
+        // What cannot be a key is refused before anything is done, and not repeated.
+        let unfit = desk.run(&["user", "create", "mallory", "--totp-key", "JBSWY3DP1"], "", 1, None);
+        assert!(!unfit.err.contains("JBSWY3DP1") && unfit.err.contains("--totp-key"), "{unfit:?}");
+        service.anon().try_sign_in("eve", PASSWORD).refused(401, "totp_required");
+        assert_eq!(desk.done(&["user", "reset-totp", "eve", "--json"], "user.reset_totp").json()["is_totp_enabled"], false);
+        assert!(desk.done(&["user", "reset-totp", "eve"], "user.reset_totp").out.contains("eve"));
+        sign_in(&service, "eve", PASSWORD);
+        desk.refused(&["user", "reset-totp", "nobody"], "user.reset_totp", "user_unknown");
         desk.settle();
     }
 
@@ -343,6 +355,8 @@ both! {
             &["user", "create", "ann", "--password-stdin", "--must-set-password"],
             &["user", "set-password", "root"],
             &["user", "vanish", "root"],
+            &["user", "reset-totp"],
+            &["user", "create", "ann", "--totp-key"],
             &["user", "list", "--nonsense"],
             &["app", "create"],
             &["app", "create", "desk", "--access", "nobody"],
@@ -435,6 +449,7 @@ both! {
             &["user", "lock", "ann"],
             &["user", "unlock", "ann"],
             &["user", "set-password", "ann", "--password-stdin"],
+            &["user", "reset-totp", "ann"],
             &["app", "create", "desk"],
             &["app", "list"],
             &["session", "list"],

@@ -2,10 +2,11 @@
 //! hand and apart from the code. A route or attribute without a row here fails.
 
 use crate::both;
-use crate::harness::{Answer, Client, Engine, PASSWORD, Town};
+use crate::harness::{Answer, Client, Engine, PASSWORD, Town, tools};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use usher::domain::time::Utc;
 
 /// What an owner sees of itself, in the order of the answer. `totp_key` joins them only while its enrolment is unconfirmed.
 pub const OWNER: &[&str] = &[
@@ -206,6 +207,10 @@ const TABLE: &[Row] = &[
     Row { method: "get",    path: "/api/v1/users/me",                              body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::User, action: "user.read_current", subject: Subject::Caller },
     Row { method: "patch",  path: "/api/v1/users/me",                              body: |_| Some(json!({"first_name": "Ann"})), status: [401, 200, 200, 401], shape: Shape::User, action: "user.update_current", subject: Subject::Caller },
     Row { method: "put",    path: "/api/v1/users/me/password",                     body: |_| Some(json!({"old_password": PASSWORD, "new_password": "another good long password"})), status: [401, 200, 200, 401], shape: Shape::NewSession, action: "user.change_password", subject: Subject::Caller },
+    Row { method: "post",   path: "/api/v1/users/me/totp",                         body: NO_BODY, status: [401, 201, 201, 401], shape: Shape::Keys(&["totp_key", "otpauth_uri", "qr_svg", "expiry"]), action: "user.enrol_totp", subject: Subject::Caller },
+    Row { method: "delete", path: "/api/v1/users/me/totp",                         body: |s| s.enrolled(2), status: [401, 204, 204, 401], shape: Shape::Empty, action: "user.disable_totp", subject: Subject::Caller },
+    Row { method: "post",   path: "/api/v1/users/me/totp/confirm",                 body: |s| s.enrolled(1), status: [401, 200, 200, 401], shape: Shape::Keys(&["recovery_codes"]), action: "user.confirm_totp", subject: Subject::Caller },
+    Row { method: "post",   path: "/api/v1/users/me/recovery-codes",               body: |s| s.enrolled(2).and(None), status: [401, 201, 201, 401], shape: Shape::Keys(&["recovery_codes"]), action: "user.renew_recovery_codes", subject: Subject::Caller },
     Row { method: "get",    path: "/api/v1/users/me/sessions",                     body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Items(SESSION), action: "session.list", subject: Subject::Caller },
     Row { method: "delete", path: "/api/v1/users/me/sessions",                     body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.revoke_all", subject: Subject::Caller },
     Row { method: "delete", path: "/api/v1/users/me/sessions/{session_id}",        body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.revoke", subject: Subject::Caller },
@@ -221,6 +226,7 @@ const TABLE: &[Row] = &[
     Row { method: "post",   path: "/api/v1/users/{user_id}/approve",               body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::User, action: "user.approve", subject: Subject::Peer },
     Row { method: "post",   path: "/api/v1/users/{user_id}/reject",                body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::User, action: "user.reject", subject: Subject::Peer },
     Row { method: "put",    path: "/api/v1/users/{user_id}/password",              body: |_| Some(json!({"new_password": "another good long password"})), status: [401, 403, 200, 401], shape: Shape::User, action: "user.set_password", subject: Subject::Peer },
+    Row { method: "delete", path: "/api/v1/users/{user_id}/totp",                  body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "user.reset_totp", subject: Subject::Peer },
     Row { method: "post",   path: "/api/v1/users/{user_id}/lock",                  body: |_| Some(json!({"reason": "left"})), status: [401, 403, 200, 401], shape: Shape::User, action: "user.lock", subject: Subject::Peer },
     Row { method: "post",   path: "/api/v1/users/{user_id}/unlock",                body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::User, action: "user.unlock", subject: Subject::Peer },
     Row { method: "get",    path: "/api/v1/users/{user_id}/sessions",              body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Items(SESSION), action: "session.list", subject: Subject::Peer },
@@ -265,6 +271,23 @@ struct Stage {
     application: String,
     /// The id of an API key of the peer's.
     api_key: String,
+    now: Utc,
+}
+
+impl Stage {
+    /// Takes the first steps of a caller's enrolment of one-time codes, if it may: `2` is all of them. The body for the step after.
+    fn enrolled(&self, steps: u32) -> Option<Value> {
+        let begun = self.client.call("POST", "/api/v1/users/me/totp", None);
+        if begun.status != 201 {
+            return Some(json!({"code": "123456"}));
+        }
+        let code = tools::code(begun.json["totp_key"].as_str().unwrap(), self.now);
+        if steps == 1 {
+            return Some(json!({"code": code}));
+        }
+        let confirmed = self.client.post("/api/v1/users/me/totp/confirm", &json!({"code": code})).expect(200);
+        Some(json!({"code": confirmed.json["recovery_codes"][0]}))
+    }
 }
 
 static STAGES: AtomicUsize = AtomicUsize::new(0);
@@ -323,11 +346,13 @@ impl Scene {
         let group = made("/api/v1/groups", "group_id", format!("group-{number}"));
         self.root.post(&format!("/api/v1/groups/{group}/members"), &json!({"user_id": peer.id()})).expect(200);
         let application = made("/api/v1/applications", "application_id", format!("application-{number}"));
+        let now = self.town.now();
         Stage {
             api_key,
             own_api_key,
             group,
             application,
+            now,
             client,
             own_other_session: other,
             peer,
