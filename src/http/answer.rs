@@ -282,6 +282,20 @@ mod tests {
             prop_assert_eq!(is_correlation_id(&text), is_listed && (1..=64).contains(&text.len()));
         }
 
+        /// What stands in `Authorization` is a session token, an API key, or nothing; never two things.
+        #[test]
+        fn authorization_has_one_scheme(text in "((bearer|Bearer|key|KEY|Basic)[ ,:]{0,2}[A-Za-z0-9_ -]{0,20}|[ -~]{0,30})") {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, text.parse().unwrap());
+            let (token, key) = (credential(&headers, "bearer"), credential(&headers, "key"));
+            prop_assert!(token.is_none() || key.is_none());
+            for (sent, scheme) in [(token, "bearer "), (key, "key ")] {
+                let begins = text.get(..scheme.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(scheme));
+                prop_assert_eq!(sent.is_some(), begins, "{}", text);
+                prop_assert!(sent.is_none_or(|sent| text.ends_with(&sent)));
+            }
+        }
+
         #[test]
         fn traceparents(text in "([0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}|.{0,60})") {
             if is_traceparent(&text) {
