@@ -26,6 +26,12 @@ super::words::words! {
         UserGroupsChanged = "user.groups_changed",
         /// A user has another password; other sessions have ended.
         UserPasswordChanged = "user.password_changed",
+        /// One-time codes were switched on or off, or recovery codes were made anew or used.
+        UserSecondFactorChanged = "user.second_factor_changed",
+        /// A user has other networks to come from.
+        UserNetworksChanged = "user.networks_changed",
+        /// An API key was made for a user, or revoked.
+        UserApiKeysChanged = "user.api_keys_changed",
         /// An account was locked, by a super-user or by too many failures.
         UserLocked = "user.locked",
         /// An account was unlocked.
@@ -58,6 +64,9 @@ impl EventType {
             | Self::UserRoleChanged
             | Self::UserGroupsChanged
             | Self::UserPasswordChanged
+            | Self::UserSecondFactorChanged
+            | Self::UserNetworksChanged
+            | Self::UserApiKeysChanged
             | Self::UserLocked
             | Self::UserUnlocked
             | Self::UserApproved
@@ -92,8 +101,17 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         Action::UserLock => news(T::UserLocked),
         Action::UserUnlock => news(T::UserUnlocked),
         Action::PasswordChange | Action::PasswordSet => vec![T::UserPasswordChanged],
-        // A new password may be demanded at a sign-in.
-        Action::SignIn => news(T::UserPasswordChanged),
+        // A new password may be demanded at a sign-in, and a recovery code be used up.
+        Action::SignIn => {
+            let password = names.iter().any(|n| n.starts_with("password_")).then_some(T::UserPasswordChanged);
+            let code = changed("recovery_codes").then_some(T::UserSecondFactorChanged);
+            password.into_iter().chain(code).collect()
+        }
+        Action::TotpConfirm | Action::TotpDisable | Action::TotpReset | Action::RecoveryCodesRenew => {
+            news(T::UserSecondFactorChanged)
+        }
+        Action::NetworksSet => news(T::UserNetworksChanged),
+        Action::ApiKeyCreate | Action::ApiKeyRevoke => vec![T::UserApiKeysChanged],
         Action::SignOut | Action::SessionRevoke | Action::SessionRevokeAll => vec![T::UserSessionsEnded],
         Action::MemberAdd | Action::MemberRemove => news(T::UserGroupsChanged),
         Action::GroupCreate => vec![T::GroupCreated],
@@ -107,6 +125,9 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         | Action::UserRead
         | Action::UserList
         | Action::UserCount
+        | Action::TotpEnrol
+        | Action::NetworksRead
+        | Action::ApiKeyList
         | Action::ViewsRead
         | Action::AuditRead
         | Action::AuditExport
@@ -115,6 +136,9 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         | Action::SigningKeysRotate
         | Action::TokenIssue
         | Action::ApplicationCreate
+        | Action::ApplicationRead
+        | Action::ApplicationUpdate
+        | Action::ApplicationRenewKey
         | Action::ApplicationDelete
         | Action::ApplicationList
         | Action::GroupRead

@@ -79,4 +79,22 @@ ids! {
     HookSecretId;
     /// A key that signs tokens for applications.
     SigningKeyId;
+    /// An API key; public, unlike its token.
+    ApiKeyId;
+    /// What a user acts through, a session or an API key, where it does not matter which.
+    CredentialId;
+    /// The key of someone's one-time codes.
+    TotpId;
+}
+
+impl From<SessionId> for CredentialId {
+    fn from(id: SessionId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<ApiKeyId> for CredentialId {
+    fn from(id: ApiKeyId) -> Self {
+        Self(id.0)
+    }
 }

@@ -87,6 +87,7 @@ mod tests {
     use super::*;
     use crate::domain::attribute::{Act, allows};
     use crate::domain::ids::GroupId;
+    use crate::domain::secret::TotpKey;
     use crate::domain::text::{Line, Name};
     use crate::domain::time::Utc;
     use crate::domain::user::{ATTRIBUTES, CreationContext, GroupRef, User, UserRole};
@@ -117,7 +118,7 @@ mod tests {
             user.remark = Some(remark.clone().try_into().unwrap());
             user.external_id = line(&Some(remark));
             let groups = groups.into_iter().map(|name| GroupRef { group_id: GroupId::from_bytes([2; 16]), name: name.try_into().unwrap() });
-            let account = Account { user, groups: groups.collect(), enrolment: Some("hidden".into()), as_of: Utc::from_micros(0) };
+            let account = Account { user, groups: groups.collect(), enrolment: Some(TotpKey::new("hidden".into())), as_of: Utc::from_micros(0) };
             let view = serde_json::to_value(account.view(Viewer::Owner)).unwrap();
             let claims = claims_of(&account, &scopes).unwrap();
             for (scope, claim, attribute) in CLAIMS {

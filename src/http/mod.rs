@@ -8,6 +8,7 @@
 
 mod address;
 mod answer;
+mod api_keys;
 mod applications;
 mod audit_events;
 mod crowd;
@@ -20,11 +21,13 @@ mod groups;
 mod health;
 mod hooks;
 mod input;
+mod networks;
 mod openapi;
 mod reply;
 mod route;
 mod routes;
 mod schema;
+mod second_factor;
 mod server;
 mod sessions;
 mod tokens;

@@ -6,9 +6,9 @@
 use super::Services;
 use super::caller::{SignedIn, SuperUser};
 use super::context::Did;
+use super::proof::{Concern, Places, Proof};
 use crate::auth::signing::TokenKey;
 use crate::domain::ids::SigningKeyId;
-use crate::domain::session::Session;
 use crate::domain::signed_token::{Claims, Scope, claims_of, spelt};
 use crate::domain::signing_key::{Jwk, LEAD, Ring, SigningKey};
 use crate::domain::text::fold;
@@ -58,13 +58,16 @@ impl SignedIn {
     /// Issues a token for an application that accepts the session of this call.
     ///
     /// # Errors
-    /// [`Code::NotEnabled`]; [`Code::Invalid`] for an application that there is not, or that does not accept this session.
+    /// [`Code::NotEnabled`]; [`Code::Invalid`] for an application that there is not, or through which this session could not be used: it is
+    /// not accepted there, or the user is not listed, or comes from elsewhere.
     pub async fn issue_token(self, audience: &str, scopes: Vec<Scope>) -> Result<Issued> {
         let Self { context, opened, application } = self;
         let services = context.services.clone();
         let issuer = services.inner.tokens.issuer()?.to_owned();
         let now = context.now();
-        let (session, user_id, opened_through) = (opened.session, opened.user.user_id, opened.application);
+        let (session, user_id) = (opened.session, opened.user.user_id);
+        let (proof, places) =
+            (Proof::Session(Box::new(session.clone()), Box::new(opened.application)), Places::of(&context.call));
         context.trail.set_subject(user_id);
         let (audience, client_id) = (fold(audience), application.name.to_string());
         let issue = move |tx: &mut Tx<'_>| {
@@ -73,11 +76,10 @@ impl SignedIn {
                 Error::new(Code::Invalid).because(reason).at("audience", "names no application that accepts this session")
             };
             let found = tx.read().application_by_name(&audience)?.ok_or_else(|| refuse("application_unknown"))?;
-            if !Session::is_accepted_by(&opened_through, &found) {
-                return Err(refuse("application_mismatch"));
-            }
             let gone = || Error::new(Code::SessionInvalid).because("session_unknown");
             let user = tx.read().user(user_id)?.ok_or_else(gone)?;
+            // What the user could not use there, it gets no token for.
+            proof.judge(&mut tx.read(), &user, &found, places, now)?.map_err(refuse)?;
             let account = tx.read().account(user, now)?;
             let span = Duration::from_secs(services.inner.tokens.seconds.into());
             let (issued, expires) = (whole_seconds(now), whole_seconds((now + span).min(session.expiry())));
@@ -178,7 +180,7 @@ impl SuperUser {
     /// # Errors
     /// [`Code::NotEnabled`], [`Code::FreshSignInRequired`].
     pub async fn rotate_signing_keys(self, at_once: bool) -> Result<RotatedKeys> {
-        self.require_fresh_sign_in()?;
+        self.require_fresh_sign_in(Concern::Others)?;
         let context = self.context;
         let services = context.services.clone();
         services.inner.tokens.issuer()?;

@@ -165,6 +165,38 @@ both! {
         assert_eq!(receiver.rest().len(), 0);
     }
 
+    /// Second factors, networks and API keys are told as what they are, and none of what they are made of.
+    fn credentials_are_told(engine) {
+        let receiver = Receiver::new();
+        let town = town_for(engine, &receiver);
+        let root = town.root();
+        let ann = town.user("ann");
+        hook(&root, "crm", &receiver.url("/"), Value::Null);
+        let told = |kind: &str, names: &[&str], secrets: &[&str]| {
+            let got = receiver.next();
+            assert_eq!((got.kind(), got.json["user_id"].as_str(), attributes(&got)), (kind, Some(ann.id()), names.to_vec()), "{}", got.body);
+            assert!(secrets.iter().all(|secret| !got.body.contains(secret)), "{}", got.body);
+        };
+        let key = ann.post("/api/v1/users/me/totp", &json!({})).expect(201).json["totp_key"].as_str().unwrap().to_owned();
+        let confirmed = ann.post("/api/v1/users/me/totp/confirm", &json!({"code": town.code(&key)})).expect(200).json;
+        let code = confirmed["recovery_codes"][0].as_str().unwrap();
+        told("user.second_factor_changed", &["is_totp_enabled", "recovery_codes"], &[&key, code]);
+        let signed_in = town.anon().post("/api/v1/sessions", &json!({"username": "ann", "password": PASSWORD, "totp_code": code})).expect(201).json;
+        told("user.second_factor_changed", &["recovery_codes"], &[code]);
+        let ann_again = town.anon().bearing(signed_in["ust"].as_str().unwrap());
+        ann_again.post("/api/v1/users/me/recovery-codes", &json!({})).expect(200);
+        told("user.second_factor_changed", &["recovery_codes"], &[]);
+        root.delete(&format!("/api/v1/users/{}/totp", ann.id())).expect(200);
+        told("user.second_factor_changed", &["is_totp_enabled", "recovery_codes"], &[]);
+        let made = root.post("/api/v1/api-keys", &json!({"user_id": ann.id(), "name": "nightly robot"})).expect(201).json;
+        told("user.api_keys_changed", &["api_key"], &[made["key"].as_str().unwrap(), "nightly robot"]);
+        root.delete(&format!("/api/v1/api-keys/{}", made["key_id"].as_str().unwrap())).expect(204);
+        told("user.api_keys_changed", &["api_key"], &[]);
+        root.put(&format!("/api/v1/users/{}/networks", ann.id()), &json!({"networks": ["192.0.2.0/24"]})).expect(200);
+        told("user.networks_changed", &["networks"], &["192.0.2"]);
+        assert_eq!(receiver.rest().len(), 0);
+    }
+
     /// A hook is told of what it listens to; where none listens, nothing is written.
     fn hooks_listen(engine) {
         let receiver = Receiver::new();

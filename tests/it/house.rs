@@ -94,32 +94,30 @@ fn only_the_command_line_makes_an_operator() {
     }
 }
 
-/// A column as SQLite spells it.
-fn column(line: &str) -> String {
-    let types = [
-        ("uuid", "BLOB"),
-        ("bytea", "BLOB"),
-        ("bigint", "INTEGER"),
-        ("boolean", "INTEGER"),
-        ("timestamptz", "INTEGER"),
-        ("text", "TEXT"),
-    ];
-    let mut line = line.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches(',').to_owned();
-    line = line.replace(" COLLATE \"C\"", "");
-    for (postgres, sqlite) in types {
-        line = line.replacen(&format!(" {postgres}"), &format!(" {sqlite}"), 1);
-    }
-    line
-}
-
 /// Tables with their columns, and indexes, as a migration folder makes them.
 fn schema(folder: &Path) -> (BTreeMap<String, Vec<String>>, BTreeSet<String>) {
-    let (mut tables, mut indexes): (BTreeMap<String, Vec<String>>, _) = (BTreeMap::new(), BTreeSet::new());
+    let (mut tables, mut indexes) = (BTreeMap::new(), BTreeSet::new());
     let mut migrations: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
     migrations.sort();
     for migration in migrations {
         let text = fs::read_to_string(migration.join("up.sql")).unwrap();
         let text: String = text.lines().filter(|l| !l.trim_start().starts_with("--")).collect::<Vec<_>>().join("\n");
+        let types = [
+            ("uuid", "BLOB"),
+            ("bytea", "BLOB"),
+            ("bigint", "INTEGER"),
+            ("boolean", "INTEGER"),
+            ("timestamptz", "INTEGER"),
+            ("text", "TEXT"),
+        ];
+        let column = |line: &str| {
+            let mut line = line.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches(',').to_owned();
+            line = line.replace(" COLLATE \"C\"", "");
+            for (postgres, sqlite) in types {
+                line = line.replacen(&format!(" {postgres}"), &format!(" {sqlite}"), 1);
+            }
+            line
+        };
         for statement in text.split(';').map(str::trim) {
             let words: Vec<&str> = statement.split_whitespace().collect();
             match words.as_slice() {
@@ -128,8 +126,8 @@ fn schema(folder: &Path) -> (BTreeMap<String, Vec<String>>, BTreeSet<String>) {
                     tables.insert((*name).to_owned(), body.lines().map(column).filter(|l| !l.is_empty()).collect());
                 }
                 ["ALTER", "TABLE", name, "ADD", "COLUMN", ..] => {
-                    let added = statement.split_once("COLUMN").unwrap().1;
-                    tables.get_mut(*name).unwrap_or_else(|| panic!("{statement}")).push(column(added));
+                    let columns: &mut Vec<String> = tables.get_mut(*name).unwrap();
+                    columns.push(column(statement.split_once("COLUMN").unwrap().1));
                 }
                 ["CREATE", "INDEX", ..] => {
                     indexes.insert(words.join(" "));

@@ -12,6 +12,8 @@
     reason = "a test that panics has said what is wrong"
 )]
 
+mod access;
+mod api_keys;
 mod audit;
 mod canary;
 mod command_line;
@@ -19,11 +21,16 @@ mod faults;
 mod find;
 mod groups;
 mod harness;
+mod hook_commands;
 mod hooks;
 mod hooks_outside;
 mod house;
 mod matrix;
+mod password_life;
 mod refused_start;
+mod rotation;
+mod second_factor;
+mod second_factor_races;
 mod session;
 mod sign_in;
 mod starting;

@@ -241,6 +241,30 @@ both! {
         assert!(reasons.contains("application_unknown") && reasons.contains("application_mismatch"), "{reasons:?}");
     }
 
+    /// No token for an application that does not list the user, or lets nobody come from there; an API key gets none for any.
+    fn an_application_decides_whom_it_takes(engine) {
+        let town = town(engine);
+        let root = town.root();
+        let ann = town.user("ann");
+        let registered = root.get("/api/v1/applications").expect(200).json;
+        let crm = registered["items"].as_array().unwrap().iter().find(|a| a["name"] == "crm").unwrap()["application_id"].as_str().unwrap().to_owned();
+        let lists = |body: Value| root.patch(&format!("/api/v1/applications/{crm}"), &body).expect(200);
+        issue(&ann, "crm", &[]);
+        lists(json!({"access": "listed", "allowed_roles": ["publisher"]}));
+        ask(&ann, "crm", &[]).refused(422, "invalid");
+        issue(&ann, "desk", &[]);
+        lists(json!({"allowed_roles": ["viewer"]}));
+        issue(&ann, "crm", &[]);
+        lists(json!({"allowed_networks": ["192.0.2.0/24"]}));
+        ask(&ann, "crm", &[]).refused(422, "invalid");
+        let reasons = root.get("/api/v1/audit-events?action=token.issue&outcome=refused").expect(200).json;
+        let reasons: Vec<&str> = reasons["items"].as_array().unwrap().iter().map(|e| e["reason"].as_str().unwrap()).collect();
+        assert_eq!(reasons, ["application_not_allowed", "address_not_allowed"]);
+        let key = root.post("/api/v1/api-keys", &json!({"user_id": ann.id(), "name": "robot", "scope": "manage"})).expect(201).json;
+        let robot = town.anon().with("authorization", &format!("Key {}", key["key"].as_str().unwrap()));
+        ask(&robot, "desk", &[]).refused(403, "session_required");
+    }
+
     /// A session that has ended gives no tokens (S21, R9); one that is about to end gives none that outlive it.
     fn a_token_does_not_outlive_its_session(engine) {
         let town = town(engine);
