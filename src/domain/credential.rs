@@ -3,7 +3,7 @@
 //! A user has at most one. It begins as an *enrolment*, which belongs to the session that began it: only that session sees its key and
 //! confirms it, and it goes with the session. Once confirmed it belongs to the user alone, and nobody sees the key again.
 
-use super::ids::{CredentialId, DataKeyId, SessionId, UserId};
+use super::ids::{DataKeyId, SessionId, TotpId, UserId};
 use super::secret::{Sealed, Seat};
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub const ENROLMENT: Duration = Duration::from_secs(10 * 60);
 #[diesel(table_name = totp_credentials, treat_none_as_default_value = false)]
 pub struct TotpCredential {
     /// Its id.
-    pub credential_id: CredentialId,
+    pub credential_id: TotpId,
     /// Whose it is.
     pub user_id: UserId,
     /// The session that enrols it; `None` once it is confirmed.
@@ -59,7 +59,7 @@ pub struct TotpCredential {
 
 impl TotpCredential {
     /// The place that the key's encryption is bound to (S11).
-    pub fn seat(user_id: UserId, credential_id: CredentialId) -> Seat {
+    pub fn seat(user_id: UserId, credential_id: TotpId) -> Seat {
         Seat { table: "totp_credentials", owner: *user_id.as_bytes(), row: *credential_id.as_bytes() }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Types in here may derive how they are read from and written to a row; nothing in here runs a query.
 
+pub mod api_key;
 pub mod application;
 pub mod attribute;
 pub mod audit;
@@ -9,6 +10,7 @@ pub mod chance;
 pub mod credential;
 pub mod group;
 pub mod ids;
+pub mod network;
 pub mod notice;
 pub mod outbox;
 pub mod secret;

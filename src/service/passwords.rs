@@ -2,6 +2,7 @@
 
 use super::caller::{SignedIn, SuperUser, user_actor};
 use super::context::{Context, Did};
+use super::proof::Concern;
 use super::sign_in::NewSession;
 use crate::auth::hashing::Verdict;
 use crate::domain::ids::UserId;
@@ -98,7 +99,7 @@ impl SuperUser {
                 .because("own_password")
                 .detail("One's own password is changed with the old one."));
         }
-        self.require_fresh_sign_in()?;
+        self.require_fresh_sign_in(Concern::User(user_id))?;
         let context = self.context;
         let inner = &context.services.inner;
         let application = context.trail.application();

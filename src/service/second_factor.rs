@@ -10,12 +10,13 @@
 use super::caller::{SignedIn, SuperUser};
 use super::context::{Context, Did};
 use super::lockout::{Attempt, Lockout};
+use super::proof::Concern;
 use super::sign_in::take_back;
 use super::users::{CodesLeft, changes_with_codes};
 use crate::auth::totp::{self, Factor, Key, Verdict};
 use crate::domain::attribute::Viewer;
 use crate::domain::credential::{ENROLMENT, TotpCredential};
-use crate::domain::ids::{CredentialId, SessionId, UserId};
+use crate::domain::ids::{SessionId, TotpId, UserId};
 use crate::domain::secret::{SentCode, TokenHash, TotpKey};
 use crate::domain::throttle::Bucket;
 use crate::domain::time::Utc;
@@ -32,7 +33,7 @@ pub(super) enum Proof {
     /// The account asks for none.
     NotAsked,
     /// A one-time code.
-    Totp { credential_id: CredentialId, step: i64 },
+    Totp { credential_id: TotpId, step: i64 },
     /// A recovery code.
     Recovery(TokenHash),
 }
@@ -145,9 +146,15 @@ impl Context {
         self.services.inner.store.read(read).await
     }
 
-    /// The account as its owner sees it through a session: with the key of the enrolment that this session has begun.
-    pub(super) async fn with_enrolment(&self, mut account: Account, viewer: Viewer, session_id: SessionId) -> Result<Account> {
-        if viewer == Viewer::Owner {
+    /// The account as its owner sees it through a session: with the key of the enrolment that this session has begun. Through an API key
+    /// none is seen.
+    pub(super) async fn with_enrolment(
+        &self,
+        mut account: Account,
+        viewer: Viewer,
+        session_id: Option<SessionId>,
+    ) -> Result<Account> {
+        if let (Viewer::Owner, Some(session_id)) = (viewer, session_id) {
             account.enrolment = self.enrolment_of(&account.user, session_id).await?.map(|(_, key)| key.in_base32());
         }
         Ok(account)
@@ -166,7 +173,7 @@ impl Context {
     /// Encrypts a key and gives it to a user, within the user's transaction. Without a session it is confirmed.
     pub(super) fn keep_totp_key(&self, tx: &mut Tx<'_>, user_id: UserId, key: &Key, session_id: Option<SessionId>) -> Result<()> {
         let (inner, now) = (&self.services.inner, self.now());
-        let credential_id = CredentialId::mint(now, &inner.entropy);
+        let credential_id = TotpId::mint(now, &inner.entropy);
         let (sealed, data_key_id) = inner.vault.seal(tx, TotpCredential::seat(user_id, credential_id), key.expose(), now)?;
         let credential = TotpCredential { credential_id, user_id, session_id, sealed, data_key_id, last_step: None };
         Ok(tx.replace_totp_credential(&credential)?)
@@ -340,7 +347,7 @@ impl SuperUser {
             let detail = "One's own is switched off with a code.";
             return Err(Error::new(Code::Forbidden).because("own_factor").detail(detail));
         }
-        self.require_fresh_sign_in()?;
+        self.require_fresh_sign_in(Concern::User(user_id))?;
         let now = self.context.now();
         let reset = move |tx: &mut Tx<'_>| {
             let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;

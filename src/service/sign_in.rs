@@ -6,6 +6,7 @@
 use super::caller::{Anyone, user_actor};
 use super::context::{Context, Did};
 use super::lockout::{Attempt, Lockout};
+use super::proof::{Places, standing};
 use super::second_factor::Proof;
 use crate::auth::hashing::Verdict;
 use crate::auth::policy::is_oversized;
@@ -15,12 +16,12 @@ use crate::domain::ids::{SessionId, UserId};
 use crate::domain::notice::Notice;
 use crate::domain::secret::{Password, PasswordHash, SentCode, Ust};
 use crate::domain::session::{Session, SessionView};
-use crate::domain::standing::{Barred, may_act};
+use crate::domain::standing::Barred;
 use crate::domain::text::fold;
 use crate::domain::throttle::Bucket;
 use crate::domain::user::{Account, FitPassword, LockCause, User};
 use crate::error::{Code, Error, Result};
-use crate::store::Tx;
+use crate::store::{Snapshot, Tx};
 use tokio::sync::OwnedSemaphorePermit;
 
 /// What one signs in with.
@@ -200,7 +201,7 @@ impl Context {
             let Some(user_id) = user.filter(|_| is_exhausted) else { return Ok(((), did)) };
             tx.hold_super_users()?;
             let Some(before) = tx.hold_user(user_id)? else { return Ok(((), did)) };
-            if before.is_locked || super::users::is_last_super_user(tx, &before, now)? {
+            if before.is_locked || super::users::is_last_super_user(tx, &before, None, now)? {
                 return Ok(((), did));
             }
             let mut after = before.clone();
@@ -217,10 +218,17 @@ impl Context {
         self.services.inner.hasher.turn()?.hash(password).await
     }
 
+    /// Whether a user may act through an application, from where the call comes.
+    async fn standing_of(&self, user: &User, application: &Application) -> Result<Result<(), Barred>> {
+        let (user, application, places, now) = (user.clone(), application.clone(), Places::of(&self.call), self.now());
+        let ask = move |snapshot: &mut Snapshot<'_>| Ok(standing(snapshot, &user, &application, None, places, now)?);
+        self.services.inner.store.read(ask).await
+    }
+
     /// What stands in the way of a user whose password was right, in this order: what the user cannot mend, the second factor, a new
     /// password that is demanded. If nothing does, the proof to redeem and the hash to write.
     async fn prepare(&self, user: &User, given: SignIn, application: &Application, is_weak: bool) -> Result<(Proof, Renewal)> {
-        let standing = may_act(user, self.now());
+        let standing = self.standing_of(user, application).await?;
         if let Err(barred) = standing
             && !barred.is_mendable()
         {
@@ -276,12 +284,14 @@ impl Context {
                     tx.end_sessions(after.user_id)?;
                 }
             }
+            let gone = || Error::new(Code::ApplicationInvalid).because("application_unknown");
+            let application = tx.read().application(session.application_id)?.ok_or_else(gone)?;
+            standing(&mut tx.read(), &after, &application, None, Places::of(&context.call), now)?.map_err(error_of)?;
             let changes = if is_renewed || codes.has_changed() {
                 super::users::changes_with_codes(tx, &before, &after, now, codes)?
             } else {
                 None
             };
-            may_act(&after, now).map_err(error_of)?;
             context.services.inner.lockout.succeed(tx, after.user_id, &attempt)?;
             after.login_count += 1;
             after.failed_login_count = 0;
@@ -336,6 +346,8 @@ fn error_of(barred: Barred) -> Error {
         Barred::SignUpUnconfirmed => Code::SignUpUnconfirmed,
         Barred::ApprovalPending | Barred::Rejected => Code::ApprovalPending,
         Barred::OutsideValidity => Code::OutsideValidity,
+        Barred::ApplicationNotAllowed => Code::ApplicationNotAllowed,
+        Barred::AddressNotAllowed => Code::AddressNotAllowed,
         Barred::PasswordExpired => Code::PasswordExpired,
         Barred::PasswordMustChange => Code::PasswordMustChange,
     };

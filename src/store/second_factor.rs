@@ -6,7 +6,7 @@ use super::data_keys::data_keys;
 use super::error::StoreError;
 use super::{Snapshot, Tx};
 use crate::domain::credential::{TotpCredential, recovery_codes, totp_credentials};
-use crate::domain::ids::{CredentialId, SessionId, UserId};
+use crate::domain::ids::{SessionId, TotpId, UserId};
 use crate::domain::secret::TokenHash;
 use crate::domain::sql;
 use diesel::prelude::*;
@@ -64,7 +64,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database fails.
-    pub fn confirm_totp(&mut self, credential_id: CredentialId, session_id: SessionId, step: i64) -> Result<bool, StoreError> {
+    pub fn confirm_totp(&mut self, credential_id: TotpId, session_id: SessionId, step: i64) -> Result<bool, StoreError> {
         let enrolment = totp_credentials::table.find(credential_id).filter(totp_credentials::session_id.eq(session_id));
         let confirmed = (totp_credentials::session_id.eq(None::<SessionId>), totp_credentials::last_step.eq(Some(step)));
         Ok(diesel::update(enrolment).set(confirmed).execute(self.0)? == 1)
@@ -74,7 +74,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database fails.
-    pub fn use_totp_step(&mut self, credential_id: CredentialId, step: i64) -> Result<bool, StoreError> {
+    pub fn use_totp_step(&mut self, credential_id: TotpId, step: i64) -> Result<bool, StoreError> {
         let last = totp_credentials::last_step;
         let unused = totp_credentials::table
             .find(credential_id)
