@@ -141,6 +141,10 @@ const SESSION_ONLY: &[(&str, &str)] = &[
     ("put", "/api/v1/users/me/password"),
     ("post", "/api/v1/users/me/api-keys"),
     ("delete", "/api/v1/users/me/api-keys/{key_id}"),
+    ("post", "/api/v1/users/me/totp"),
+    ("delete", "/api/v1/users/me/totp"),
+    ("post", "/api/v1/users/me/totp/confirm"),
+    ("post", "/api/v1/users/me/recovery-codes"),
     ("post", "/api/v1/api-keys"),
 ];
 
