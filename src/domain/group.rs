@@ -1,7 +1,7 @@
 //! What a group is: a named set of users.
 
 use super::ids::GroupId;
-use super::text::Name;
+use super::text::{Line, Name};
 use serde::Serialize;
 
 mod schema {
@@ -15,6 +15,7 @@ mod schema {
             group_id -> sql::Uuid,
             name -> Text,
             name_key -> Text,
+            external_id -> Nullable<Text>,
         }
     }
 
@@ -25,6 +26,7 @@ mod schema {
         group_members (group_id, user_id) {
             group_id -> sql::Uuid,
             user_id -> sql::Uuid,
+            added_time -> sql::Instant,
         }
     }
 }
@@ -43,6 +45,8 @@ pub struct Group {
     pub name: Name,
     /// The name's key.
     pub name_key: String,
+    /// By what the identity provider knows it; unique.
+    pub external_id: Option<Line>,
 }
 
 /// A group as super-users see it.
@@ -52,11 +56,13 @@ pub struct GroupView {
     pub group_id: GroupId,
     /// Its name.
     pub name: Name,
+    /// By what the identity provider knows it.
+    pub external_id: Option<Line>,
 }
 
 impl Group {
     /// Its public part.
     pub fn view(&self) -> GroupView {
-        GroupView { group_id: self.group_id, name: self.name.clone() }
+        GroupView { group_id: self.group_id, name: self.name.clone(), external_id: self.external_id.clone() }
     }
 }

@@ -15,6 +15,7 @@ mod groups;
 mod lockout;
 mod paging;
 mod passwords;
+mod roster;
 mod sessions;
 mod sign_in;
 mod users;
@@ -24,7 +25,9 @@ pub use audit::{AuditPage, AuditQuery, Finding, Search};
 pub use caller::{Anyone, Bearer, Operator, SignedIn, SuperUser, TrustedApplication};
 pub use context::{Call, Context, Trail};
 pub use find::{Filter, Find, Found, Order};
+pub use groups::Again;
 pub use paging::LARGEST_PAGE;
+pub use roster::{Listed, Numbered};
 pub use sessions::Introspection;
 pub use sign_in::{NewSession, SignIn};
 pub use users::{NewUser, Password};
@@ -38,7 +41,7 @@ use crate::domain::chance::Entropy;
 use crate::domain::outbox;
 use crate::domain::time::Clock;
 use crate::error::Result;
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::store::Store;
 use courier::Carriers;
 use lockout::Lockout;
@@ -62,6 +65,7 @@ struct Inner {
     policy: Policy,
     idle: Duration,
     absolute: Duration,
+    connect: settings::Connect,
     clock: Clock,
     entropy: Entropy,
 }
@@ -81,6 +85,7 @@ impl Services {
             policy,
             idle: settings.sessions.idle(),
             absolute: settings.sessions.absolute(),
+            connect: settings.connect.clone(),
             clock,
             entropy,
         };

@@ -3,7 +3,7 @@
 use super::caller::{SignedIn, SuperUser};
 use super::context::Did;
 use crate::domain::attribute::{Refused, Viewer, Why};
-use crate::domain::audit::Changes;
+use crate::domain::audit::{Action, Changes};
 use crate::domain::ids::UserId;
 use crate::domain::secret;
 use crate::domain::standing::{is_active_super_user, may_act};
@@ -177,6 +177,7 @@ impl SuperUser {
     /// [`Code::NotFound`]; [`Code::SelfLock`] for oneself without `force`; [`Code::LastSuperUser`] whatever `force` says.
     pub async fn lock(self, user_id: UserId, reason: Option<Line>, force: bool) -> Result<Account> {
         let (own_id, now) = (self.own_id(), self.context.now());
+        self.context.trail.set_action(Action::UserLock);
         self.context.trail.set_subject(user_id);
         let lock = move |tx: &mut Tx<'_>| {
             tx.hold_super_users()?;
@@ -204,6 +205,7 @@ impl SuperUser {
     pub async fn unlock(self, user_id: UserId) -> Result<Account> {
         let now = self.context.now();
         let lockout = self.context.services.inner.lockout.clone();
+        self.context.trail.set_action(Action::UserUnlock);
         self.context.trail.set_subject(user_id);
         let unlock = move |tx: &mut Tx<'_>| {
             let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;

@@ -9,6 +9,7 @@ pub mod connection;
 mod data_keys;
 pub mod error;
 mod groups;
+mod listing;
 mod migrations;
 mod outbox;
 mod search;
@@ -33,6 +34,7 @@ use writer::{Means, Writer};
 
 pub use audit::{Finding, Position, Search, Verified};
 pub use data_keys::PLACES;
+pub use listing::Slice;
 pub use migrations::{is_empty, migrate, pending};
 pub use search::{Filter, Mark, Order, Page, plan_of_prefix_search};
 pub use sessions::Opened;
