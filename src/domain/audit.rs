@@ -153,6 +153,10 @@ super::words::words! {
         MemberRemove = "group.remove_member",
         /// List applications.
         ApplicationList = "application.list",
+        /// Ask which version the service gives itself.
+        SettingsRead = "settings.read",
+        /// List content, of which there is none here.
+        ContentList = "content.list",
         /// A call that no route answers.
         Unrouted = "unrouted",
     }

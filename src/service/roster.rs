@@ -7,7 +7,7 @@
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new variant must be decided on, not fall through")]
 
-use super::caller::{SignedIn, SuperUser};
+use super::caller::{Authenticated, SuperUser};
 use super::find::check;
 use super::groups;
 use crate::domain::attribute::Viewer;
@@ -60,13 +60,13 @@ fn forbidden() -> Error {
     Error::new(Code::Forbidden).because("not_super_user")
 }
 
-impl SignedIn {
+impl Authenticated {
     fn is_list_open(&self) -> bool {
         self.context.services.inner.connect.open_user_list
     }
 
     fn reach(&self) -> Reach {
-        match (self.opened.user.is_super_user(), self.is_list_open()) {
+        match (self.user.is_super_user(), self.is_list_open()) {
             (true, true | false) => Reach::Everyone,
             (false, true) => Reach::Colleagues,
             (false, false) => Reach::Oneself,
@@ -136,28 +136,28 @@ impl SignedIn {
 
     /// The caller's own groups, as its view shows them.
     async fn own_groups(&self) -> Result<Vec<GroupView>> {
-        let (user, now) = (self.opened.user.clone(), self.context.now());
+        let (user, now) = (self.user.clone(), self.context.now());
         let own = move |snapshot: &mut Snapshot<'_>| Ok(snapshot.account(user, now)?.groups);
         let groups = self.context.services.inner.store.read(own).await?;
         Ok(groups.into_iter().map(|group| GroupView { group_id: group.group_id, name: group.name, external_id: None }).collect())
     }
 
-    /// Some of the groups whose names begin so and which the caller may see, by name.
+    /// Some of the groups whose names begin with each of these and which the caller may see, by name.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn list_groups(&self, prefix: &str, page: Numbered) -> Result<Listed<GroupView>> {
+    pub async fn list_groups(&self, prefixes: &[&str], page: Numbered) -> Result<Listed<GroupView>> {
         let slice = page.slice();
+        let keys: Vec<String> = prefixes.iter().map(|prefix| fold(prefix)).collect();
         match self.reach() {
             Reach::Everyone => {
-                let prefix = prefix.to_owned();
-                let list = move |snapshot: &mut Snapshot<'_>| Ok(snapshot.groups_by_page(&prefix, slice)?);
+                let list = move |snapshot: &mut Snapshot<'_>| Ok(snapshot.groups_by_page(&keys, slice)?);
                 let (found, total) = self.context.services.inner.store.read(list).await?;
                 Ok(Listed { items: found.iter().map(|group| group.view()).collect(), total })
             }
             Reach::Colleagues | Reach::Oneself => {
                 let mut own = self.own_groups().await?;
-                own.retain(|group| group.name.key().starts_with(&fold(prefix)));
+                own.retain(|group| keys.iter().all(|key| group.name.key().starts_with(key.as_str())));
                 let total = i64::try_from(own.len()).unwrap_or(i64::MAX);
                 let (offset, limit) = (usize::try_from(slice.offset), usize::try_from(slice.limit));
                 let items = own.into_iter().skip(offset.unwrap_or(usize::MAX)).take(limit.unwrap_or(0)).collect();
@@ -186,7 +186,7 @@ impl SignedIn {
     /// Some of a group's members whom the caller may see there, in the order in which they were added.
     ///
     /// # Errors
-    /// Those of [`SignedIn::look_up_group`].
+    /// Those of [`Authenticated::look_up_group`].
     pub async fn list_members(&self, group_id: GroupId, page: Numbered) -> Result<Listed<(Account, Viewer)>> {
         self.look_up_group(group_id).await?;
         let (now, slice) = (self.context.now(), page.slice());
@@ -198,7 +198,7 @@ impl SignedIn {
                 Ok(Listed { items: found.into_iter().map(|account| (account, Viewer::SuperUser)).collect(), total })
             }
             Reach::Colleagues | Reach::Oneself => {
-                let user = self.opened.user.clone();
+                let user = self.user.clone();
                 let own = store.read(move |snapshot| Ok(snapshot.account(user, now)?)).await?;
                 let is_first = slice.offset == 0;
                 Ok(Listed { items: Some((own, Viewer::Owner)).into_iter().filter(|_| is_first).collect(), total: 1 })

@@ -6,7 +6,6 @@ use super::{Snapshot, Tx, is_unstorable};
 use crate::domain::group::{Group, group_members, groups};
 use crate::domain::ids::{GroupId, UserId};
 use crate::domain::sql;
-use crate::domain::text::fold;
 use crate::domain::time::Utc;
 use crate::domain::user::Account;
 use diesel::prelude::*;
@@ -32,16 +31,20 @@ impl Snapshot<'_> {
         Ok(query.order(groups::name_key.asc()).limit(limit).load(self.0)?)
     }
 
-    /// Some groups whose names begin so, by name; and how many there are.
+    /// Some groups the keys of whose names begin with each of these, by name; and how many there are.
     ///
     /// # Errors
     /// The database fails.
-    pub fn groups_by_page(&mut self, prefix: &str, slice: Slice) -> Result<(Vec<Group>, i64), StoreError> {
-        if is_unstorable(prefix) {
+    pub fn groups_by_page(&mut self, prefixes: &[String], slice: Slice) -> Result<(Vec<Group>, i64), StoreError> {
+        if prefixes.iter().any(|prefix| is_unstorable(prefix)) {
             return Ok((Vec::new(), 0));
         }
-        let (from, to) = (fold(prefix), format!("{}\u{10ffff}", fold(prefix)));
-        let named = || groups::table.filter(groups::name_key.ge(&from)).filter(groups::name_key.lt(&to));
+        let named = || {
+            let any = groups::table.into_boxed();
+            prefixes.iter().fold(any, |some, prefix| {
+                some.filter(groups::name_key.ge(prefix)).filter(groups::name_key.lt(format!("{prefix}\u{10ffff}")))
+            })
+        };
         let found = named().order(groups::name_key.asc()).limit(slice.limit).offset(slice.offset).load(self.0)?;
         Ok((found, named().count().get_result(self.0)?))
     }

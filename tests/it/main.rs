@@ -15,6 +15,7 @@
 mod audit;
 mod canary;
 mod command_line;
+mod connect;
 mod faults;
 mod find;
 mod groups;

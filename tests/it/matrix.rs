@@ -303,7 +303,9 @@ impl Scene {
                 let key = key(client.id(), if caller == ReadKey { "read" } else { "manage" });
                 // What the trail names as that through which it acts.
                 let session_id = Some(text(&key["key_id"]));
-                (Client { session_id, ..client.with("authorization", &format!("Key {}", text(&key["key"]))) }, other, own_api_key)
+                let mut client = client.with("authorization", &format!("Key {}", text(&key["key"])));
+                client.session_id = session_id;
+                (client, other, own_api_key)
             }
         };
         let peer = anon.sign_in(&peer_name, PASSWORD);

@@ -65,6 +65,11 @@ impl Client {
         client
     }
 
+    /// The same client at another address.
+    pub fn at(&self, base: &str) -> Self {
+        Self { base: base.to_owned(), ..self.clone() }
+    }
+
     /// The same client with another token.
     pub fn bearing(&self, ust: &str) -> Self {
         Self { ust: Some(ust.to_owned()), ..self.with("authorization", &format!("Bearer {ust}")) }
