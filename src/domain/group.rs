@@ -2,6 +2,7 @@
 
 use super::ids::GroupId;
 use super::text::{Line, Name};
+use super::user::GroupRef;
 use serde::Serialize;
 
 mod schema {
@@ -61,6 +62,11 @@ pub struct GroupView {
 }
 
 impl Group {
+    /// What is left of it where it is only named.
+    pub fn into_ref(self) -> GroupRef {
+        GroupRef { group_id: self.group_id, name: self.name }
+    }
+
     /// Its public part.
     pub fn view(&self) -> GroupView {
         GroupView { group_id: self.group_id, name: self.name.clone(), external_id: self.external_id.clone() }

@@ -11,10 +11,10 @@ use super::caller::{Authenticated, SuperUser};
 use super::find::check;
 use super::groups;
 use crate::domain::attribute::Viewer;
-use crate::domain::group::GroupView;
+use crate::domain::group::Group;
 use crate::domain::ids::{GroupId, UserId};
 use crate::domain::text::fold;
-use crate::domain::user::{Account, UserRole};
+use crate::domain::user::{Account, GroupRef, UserRole};
 use crate::error::{Code, Error, Result};
 use crate::settings::DefaultRole;
 pub use crate::store::Slice;
@@ -135,25 +135,24 @@ impl Authenticated {
     }
 
     /// The caller's own groups, as its view shows them.
-    async fn own_groups(&self) -> Result<Vec<GroupView>> {
+    async fn own_groups(&self) -> Result<Vec<GroupRef>> {
         let (user, now) = (self.user.clone(), self.context.now());
         let own = move |snapshot: &mut Snapshot<'_>| Ok(snapshot.account(user, now)?.groups);
-        let groups = self.context.services.inner.store.read(own).await?;
-        Ok(groups.into_iter().map(|group| GroupView { group_id: group.group_id, name: group.name, external_id: None }).collect())
+        self.context.services.inner.store.read(own).await
     }
 
     /// Some of the groups whose names begin with each of these and which the caller may see, by name.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn list_groups(&self, prefixes: &[&str], page: Numbered) -> Result<Listed<GroupView>> {
+    pub async fn list_groups(&self, prefixes: &[&str], page: Numbered) -> Result<Listed<GroupRef>> {
         let slice = page.slice();
         let keys: Vec<String> = prefixes.iter().map(|prefix| fold(prefix)).collect();
         match self.reach() {
             Reach::Everyone => {
                 let list = move |snapshot: &mut Snapshot<'_>| Ok(snapshot.groups_by_page(&keys, slice)?);
                 let (found, total) = self.context.services.inner.store.read(list).await?;
-                Ok(Listed { items: found.iter().map(|group| group.view()).collect(), total })
+                Ok(Listed { items: found.into_iter().map(Group::into_ref).collect(), total })
             }
             Reach::Colleagues | Reach::Oneself => {
                 let mut own = self.own_groups().await?;
@@ -170,12 +169,12 @@ impl Authenticated {
     ///
     /// # Errors
     /// [`Code::NotFound`]; to others than super-users [`Code::Forbidden`] for a group that they are not in, whether or not it exists.
-    pub async fn look_up_group(&self, group_id: GroupId) -> Result<GroupView> {
+    pub async fn look_up_group(&self, group_id: GroupId) -> Result<GroupRef> {
         self.context.trail.set_subject(group_id);
         match self.reach() {
             Reach::Everyone => {
                 let found = self.context.services.inner.store.read(move |snapshot| Ok(snapshot.group(group_id)?)).await?;
-                found.map(|group| group.view()).ok_or_else(groups::unknown)
+                found.map(Group::into_ref).ok_or_else(groups::unknown)
             }
             Reach::Colleagues | Reach::Oneself => {
                 self.own_groups().await?.into_iter().find(|group| group.group_id == group_id).ok_or_else(forbidden)

@@ -262,13 +262,13 @@ impl Edit {
         let mut after = before.clone();
         self.patch.apply(&mut after);
         after.settle_keys();
-        maker.may_make(&before, &after)?;
         let window = |user: &User| (user.never_expire, user.valid_to);
         let is_endless = after.never_expire || after.valid_to.is_none();
         let stays = is_active_super_user(&after, now) && (is_endless || window(&before) == window(&after));
         if !stays && is_last_super_user(tx, &before, maker.own_id, now)? {
             return Err(Error::new(Code::LastSuperUser));
         }
+        maker.may_make(&before, &after)?;
         let changes = changes(tx, &before, &after, now)?;
         if changes.is_some() {
             after.updated_time = now;

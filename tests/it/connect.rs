@@ -236,7 +236,8 @@ both! {
         let root = town.root();
         for number in 0..23 {
             // Few names, so that much is left to what makes the order total.
-            let body = json!({"username": format!("user-{:02}", (number * 7) % 23), "first_name": ["Ann", "ann", "Bob"][number % 3], "last_name": "Lee"});
+            let first = ["Ann", "ann", "Bob"][number % 3];
+            let body = json!({"username": format!("user-{:02}", (number * 7) % 23), "first_name": first, "last_name": "Lee"});
             root.post("/api/v1/users", &body).expect(201);
         }
         for query in ["", "prefix=user&", "prefix=lee&asc_order=false&", "user_role=viewer&"] {

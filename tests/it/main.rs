@@ -16,6 +16,8 @@ mod audit;
 mod canary;
 mod command_line;
 mod connect;
+mod connect_matrix;
+mod connect_sdk;
 mod faults;
 mod find;
 mod groups;

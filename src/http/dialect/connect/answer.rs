@@ -5,7 +5,8 @@
 
 use super::super::super::reply::{Answer, Reply};
 use crate::domain::attribute::Viewer;
-use crate::domain::group::GroupView;
+use crate::domain::ids::GroupId;
+use crate::domain::text::Name;
 use crate::domain::time::Utc;
 use crate::domain::user::Account;
 use crate::error::{Code, Error, Result};
@@ -80,8 +81,8 @@ pub(super) fn user(account: &Account, viewer: Viewer) -> Result<Value> {
 }
 
 /// A group. It has no owner here.
-pub(super) fn group(group: &GroupView) -> Value {
-    json!({"guid": group.group_id, "name": group.name, "owner_guid": null})
+pub(super) fn group(group_id: GroupId, name: &Name) -> Value {
+    json!({"guid": group_id, "name": name, "owner_guid": null})
 }
 
 /// A page: exactly these keys, for clients take no others.

@@ -13,7 +13,7 @@ pub(super) async fn find(caller: Authenticated, parameters: Parameters) -> Resul
     let numbered = parameters.page()?;
     let prefixes: Vec<&str> = parameters.prefixes().collect();
     let listed = caller.list_groups(&prefixes, numbered).await?;
-    page(&listed, numbered, |group| Ok(answer::group(group)))
+    page(&listed, numbered, |group| Ok(answer::group(group.group_id, &group.name)))
 }
 
 pub(super) async fn create(caller: SuperUser, mut given: Given) -> Result<Told> {
@@ -24,11 +24,13 @@ pub(super) async fn create(caller: SuperUser, mut given: Given) -> Result<Told> 
     if unique_id.as_ref().is_some_and(|id| id.as_str().is_empty()) {
         return Err(Error::new(Code::Invalid).because("unique_id_blank").at("external_id", "is empty"));
     }
-    Ok(Told(answer::group(&caller.create_group(name, unique_id).await?)))
+    let group = caller.create_group(name, unique_id).await?;
+    Ok(Told(answer::group(group.group_id, &group.name)))
 }
 
 pub(super) async fn by_id(caller: Authenticated, group: GroupSegment) -> Result<Told> {
-    Ok(Told(answer::group(&caller.look_up_group(group.0).await?)))
+    let group = caller.look_up_group(group.0).await?;
+    Ok(Told(answer::group(group.group_id, &group.name)))
 }
 
 pub(super) async fn delete(caller: SuperUser, group: GroupSegment) -> Result<Done> {
