@@ -27,7 +27,7 @@ mod schema {
         group_members (group_id, user_id) {
             group_id -> sql::Uuid,
             user_id -> sql::Uuid,
-            added_time -> sql::Instant,
+            position -> BigInt,
         }
     }
 }

@@ -120,8 +120,7 @@ impl SuperUser {
     /// [`Code::NotFound`] for the group; [`Code::Invalid`] for the user; [`Code::AlreadyMember`] where `again` says so.
     pub async fn add_member(self, group_id: GroupId, user_id: UserId, again: Again) -> Result<Account> {
         let unknown_user = || Error::new(Code::Invalid).because("user_unknown").at("user_id", "names no user");
-        let now = self.context.now();
-        let add = move |tx: &mut Tx<'_>| match (tx.add_member(group_id, user_id, now)?, again) {
+        let add = move |tx: &mut Tx<'_>| match (tx.add_member(group_id, user_id)?, again) {
             (true, Again::Fine | Again::Refused) | (false, Again::Fine) => Ok(()),
             (false, Again::Refused) => Err(Error::new(Code::AlreadyMember)),
         };

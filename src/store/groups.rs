@@ -57,7 +57,7 @@ impl Snapshot<'_> {
         let members = || group_members::table.filter(group_members::group_id.eq(group_id));
         let ids: Vec<UserId> = members()
             .select(group_members::user_id)
-            .order((group_members::added_time.asc(), group_members::user_id.asc()))
+            .order((group_members::position.asc(), group_members::user_id.asc()))
             .limit(slice.limit)
             .offset(slice.offset)
             .load(self.0)?;
@@ -130,18 +130,19 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Adds a member, if it is none yet; tells whether it was none.
+    /// Adds a member behind the others, if it is none yet; tells whether it was none. Hold the group first.
     ///
     /// # Errors
     /// The database fails.
-    pub fn add_member(&mut self, group_id: GroupId, user_id: UserId, now: Utc) -> Result<bool, StoreError> {
+    pub fn add_member(&mut self, group_id: GroupId, user_id: UserId) -> Result<bool, StoreError> {
         let added = diesel::sql_query(
-            "INSERT INTO group_members (group_id, user_id, added_time) VALUES ($1, $2, $3) \
+            "INSERT INTO group_members (group_id, user_id, position) \
+            SELECT $1, $2, coalesce(max(position), 0) + 1 FROM group_members WHERE group_id = $3 \
             ON CONFLICT (group_id, user_id) DO NOTHING",
         )
         .bind::<sql::Uuid, _>(group_id)
         .bind::<sql::Uuid, _>(user_id)
-        .bind::<sql::Instant, _>(now)
+        .bind::<sql::Uuid, _>(group_id)
         .execute(self.0)?;
         Ok(added > 0)
     }

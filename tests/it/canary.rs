@@ -8,8 +8,9 @@ use crate::harness::{Answer, Client, Engine, PASSWORD, Site};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self};
+use usher::http::Dialect;
 
 const USERS: &str = "/api/v1/users";
 const CORRELATION_ID: &str = "x-correlation-id";
@@ -141,8 +142,16 @@ both! {
 
         let document = service.anon().get("/openapi.json").expect(200).json;
         let mut calls = 0;
+        let mut routes: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (path, operations) in document["paths"].as_object().unwrap() {
-            for method in operations.as_object().unwrap().keys() {
+            routes.entry(path.clone()).or_default().extend(operations.as_object().unwrap().keys().cloned());
+        }
+        // Dialects are not in the document.
+        for route in usher::http::table().into_iter().filter(|route| route.dialect == Dialect::Connect) {
+            routes.entry(route.path.to_owned()).or_default().push(route.method.as_str().to_lowercase());
+        }
+        for (path, operations) in &routes {
+            for method in operations {
                 // Whoever is acted on is a peer, so that the callers' own sessions last; on oneself one acts with another session.
                 let name = format!("peer-{calls}");
                 let peer = newcomer(&service, &by, &name);

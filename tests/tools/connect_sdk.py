@@ -199,7 +199,8 @@ assert viewer.me["first_name"] == "Vera"
 
 # Keys that are none, and none.
 refused(401, 30, lambda: connect.Client(given["url"], "wrong").me)
-refused(401, 30, lambda: connect.Client(given["url"], given["viewer_key"][:-1] + "A").me)
+mistyped = given["viewer_key"].replace(given["viewer_key"][20], "B" if given["viewer_key"][20] == "A" else "A")
+refused(401, 30, lambda: connect.Client(given["url"], mistyped).me)
 client.users.get(vera["guid"]).lock()
 refused(401, 30, lambda: viewer.me)
 

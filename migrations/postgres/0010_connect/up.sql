@@ -4,8 +4,8 @@ ALTER TABLE groups ADD COLUMN external_id text;
 CREATE UNIQUE INDEX groups_by_external_id ON groups (external_id) WHERE external_id IS NOT NULL;
 
 -- Members in the order in which they were added; those of before come first.
-ALTER TABLE group_members ADD COLUMN added_time timestamptz NOT NULL DEFAULT 'epoch';
-CREATE INDEX group_members_in_order ON group_members (group_id, added_time, user_id);
+ALTER TABLE group_members ADD COLUMN position bigint NOT NULL DEFAULT 0;
+CREATE INDEX group_members_in_order ON group_members (group_id, position, user_id);
 
 -- Whether a term is the username, the first or the last name.
 ALTER TABLE user_search ADD COLUMN is_person boolean NOT NULL DEFAULT false;
