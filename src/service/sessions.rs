@@ -100,7 +100,6 @@ impl SignedIn {
         let session = self.context.change(renew).await?;
         Ok(SessionView::of(&session, self.opened.application.name.as_str(), Some(session_id)))
     }
-
 }
 
 impl Authenticated {

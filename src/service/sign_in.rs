@@ -223,13 +223,7 @@ impl Context {
     }
 
     /// What stands in the way of a user whose password was right.
-    fn judge(
-        &self,
-        user: &User,
-        given: &SignIn,
-        application: &Application,
-        standing: Result<(), Barred>,
-    ) -> Result<Demand> {
+    fn judge(&self, user: &User, given: &SignIn, application: &Application, standing: Result<(), Barred>) -> Result<Demand> {
         if let Err(barred) = standing
             && !barred.is_mendable()
         {

@@ -249,7 +249,7 @@ macro_rules! uuids {
         }
     )*};
 }
-uuids!(UserId, SessionId, ApplicationId, GroupId, ApiKeyId, CredentialId, DataKeyId, MessageId);
+uuids!(UserId, SessionId, ApplicationId, GroupId, DataKeyId, MessageId, ApiKeyId, CredentialId);
 
 /// Microseconds from the Unix epoch to PostgreSQL's, 2000-01-01.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
@@ -323,9 +323,9 @@ texts! {
     ApprovalStatus: |t| Ok(t.parse()?), |w| w.as_str();
     SignUpStatus: |t| Ok(t.parse()?), |w| w.as_str();
     SessionScope: |t| Ok(t.parse()?), |w| w.as_str();
-    MessageKind: |t| Ok(t.parse()?), |w| w.as_str();
     Access: |t| Ok(t.parse()?), |w| w.as_str();
     KeyScope: |t| Ok(t.parse()?), |w| w.as_str();
+    MessageKind: |t| Ok(t.parse()?), |w| w.as_str();
     Action: |t| Ok(t.parse()?), |w| w.as_str();
     Outcome: |t| Ok(t.parse()?), |w| w.as_str();
     ActorType: |t| Ok(t.parse()?), |w| w.as_str();

@@ -132,10 +132,6 @@ both! {
         canaries.add("the application's key", &key);
         let by = root(&service);
         let ann = newcomer(&service, &by, "ann");
-        let api_key = by.post("/api/v1/api-keys", &json!({"user_id": by.id(), "name": "robot", "scope": "manage"})).expect(201);
-        let api_key = text(&api_key.json["key"]);
-        canaries.add("an API key", &api_key);
-        let robot = service.anon().with("authorization", &format!("Key {api_key}"));
         let application = service.anon().with("x-current-app", "desk").with("x-application-key", &key);
         application.post("/api/v1/sessions/introspect", &json!({"ust": ann.ust})).expect(200);
         [&by, &ann].iter().for_each(|client| canaries.add("a token", client.ust.as_deref().unwrap()));
@@ -154,10 +150,25 @@ both! {
             for method in operations {
                 // Whoever is acted on is a peer, so that the callers' own sessions last; on oneself one acts with another session.
                 let name = format!("peer-{calls}");
+                // A fresh sign-in, for some of what follows asks for one.
+                let by = root(&service);
+                canaries.add("a token", by.ust.as_deref().unwrap());
                 let peer = newcomer(&service, &by, &name);
                 let administrator = newcomer_of_role(&service, &by, &format!("chief-{calls}"), "administrator");
                 canaries.add("a peer's token", peer.ust.as_deref().unwrap());
                 canaries.add("an administrator's token", administrator.ust.as_deref().unwrap());
+                let key_of = |client: &Client, scope: &str| {
+                    by.post("/api/v1/api-keys", &json!({"user_id": client.id(), "name": "robot", "scope": scope})).expect(201).json
+                };
+                let peers_key = key_of(&peer, "read");
+                let api_key = text(&key_of(&administrator, "manage")["key"]);
+                let shelf = by.post("/api/v1/applications", &json!({"name": format!("shelf-{calls}")})).expect(201).json;
+                for made in [&peers_key["key"], &shelf["key"]] {
+                    canaries.add("a key", &text(made));
+                }
+                canaries.add("an API key", &api_key);
+                let robot = service.anon().with("authorization", &format!("Key {api_key}"));
+                let path = &path.replace("{key_id}", &text(&peers_key["key_id"])).replace("{application_id}", &text(&shelf["application_id"]));
                 let filled = path.replace("{user_id}", peer.id()).replace("{session_id}", peer.session_id.as_deref().unwrap()).replace("{file}", "index.css");
                 let bodies = [
                     None,
