@@ -4,9 +4,9 @@
 //! index alone, so that a page deep in the list costs little more than the first one; where something is, the database has to look at
 //! what matches. For walking a list to its end keyset pages are better: see [`super::search`].
 
+use super::Snapshot;
 use super::error::StoreError;
 use super::search::{Filter, Order, Statement, Value};
-use super::Snapshot;
 use crate::domain::ids::UserId;
 use crate::domain::sql;
 use crate::domain::text::fold;

@@ -12,7 +12,17 @@ const UNKNOWN: &str = "018f0000-0000-7000-8000-000000000000";
 
 /// The keys of a user, every one of which is always there.
 const KEYS: &[&str] = &[
-    "email", "username", "first_name", "last_name", "user_role", "created_time", "updated_time", "active_time", "confirmed", "locked", "guid",
+    "email",
+    "username",
+    "first_name",
+    "last_name",
+    "user_role",
+    "created_time",
+    "updated_time",
+    "active_time",
+    "confirmed",
+    "locked",
+    "guid",
 ];
 
 impl Town {
@@ -67,7 +77,8 @@ fn page(client: &Client, path: &str) -> Value {
 #[track_caller]
 fn names(client: &Client, query: &str) -> Vec<String> {
     let found = page(client, &format!("{USERS}?{query}"));
-    let names: Vec<String> = found["results"].as_array().unwrap().iter().map(|u| u["username"].as_str().unwrap().to_owned()).collect();
+    let names: Vec<String> =
+        found["results"].as_array().unwrap().iter().map(|u| u["username"].as_str().unwrap().to_owned()).collect();
     if !query.contains("page") {
         assert_eq!(found["total"], names.len(), "{query}");
     }

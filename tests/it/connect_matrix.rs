@@ -95,15 +95,24 @@ struct Scene {
 
 /// The key of a user in the dialect, and the attribute that it shows.
 const ATTRIBUTES: &[(&str, &str)] = &[
-    ("email", "email"), ("username", "username"), ("first_name", "first_name"), ("last_name", "last_name"), ("user_role", "user_role"),
-    ("created_time", "created_time"), ("updated_time", "updated_time"), ("active_time", "active_time"), ("confirmed", "confirmed"),
-    ("locked", "is_locked"), ("guid", "user_id"),
+    ("email", "email"),
+    ("username", "username"),
+    ("first_name", "first_name"),
+    ("last_name", "last_name"),
+    ("user_role", "user_role"),
+    ("created_time", "created_time"),
+    ("updated_time", "updated_time"),
+    ("active_time", "active_time"),
+    ("confirmed", "confirmed"),
+    ("locked", "is_locked"),
+    ("guid", "user_id"),
 ];
 
 /// What the documentation says is shown although the native view hides it: viewer and key.
 fn documented_exceptions() -> BTreeSet<(String, String)> {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/dialects/connect.md")).unwrap();
-    let section = text.split("\n## Shown beyond the native view\n").nth(1).expect("the section is missing").split("\n## ").next().unwrap();
+    let section =
+        text.split("\n## Shown beyond the native view\n").nth(1).expect("the section is missing").split("\n## ").next().unwrap();
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     let cells = rows.map(|row| row.split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect::<Vec<_>>());
     cells.map(|cells| (cells[1].clone(), cells[2].clone())).collect()
@@ -125,8 +134,10 @@ impl Scene {
             Nobody | Reader | Manager => (format!("caller-{number}"), "publisher"),
             RootReader | RootManager => (format!("root-{number}"), "administrator"),
         };
-        let (caller_id, peer, fresh_id) = (make(&name, role), make(&format!("peer-{number}"), "viewer"), make(&format!("extra-{number}"), "viewer"));
-        let group = self.root.post("/api/v1/groups", &json!({"name": format!("group-{number}")})).expect(201).json["group_id"].clone();
+        let (caller_id, peer, fresh_id) =
+            (make(&name, role), make(&format!("peer-{number}"), "viewer"), make(&format!("extra-{number}"), "viewer"));
+        let group =
+            self.root.post("/api/v1/groups", &json!({"name": format!("group-{number}")})).expect(201).json["group_id"].clone();
         let group = group.as_str().unwrap().to_owned();
         self.root.post(&format!("/api/v1/groups/{group}/members"), &json!({"user_id": peer})).expect(200);
         let client = match caller {

@@ -23,7 +23,8 @@ fn made() -> Result<PathBuf, String> {
     if !environment.exists() {
         let making = folder.join(format!("tools-{state}-{}", std::process::id()));
         run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&making))?;
-        let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "--requirement"];
+        let install =
+            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "--requirement"];
         run(Command::new(making.join("bin/python")).args(install).arg(tools().join("requirements.txt")))?;
         // Another run of the tests may have been first, with the same outcome.
         let _ = fs::rename(&making, &environment);

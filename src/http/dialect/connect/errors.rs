@@ -22,7 +22,8 @@ pub(in super::super) fn refusal(error: &Error, action: Action) -> Reply {
 }
 
 /// Members and parameters by the names that they have in the dialect.
-const NAMES: &[(&str, &str)] = &[("external_id", "unique_id"), ("user_id", "user_guid"), ("password_must_change", "user_must_set_password")];
+const NAMES: &[(&str, &str)] =
+    &[("external_id", "unique_id"), ("user_id", "user_guid"), ("password_must_change", "user_must_set_password")];
 
 fn sentence(error: &Error) -> String {
     let title = error.code().title();

@@ -155,7 +155,8 @@ mod tests {
             let filter = parameters(query).filter().unwrap();
             assert_eq!((filter.roles, filter.is_contradiction), (roles, is_contradiction), "{query}");
         }
-        for bad in ["user_role=boss", "user_role=", "user_role=viewer|", "account_status=Locked", "user_role=viewer&user_role=x"] {
+        for bad in ["user_role=boss", "user_role=", "user_role=viewer|", "account_status=Locked", "user_role=viewer&user_role=x"]
+        {
             assert!(parameters(bad).filter().is_err(), "{bad}");
         }
     }
@@ -165,8 +166,15 @@ mod tests {
         let page = |query: &str| parameters(query).page().map(|p| (p.number, p.size)).ok();
         assert_eq!(page(""), Some((1, PAGE)));
         assert_eq!(page("page_number=7&page_size=500"), Some((7, 500)));
-        for bad in ["page_number=0", "page_number=-1", "page_size=0", "page_size=501", "page_size=", "page_number=1e3", "page_number=9999999999"]
-        {
+        for bad in [
+            "page_number=0",
+            "page_number=-1",
+            "page_size=0",
+            "page_size=501",
+            "page_size=",
+            "page_number=1e3",
+            "page_number=9999999999",
+        ] {
             assert_eq!(page(bad), None, "{bad}");
         }
     }
