@@ -107,7 +107,7 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
     }
     let (mut reply, refused) = match outcome {
         Ok(reply) => (reply, None),
-        Err(error) => (dialect.refusal(&error, &cid), Some(error)),
+        Err(error) => (dialect.refusal(&error, context.action(), &cid), Some(error)),
     };
     if let Target::OtherMethod(methods) = target {
         reply.headers.push(("allow", methods.to_owned()));
@@ -190,7 +190,7 @@ impl Line<'_> {
         let remote_addr = context.call().remote_addr.map(tracing::field::display);
         let Self { cid, replaced, method, route, status, micros, reason, cause, .. } = *self;
         let micros = u64::try_from(micros).unwrap_or(u64::MAX);
-        let action = context.call().action.as_str();
+        let action = context.action().as_str();
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(

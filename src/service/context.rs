@@ -73,12 +73,14 @@ struct Draft {
     actor: Actor,
     subject: Option<String>,
     application: Option<String>,
+    action: Option<Action>,
     is_written: bool,
 }
 
 impl Default for Trail {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Draft { actor: Actor::ANONYMOUS, subject: None, application: None, is_written: false })))
+        let draft = Draft { actor: Actor::ANONYMOUS, subject: None, application: None, action: None, is_written: false };
+        Self(Arc::new(Mutex::new(draft)))
     }
 }
 
@@ -94,6 +96,11 @@ impl Trail {
     /// On whom or what the call is, or is meant to be.
     pub fn set_subject(&self, subject: impl ToString) {
         self.draft().subject = Some(subject.to_string());
+    }
+
+    /// What the call turned out to set out to do, where its route has several uses.
+    pub(super) fn set_action(&self, action: Action) {
+        self.draft().action = Some(action);
     }
 
     pub(super) fn set_application(&self, name: &str) {
@@ -208,6 +215,11 @@ impl Context {
         &self.services
     }
 
+    /// What it sets out to do, as far as is known.
+    pub fn action(&self) -> Action {
+        self.trail.draft().action.unwrap_or(self.call.action)
+    }
+
     /// The trail it leaves.
     pub fn trail(&self) -> &Trail {
         &self.trail
@@ -276,7 +288,7 @@ impl Context {
         Event {
             time: self.call.now,
             cid: self.call.cid.clone(),
-            action: self.call.action,
+            action: draft.action.unwrap_or(self.call.action),
             outcome: did.outcome,
             reason: did.reason.map(str::to_owned),
             actor: did.actor.unwrap_or_else(|| draft.actor.clone()),

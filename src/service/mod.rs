@@ -21,6 +21,7 @@ mod notices;
 mod paging;
 mod passwords;
 mod proof;
+mod roster;
 mod second_factor;
 mod sessions;
 mod sign_in;
@@ -33,8 +34,10 @@ pub use audit::{AuditPage, AuditQuery, Finding, Search};
 pub use caller::{Anyone, Authenticated, Bearer, Operator, SignedIn, SuperUser, TrustedApplication};
 pub use context::{Call, Context, Trail};
 pub use find::{Filter, Find, Found, Order};
+pub use groups::Again;
 pub use hooks::{Delivery, HookPatch, NewHook};
 pub use paging::LARGEST_PAGE;
+pub use roster::{Listed, Numbered};
 pub use second_factor::{Enrolment, RecoveryCode};
 pub use sessions::Introspection;
 pub use sign_in::{NewSession, SignIn};
@@ -84,6 +87,7 @@ struct Inner {
     issuer: String,
     idle: Duration,
     absolute: Duration,
+    connect: settings::Connect,
     clock: Clock,
     entropy: Entropy,
 }
@@ -122,6 +126,7 @@ impl Services {
             issuer: settings.totp.issuer.clone(),
             idle: settings.sessions.idle(),
             absolute: settings.sessions.absolute(),
+            connect: settings.connect.clone(),
             clock,
             entropy,
         };
