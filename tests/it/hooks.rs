@@ -186,7 +186,7 @@ both! {
         let ann_again = town.anon().bearing(signed_in["ust"].as_str().unwrap());
         ann_again.post("/api/v1/users/me/recovery-codes", &json!({})).expect(201);
         told("user.second_factor_changed", &["recovery_codes"], &[]);
-        root.delete(&format!("/api/v1/users/{}/totp", ann.id())).expect(200);
+        root.delete(&format!("/api/v1/users/{}/totp", ann.id())).expect(204);
         told("user.second_factor_changed", &["is_totp_enabled", "recovery_codes"], &[]);
         let made = root.post("/api/v1/api-keys", &json!({"user_id": ann.id(), "name": "nightly robot"})).expect(201).json;
         told("user.api_keys_changed", &["api_key"], &[made["key"].as_str().unwrap(), "nightly robot"]);
