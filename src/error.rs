@@ -74,6 +74,8 @@ codes! {
     MemberForbidden = "member_forbidden", 403, "A member of the body may not be changed by this caller.";
     /// A change of this kind needs a sign-in of the last five minutes.
     FreshSignInRequired = "fresh_sign_in_required", 403, "This needs a recent sign-in: sign in again.";
+    /// The application takes no sign-ups.
+    SignUpClosed = "sign_up_closed", 403, "This application takes no sign-ups.";
     /// The old password is wrong.
     OldPasswordWrong = "old_password_wrong", 403, "The old password is wrong.";
     /// Told only to callers who may know.
@@ -88,10 +90,16 @@ codes! {
     LastSuperUser = "last_super_user", 409, "At least one active super-user must remain.";
     /// The default application always exists.
     DefaultApplication = "default_application", 409, "The default application stays.";
+    /// There is no mail, or no address that links could lead to.
+    LinksUnavailable = "links_unavailable", 409, "This service sends no links: mail or links.base_url is not set up.";
+    /// Whom a link is for has no e-mail address.
+    EmailMissing = "email_missing", 409, "The user has no e-mail address.";
     /// Nobody deletes oneself.
     SelfDelete = "self_delete", 409, "Nobody deletes their own account.";
     /// Locking oneself must be meant.
     SelfLock = "self_lock", 409, "Locking oneself needs force.";
+    /// A token of a link, or what it was exchanged for, is none, or no longer one; always the same.
+    LinkInvalid = "link_invalid", 410, "The link is not valid: it is incomplete, has been used or has expired.";
     /// The resource is not, or no longer, what If-Match says.
     PreconditionFailed = "precondition_failed", 412, "The resource has changed: read it again.";
     /// The body is too large.

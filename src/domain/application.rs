@@ -24,6 +24,8 @@ mod schema {
             is_key_required -> Bool,
             key_hash -> Nullable<Binary>,
             created_time -> sql::Instant,
+            is_sign_up_open -> Bool,
+            is_sign_up_approval_needed -> Bool,
         }
     }
 }
@@ -60,6 +62,10 @@ pub struct Application {
     pub key_hash: Option<TokenHash>,
     /// When it was registered.
     pub created_time: Utc,
+    /// Whether people may sign up through it.
+    pub is_sign_up_open: bool,
+    /// Whether who signed up through it waits for a super-user's approval.
+    pub is_sign_up_approval_needed: bool,
 }
 
 impl Application {
@@ -79,6 +85,8 @@ impl Application {
             session_scope: self.session_scope,
             is_key_required: self.is_key_required,
             created_time: self.created_time,
+            is_sign_up_open: self.is_sign_up_open,
+            is_sign_up_approval_needed: self.is_sign_up_approval_needed,
         }
     }
 }
@@ -96,4 +104,8 @@ pub struct ApplicationView {
     pub is_key_required: bool,
     /// When it was registered.
     pub created_time: Utc,
+    /// Whether people may sign up through it.
+    pub is_sign_up_open: bool,
+    /// Whether who signed up through it waits for a super-user's approval.
+    pub is_sign_up_approval_needed: bool,
 }

@@ -8,6 +8,8 @@ pub mod audit;
 pub mod chance;
 pub mod group;
 pub mod ids;
+pub mod letter;
+pub mod link;
 pub mod outbox;
 pub mod secret;
 pub mod session;
