@@ -45,7 +45,7 @@ words::words! {
 
 /// A link as the database holds it.
 #[derive(Clone, Debug, diesel::Queryable, diesel::Insertable)]
-#[diesel(table_name = links)]
+#[diesel(table_name = links, treat_none_as_default_value = false)]
 pub struct Link {
     /// The SHA-256 of its token.
     pub token_hash: TokenHash,

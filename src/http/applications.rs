@@ -5,7 +5,7 @@ use super::reply::{self, Created, Done, Found, Items};
 use crate::domain::application::{ApplicationView, SessionScope};
 use crate::domain::text::Name;
 use crate::error::{Code, Error, Result};
-use crate::service::SuperUser;
+use crate::service::{SignUps, SuperUser};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,12 @@ pub(super) struct ApplicationBody {
     /// Whether every call through it must bear its key.
     #[serde(default)]
     is_key_required: bool,
+    /// Whether people may sign up through it.
+    #[serde(default)]
+    is_sign_up_open: bool,
+    /// Whether who signed up through it waits for a super-user's approval.
+    #[serde(default)]
+    is_sign_up_approval_needed: bool,
 }
 
 /// An application just registered.
@@ -39,7 +45,8 @@ pub(super) async fn list(caller: SuperUser, (): ()) -> Result<Found<Items<Applic
 pub(super) async fn create(caller: SuperUser, Body(body): Body<ApplicationBody>) -> Result<Created<NewApplicationBody>> {
     let name = Name::try_from(body.name).map_err(|e| Error::new(Code::Invalid).at("name", e.to_string()))?;
     let scope = body.session_scope.unwrap_or(SessionScope::Shared);
-    let (application, key) = caller.create_application(name, scope, body.is_key_required).await?;
+    let sign_ups = SignUps { is_open: body.is_sign_up_open, is_approval_needed: body.is_sign_up_approval_needed };
+    let (application, key) = caller.create_application(name, scope, body.is_key_required, sign_ups).await?;
     Ok(Created { body: NewApplicationBody { application, key: key.expose().to_owned() }, cookie: None })
 }
 

@@ -19,12 +19,15 @@ mod groups;
 mod health;
 mod input;
 mod openapi;
+mod pages;
+mod password_resets;
 mod reply;
 mod route;
 mod routes;
 mod schema;
 mod server;
 mod sessions;
+mod sign_ups;
 mod users;
 mod views;
 

@@ -1,6 +1,9 @@
 //! The world outside: what usher sends of its own accord. One file for each way by which a message goes; what waits to be sent, and
 //! when it is tried again, is the outbox's business ([`crate::domain::outbox`]).
 
+pub mod mail;
+mod templates;
+
 use crate::domain::ids::MessageId;
 use futures_util::future::BoxFuture;
 

@@ -11,6 +11,15 @@ use crate::error::{Code, Error, Result};
 use crate::store::Tx;
 use serde_json::Value;
 
+/// Whether people may sign up through an application, and on what terms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SignUps {
+    /// They may.
+    pub is_open: bool,
+    /// A super-user has to approve them.
+    pub is_approval_needed: bool,
+}
+
 impl SuperUser {
     /// Registers an application and makes its key, which is told this once.
     ///
@@ -21,6 +30,7 @@ impl SuperUser {
         name: Name,
         session_scope: SessionScope,
         is_key_required: bool,
+        sign_ups: SignUps,
     ) -> Result<(ApplicationView, ApplicationKey)> {
         // It is named in a header.
         if !name.as_str().bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
@@ -39,6 +49,8 @@ impl SuperUser {
             is_key_required,
             key_hash: Some(key.hash()),
             created_time: context.now(),
+            is_sign_up_open: sign_ups.is_open,
+            is_sign_up_approval_needed: sign_ups.is_approval_needed,
         };
         let create = move |tx: &mut Tx<'_>| {
             tx.insert_application(&application)?;

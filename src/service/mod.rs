@@ -9,14 +9,18 @@ mod audit;
 pub mod caller;
 mod context;
 mod courier;
+mod errands;
 mod find;
 mod first_start;
 mod groups;
 mod lockout;
 mod paging;
 mod passwords;
+mod post;
+mod resets;
 mod sessions;
 mod sign_in;
+mod sign_up;
 mod users;
 mod vault;
 
@@ -25,8 +29,12 @@ pub use caller::{Anyone, Bearer, Operator, SignedIn, SuperUser, TrustedApplicati
 pub use context::{Call, Context, Trail};
 pub use find::{Filter, Find, Found, Order};
 pub use paging::LARGEST_PAGE;
+pub use applications::SignUps;
+pub use post::Post;
+pub use resets::{Finish, Opened, Whom};
 pub use sessions::Introspection;
 pub use sign_in::{NewSession, SignIn};
+pub use sign_up::{Confirmed, SIGN_UP, SignUp};
 pub use users::{NewUser, Password};
 pub use vault::Rotated;
 
@@ -38,9 +46,10 @@ use crate::domain::chance::Entropy;
 use crate::domain::outbox;
 use crate::domain::time::Clock;
 use crate::error::Result;
+use crate::outbound::Carrier;
 use crate::settings::Settings;
 use crate::store::Store;
-use courier::Carriers;
+use courier::{Bells, Carriers};
 use lockout::Lockout;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +67,8 @@ struct Inner {
     keys: Keys,
     vault: Vault,
     carriers: Carriers,
+    bells: Bells,
+    post: Post,
     lockout: Lockout,
     policy: Policy,
     idle: Duration,
@@ -66,18 +77,28 @@ struct Inner {
     entropy: Entropy,
 }
 
+/// What usher knows of the world outside, and how it gets there.
+pub struct Outside {
+    /// What the settings say of letters and links.
+    pub post: Post,
+    /// By which way mail goes, if there is one.
+    pub mail: Option<Arc<dyn Carrier>>,
+}
+
 impl Services {
     /// Puts the services together.
-    pub fn new(settings: &Settings, store: Store, hasher: Hasher, keys: Keys, clock: Clock, entropy: Entropy) -> Self {
+    pub fn new(settings: &Settings, store: Store, hasher: Hasher, keys: Keys, outside: Outside, clock: Clock, entropy: Entropy) -> Self {
         let policy =
             Policy { min_length: settings.passwords.min_length, min_length_with_totp: settings.passwords.min_length_with_totp };
         let inner = Inner {
             store,
             hasher,
             vault: Vault::new(keys.clone(), entropy.clone()),
-            carriers: Carriers::default(),
+            carriers: Carriers { mail: outside.mail, hook: None },
+            bells: Bells::default(),
+            post: outside.post,
             keys,
-            lockout: Lockout::new(&settings.lockout),
+            lockout: Lockout::new(&settings.lockout, &settings.links),
             policy,
             idle: settings.sessions.idle(),
             absolute: settings.sessions.absolute(),
@@ -121,6 +142,7 @@ impl Services {
                     tx.sweep_sessions(now, STRIDE)?,
                     tx.sweep_tallies(now - lockout::KEPT, STRIDE)?,
                     tx.sweep_messages(now - outbox::KEPT, STRIDE)?,
+                    tx.sweep_links(now, STRIDE)?,
                 ];
                 Ok(swept.into_iter().max().unwrap_or_default())
             };
@@ -128,7 +150,7 @@ impl Services {
                 break;
             }
         }
-        Ok(())
+        self.sweep_unconfirmed().await
     }
 
     /// Writes the heads of the audit chains into the log, those that have grown since `told`: a log that is kept elsewhere shows later

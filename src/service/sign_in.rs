@@ -11,6 +11,7 @@ use crate::auth::policy::is_oversized;
 use crate::domain::application::Application;
 use crate::domain::attribute::Viewer;
 use crate::domain::ids::{SessionId, UserId};
+use crate::domain::letter::LetterKind;
 use crate::domain::secret::{Password, PasswordHash, Ust};
 use crate::domain::session::{Session, SessionView};
 use crate::domain::standing::{Barred, may_act};
@@ -269,6 +270,7 @@ impl Context {
                 }
                 if renewal == Renewal::NewPassword {
                     tx.end_sessions(after.user_id)?;
+                    context.services.notify(tx, &after, LetterKind::PasswordChanged, now)?;
                     did = did.changing(super::users::changes(tx, &before, &after, now)?);
                 }
             }

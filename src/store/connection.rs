@@ -8,6 +8,7 @@ use super::error::StoreError;
 use crate::domain::application::SessionScope;
 use crate::domain::audit::{Action, ActorType, Outcome};
 use crate::domain::ids::{ApplicationId, DataKeyId, GroupId, MessageId, SessionId, UserId};
+use crate::domain::link::LinkPurpose;
 use crate::domain::outbox::MessageKind;
 use crate::domain::secret::{PasswordHash, Sealed, TokenHash};
 use crate::domain::text::{Email, Line, Name, Note};
@@ -322,6 +323,7 @@ texts! {
     SignUpStatus: |t| Ok(t.parse()?), |w| w.as_str();
     SessionScope: |t| Ok(t.parse()?), |w| w.as_str();
     MessageKind: |t| Ok(t.parse()?), |w| w.as_str();
+    LinkPurpose: |t| Ok(t.parse()?), |w| w.as_str();
     Action: |t| Ok(t.parse()?), |w| w.as_str();
     Outcome: |t| Ok(t.parse()?), |w| w.as_str();
     ActorType: |t| Ok(t.parse()?), |w| w.as_str();

@@ -9,6 +9,7 @@ pub mod connection;
 mod data_keys;
 pub mod error;
 mod groups;
+mod links;
 mod migrations;
 mod outbox;
 mod search;
