@@ -5,6 +5,7 @@ use crate::domain::application::SessionScope;
 use crate::domain::audit::Action;
 use crate::domain::text::{Name, fold};
 use crate::error::{Code, Error};
+use crate::service::SignUps;
 use clap::Subcommand;
 use serde_json::json;
 
@@ -20,6 +21,12 @@ pub(super) enum Command {
         /// Every call through it must bear its key.
         #[arg(long)]
         require_key: bool,
+        /// People may sign up through it.
+        #[arg(long)]
+        sign_up_open: bool,
+        /// Who signed up through it waits for a super-user's approval.
+        #[arg(long)]
+        sign_up_approval: bool,
     },
     /// List applications by name.
     List,
@@ -32,9 +39,10 @@ pub(super) enum Command {
 
 pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
     match command {
-        Command::Create { name, own_sessions, require_key } => {
+        Command::Create { name, own_sessions, require_key, sign_up_open, sign_up_approval } => {
+            let sign_ups = SignUps { is_open: sign_up_open, is_approval_needed: sign_up_approval };
             let scope = if own_sessions { SessionScope::OwnSessions } else { SessionScope::Shared };
-            let create = |root: crate::service::SuperUser| root.create_application(name, scope, require_key);
+            let create = |root: crate::service::SuperUser| root.create_application(name, scope, require_key, sign_ups);
             let (application, key) = common.act(Action::ApplicationCreate, create).await?;
             if common.json {
                 return output::json(

@@ -238,7 +238,8 @@ mod tests {
             let templates = Templates { site: format!("x{site}{evil}"), ..templates() };
             let letter = sample(Language::English, LetterKind::ALL[kind]);
             let worded = templates.word(&letter).unwrap();
-            prop_assert!(!worded.subject.chars().any(|c| c.is_control() || c == '\u{2028}'));
+            let ends_a_line = |c: char| c.is_control() || c == '\u{2028}';
+            prop_assert!(!worded.subject.chars().any(ends_a_line));
             let (before, plain) = (worded.html.matches('<').count(), Templates { site: "x".to_owned(), ..templates });
             prop_assert_eq!(before, plain.word(&letter).unwrap().html.matches('<').count());
         }

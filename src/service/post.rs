@@ -81,11 +81,6 @@ impl Post {
         if self.is_on && self.base.is_some() { Ok(()) } else { Err(unavailable()) }
     }
 
-    /// Whether there is mail.
-    pub(super) fn is_on(&self) -> bool {
-        self.is_on
-    }
-
     fn base(&self) -> Result<&BaseUrl> {
         self.base.as_ref().ok_or_else(unavailable)
     }

@@ -2,7 +2,7 @@
 //! hand and apart from the code. A route or attribute without a row here fails.
 
 use crate::both;
-use crate::harness::{Answer, Client, Engine, PASSWORD, Town};
+use crate::harness::{Answer, Client, Engine, PASSWORD, Site, Town};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -98,7 +98,15 @@ const SESSION: &[&str] = &[
     "is_current",
 ];
 
-const APPLICATION: &[&str] = &["application_id", "name", "session_scope", "is_key_required", "created_time"];
+const APPLICATION: &[&str] = &[
+    "application_id",
+    "name",
+    "session_scope",
+    "is_key_required",
+    "created_time",
+    "is_sign_up_open",
+    "is_sign_up_approval_needed",
+];
 
 /// Who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +151,7 @@ enum Subject {
 struct Row {
     method: &'static str,
     path: &'static str,
-    body: fn(&Stage) -> Option<Value>,
+    body: fn(&Stage<'_>) -> Option<Value>,
     /// The status for nobody, an owner, a super-user, an application.
     status: [u16; 4],
     shape: Shape,
@@ -151,7 +159,7 @@ struct Row {
     subject: Subject,
 }
 
-const NO_BODY: fn(&Stage) -> Option<Value> = |_| None;
+const NO_BODY: fn(&Stage<'_>) -> Option<Value> = |_| None;
 
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
@@ -160,6 +168,11 @@ const TABLE: &[Row] = &[
     Row { method: "delete", path: "/api/v1/sessions/current",                      body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.sign_out", subject: Subject::Caller },
     Row { method: "post",   path: "/api/v1/sessions/current/renew",                body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(SESSION), action: "session.renew", subject: Subject::Caller },
     Row { method: "post",   path: "/api/v1/sessions/introspect",                   body: |s| Some(json!({"ust": s.peer.ust})), status: [401, 403, 200, 200], shape: Shape::Keys(&["active", "user", "session"]), action: "session.introspect", subject: Subject::Peer },
+    Row { method: "post",   path: "/api/v1/signups",                               body: |s| Some(json!({"username": s.fresh_name, "email": format!("{}@example.org", s.fresh_name), "password": PASSWORD})), status: [202, 202, 202, 202], shape: Shape::Empty, action: "user.sign_up", subject: Subject::None },
+    Row { method: "post",   path: "/api/v1/signups/confirm",                       body: |s| Some(json!({"token": s.confirmation()})), status: [200, 200, 200, 200], shape: Shape::Keys(&["username", "is_approval_pending"]), action: "user.confirm_sign_up", subject: Subject::Peer },
+    Row { method: "post",   path: "/api/v1/password-resets",                       body: |s| Some(json!({"username": s.peer_name})), status: [202, 202, 202, 202], shape: Shape::Empty, action: "password_reset.request", subject: Subject::None },
+    Row { method: "post",   path: "/api/v1/password-resets/open",                  body: |s| Some(json!({"token": s.reset_link()})), status: [200, 200, 200, 200], shape: Shape::Keys(&["reset_key", "expires_time", "is_totp_required"]), action: "password_reset.open", subject: Subject::Peer },
+    Row { method: "post",   path: "/api/v1/password-resets/finish",                body: |s| Some(json!({"reset_key": s.reset_key(), "new_password": "another good long password"})), status: [204, 204, 204, 204], shape: Shape::Empty, action: "password_reset.finish", subject: Subject::Peer },
     Row { method: "get",    path: "/api/v1/users/me",                              body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::User, action: "user.read_current", subject: Subject::Caller },
     Row { method: "patch",  path: "/api/v1/users/me",                              body: |_| Some(json!({"first_name": "Ann"})), status: [401, 200, 200, 401], shape: Shape::User, action: "user.update_current", subject: Subject::Caller },
     Row { method: "put",    path: "/api/v1/users/me/password",                     body: |_| Some(json!({"old_password": PASSWORD, "new_password": "another good long password"})), status: [401, 200, 200, 401], shape: Shape::NewSession, action: "user.change_password", subject: Subject::Caller },
@@ -189,17 +202,28 @@ const TABLE: &[Row] = &[
     Row { method: "post",   path: "/api/v1/groups/{group_id}/members",             body: |s| Some(json!({"user_id": s.peer.id()})), status: [401, 403, 200, 401], shape: Shape::User, action: "group.add_member", subject: Subject::Peer },
     Row { method: "delete", path: "/api/v1/groups/{group_id}/members/{user_id}",   body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "group.remove_member", subject: Subject::Peer },
     Row { method: "get",    path: "/api/v1/applications",                          body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Items(APPLICATION), action: "application.list", subject: Subject::None },
-    Row { method: "post",   path: "/api/v1/applications",                          body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 201, 401], shape: Shape::Keys(&["application_id", "name", "session_scope", "is_key_required", "created_time", "key"]), action: "application.create", subject: Subject::Shown },
+    Row { method: "post",   path: "/api/v1/applications",                          body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 201, 401], shape: Shape::Keys(&["application_id", "name", "session_scope", "is_key_required", "created_time", "is_sign_up_open", "is_sign_up_approval_needed", "key"]), action: "application.create", subject: Subject::Shown },
     Row { method: "delete", path: "/api/v1/applications/{application_id}",         body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "application.delete", subject: Subject::Application },
     Row { method: "get",    path: "/api/v1/audit-events",                          body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), action: "audit.read", subject: Subject::None },
     Row { method: "get",    path: "/api/v1/views",                                 body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(&["viewer", "attributes"]), action: "views.read", subject: Subject::None },
 ];
 
 /// Open to everyone, without anything about anyone, and without an audit event.
-const PROBES: &[&str] = &["/healthz", "/readyz", "/openapi.json", "/docs", "/docs/{file}"];
+const PROBES: &[&str] = &[
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+    "/docs",
+    "/docs/{file}",
+    "/account/confirm",
+    "/account/set-password",
+    "/account/forgot-password",
+    "/account/{file}",
+];
 
 /// A caller with fresh sessions, and a peer to act on.
-struct Stage {
+struct Stage<'a> {
+    scene: &'a Scene,
     client: Client,
     own_other_session: String,
     peer: Client,
@@ -208,6 +232,38 @@ struct Stage {
     /// A group that the peer is in.
     group: String,
     application: String,
+}
+
+impl Stage<'_> {
+    /// Where mail to the peer goes.
+    fn mailbox(&self) -> String {
+        format!("{}@example.org", self.peer_name)
+    }
+
+    /// The token of the link that the peer was mailed after asking for one.
+    fn reset_link(&self) -> String {
+        self.scene.town.anon().post("/api/v1/password-resets", &json!({"username": self.peer_name})).expect(202);
+        self.scene.town.mail_to(&self.mailbox()).token()
+    }
+
+    /// The key that such a link is exchanged for.
+    fn reset_key(&self) -> Value {
+        let body = json!({"token": self.reset_link()});
+        self.scene.town.anon().post("/api/v1/password-resets/open", &body).expect(200).json["reset_key"].clone()
+    }
+
+    /// The token of the link that confirms the peer's sign-up, which is thought not to be confirmed yet.
+    fn confirmation(&self) -> String {
+        let name = format!("{}-too", self.peer_name);
+        let body = json!({"username": name, "email": self.mailbox().replace("peer", "other"), "password": PASSWORD});
+        self.scene.town.anon().post("/api/v1/signups", &body).expect(202);
+        let token = self.scene.town.mail_to(&self.mailbox().replace("peer", "other")).token();
+        // The link is made the peer's, whose account waits for it.
+        let peer = self.peer_name.clone();
+        let of = |name: &str| format!("(SELECT user_id FROM users WHERE username_key = '{name}')");
+        self.scene.town.sql(&format!("UPDATE links SET user_id = {} WHERE user_id = {}", of(&peer), of(&name)));
+        token
+    }
 }
 
 static STAGES: AtomicUsize = AtomicUsize::new(0);
@@ -221,18 +277,19 @@ struct Scene {
 
 impl Scene {
     fn new(engine: Engine) -> Self {
-        let town = Town::new(engine);
+        let town = Town::on(Site::with_mail(engine).with("links.asking_free", "1000000"));
         let created = town.usher(&["app", "create", "desk", "--json"]).expect(0).json();
+        town.open_sign_up(false);
         let key = created["key"].as_str().unwrap().to_owned();
         Self { root: town.root(), town, key }
     }
 
-    fn stage(&self, caller: Caller) -> Stage {
+    fn stage(&self, caller: Caller) -> Stage<'_> {
         let number = STAGES.fetch_add(1, Ordering::SeqCst);
         let (name, peer_name) = (format!("caller-{number}"), format!("peer-{number}"));
         let role = if caller == SuperUser { "administrator" } else { "viewer" };
         for (name, role) in [(&name, role), (&peer_name, "viewer")] {
-            let body = json!({"username": name, "password": PASSWORD, "user_role": role});
+            let body = json!({"username": name, "email": format!("{name}@example.org"), "password": PASSWORD, "user_role": role});
             self.root.post("/api/v1/users", &body).expect(201);
         }
         let anon = self.town.anon();
@@ -248,7 +305,7 @@ impl Scene {
         let group = made("/api/v1/groups", "group_id", format!("group-{number}"));
         self.root.post(&format!("/api/v1/groups/{group}/members"), &json!({"user_id": peer.id()})).expect(200);
         let application = made("/api/v1/applications", "application_id", format!("application-{number}"));
-        Stage { group, application, client, own_other_session: other, peer, peer_name, fresh_name: format!("fresh-{number}") }
+        Stage { scene: self, group, application, client, own_other_session: other, peer, peer_name, fresh_name: format!("fresh-{number}") }
     }
 
     /// Makes one call of the table and compares everything about it.
@@ -272,18 +329,21 @@ impl Scene {
     }
 
     /// The call left exactly one event, which its correlation id finds.
-    fn check_event(&self, row: &Row, caller: Caller, stage: &Stage, answer: &Answer, what: &str) {
+    fn check_event(&self, row: &Row, caller: Caller, stage: &Stage<'_>, answer: &Answer, what: &str) {
         let found = self.root.get(&format!("/api/v1/audit-events?cid={}", answer.cid())).expect(200).json;
-        let events = found["items"].as_array().unwrap();
+        // What comes of a call that is decided on later has an event of its own, by the service.
+        let events: Vec<&Value> = found["items"].as_array().unwrap().iter().filter(|e| e["actor_type"] != "system").collect();
         assert_eq!(events.len(), 1, "{what} {found}");
-        let event = &events[0];
+        let event = events[0];
         assert_eq!(event["action"], row.action, "{what}");
         assert_eq!(event["outcome"], if answer.status < 300 { "success" } else { "refused" }, "{what}");
         assert_eq!(event["reason"].is_null(), answer.status < 300, "{what} {event}");
         assert_eq!(event["remote_addr"], "127.0.0.1", "{what}");
         assert_eq!(event["application"], if caller == Application { "desk" } else { "default" }, "{what}");
         let signs_in = row.action == "session.sign_in";
+        let is_of_nobody = row.path.starts_with("/api/v1/signups") || row.path.starts_with("/api/v1/password-resets");
         let (kind, actor) = match caller {
+            _ if is_of_nobody => ("anonymous", Value::Null),
             _ if signs_in => ("user", stage.peer.id().into()),
             Nobody => ("anonymous", Value::Null),
             Application if answer.status < 300 => ("application", "desk".into()),

@@ -1,6 +1,7 @@
 //! What every test uses.
 
 pub mod client;
+pub mod mail;
 pub mod postgres;
 pub mod process;
 
@@ -72,6 +73,7 @@ impl Site {
 
     /// With another setting: `section.key` and its TOML text.
     pub fn with(mut self, key: &str, value: &str) -> Self {
+        self.extra.retain(|(known, _)| known != key);
         self.extra.push((key.to_owned(), value.to_owned()));
         self
     }
@@ -156,6 +158,13 @@ impl Town {
         let mut again = Self::at(site, Arc::clone(&self.clock));
         again.root_id = self.root_id.clone();
         again
+    }
+
+    /// Stops the service and starts it again with another setting.
+    pub fn restart_with(mut self, key: &str, value: &str) -> Self {
+        self.site.extra.retain(|(known, _)| known != key);
+        self.site.extra.push((key.to_owned(), value.to_owned()));
+        self.restart()
     }
 
     pub fn now(&self) -> Utc {
