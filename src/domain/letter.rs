@@ -1,6 +1,6 @@
 //! What usher writes to people: letters, each of a kind, in a language, to one mailbox.
 //!
-//! A letter is what there is to say; how it is worded is the business of the templates in [`crate::outbound`]. Letters that a stranger
+//! A letter is what there is to say; how it is worded is the business of templates, where it is sent. Letters that a stranger
 //! can bring about, by naming someone else's mailbox at a sign-up, have no word that the stranger chose: no name, no text. They would
 //! be a way to send anyone anything.
 

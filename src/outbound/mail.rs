@@ -121,13 +121,18 @@ impl Carrier for Mail {
 fn judge(error: &lettre::transport::smtp::Error) -> Undelivered {
     let Some(code) = error.status() else {
         let what = match error {
-            e if e.is_tls() => "no trustworthy TLS connection to the mail server",
             e if e.is_timeout() => "the mail server did not answer in time",
             e if e.is_response() => "the mail server's reply cannot be understood",
             e if e.is_client() => "the mail server does not offer what is needed",
-            _ => "the mail server cannot be reached, or closed the connection",
+            _ => "no connection to the mail server, or none that can be trusted",
         };
-        return Undelivered::Yet(what.to_owned());
+        // Without a reply, the causes are the system's and the library's words.
+        let mut deepest = std::error::Error::source(error).filter(|_| !error.is_response());
+        while let Some(cause) = deepest.and_then(std::error::Error::source) {
+            deepest = Some(cause);
+        }
+        let cause = deepest.map(|cause| format!(": {cause}")).unwrap_or_default();
+        return Undelivered::Yet(format!("{what}{cause}"));
     };
     let cause = format!("the mail server said {code}");
     if error.is_permanent() && is_about_message(u16::from(code)) { Undelivered::Ever(cause) } else { Undelivered::Yet(cause) }

@@ -66,7 +66,9 @@ const WAITING: &str = "SELECT count(*) AS count FROM outbox";
 /// Waits until the message has been tried so often, and is to be tried again.
 #[track_caller]
 fn until_tried(town: &Town, times: i64) {
-    until(town, &format!("SELECT count(*) AS count FROM outbox WHERE attempts = {times} AND last_error IS NOT NULL AND kind = 'mail'"), 1);
+    // While it is under way it is leased for a minute.
+    let lease = town.in_a_minute();
+    until(town, &format!("SELECT count(*) AS count FROM outbox WHERE attempts = {times} AND next_time < {lease} AND kind = 'mail'"), 1);
 }
 
 both! {
@@ -131,7 +133,7 @@ both! {
     /// A server that cannot prove who it is gets nothing, nor does one that offers no encryption; the message waits.
     fn a_server_that_is_not_trusted_gets_nothing(engine) {
         let Some(python) = python() else { return };
-        for (is_encrypted, cause) in [(true, "no trustworthy TLS connection"), (false, "does not offer what is needed")] {
+        for (is_encrypted, cause) in [(true, "certificate verify failed"), (false, "does not offer what is needed")] {
             let site = Site::new(engine);
             let folder = site.folder.path().to_owned();
             let (certificate_file, key) = certificate(&folder, "mail");
@@ -143,8 +145,8 @@ both! {
             ask(&town);
             until_tried(&town, 1);
             assert!(server.is_silent());
-            let like = format!("SELECT count(*) AS count FROM outbox WHERE last_error LIKE '%{cause}%'");
-            assert_eq!(town.count(&like), 1);
+            let told = town.lines("SELECT last_error AS line FROM outbox");
+            assert!(told[0].contains(cause), "{told:?}");
         }
     }
 
@@ -271,19 +273,4 @@ both! {
             assert!(ran.complaint().contains(&format!("setting {key}")), "{key}: {}", ran.complaint());
         }
     }
-}
-
-/// S5: nobody waits for a decision, so its time tells nothing: the same few statements run whatever exists.
-#[test]
-fn a_call_leaves_the_decision_to_later() {
-    let town = Town::with_mail(Engine::Sqlite);
-    // Without anyone to decide, the answer is there all the same: the outbox alone knows what was asked for.
-    town.sql("CREATE TRIGGER hold BEFORE DELETE ON outbox WHEN OLD.kind = 'errand' BEGIN SELECT RAISE(ABORT, 'held'); END");
-    for body in [json!({"username": "root"}), json!({"username": "nobody"})] {
-        town.anon().post(RESETS, &body).expect(202);
-    }
-    until(&town, "SELECT count(*) AS count FROM outbox WHERE kind = 'errand' AND last_error IS NOT NULL", 2);
-    town.sql("DROP TRIGGER hold");
-    town.advance(Duration::from_secs(5));
-    until(&town, WAITING, 0);
 }

@@ -145,6 +145,8 @@ enum Subject {
     Application,
     /// What the answer shows.
     Shown,
+    /// The user whom the answer names.
+    Named,
     None,
 }
 
@@ -169,7 +171,7 @@ const TABLE: &[Row] = &[
     Row { method: "post",   path: "/api/v1/sessions/current/renew",                body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(SESSION), action: "session.renew", subject: Subject::Caller },
     Row { method: "post",   path: "/api/v1/sessions/introspect",                   body: |s| Some(json!({"ust": s.peer.ust})), status: [401, 403, 200, 200], shape: Shape::Keys(&["active", "user", "session"]), action: "session.introspect", subject: Subject::Peer },
     Row { method: "post",   path: "/api/v1/signups",                               body: |s| Some(json!({"username": s.fresh_name, "email": format!("{}@example.org", s.fresh_name), "password": PASSWORD})), status: [202, 202, 202, 202], shape: Shape::Empty, action: "user.sign_up", subject: Subject::None },
-    Row { method: "post",   path: "/api/v1/signups/confirm",                       body: |s| Some(json!({"token": s.confirmation()})), status: [200, 200, 200, 200], shape: Shape::Keys(&["username", "is_approval_pending"]), action: "user.confirm_sign_up", subject: Subject::Peer },
+    Row { method: "post",   path: "/api/v1/signups/confirm",                       body: |s| Some(json!({"token": s.confirmation()})), status: [200, 200, 200, 200], shape: Shape::Keys(&["username", "is_approval_pending"]), action: "user.confirm_sign_up", subject: Subject::Named },
     Row { method: "post",   path: "/api/v1/password-resets",                       body: |s| Some(json!({"username": s.peer_name})), status: [202, 202, 202, 202], shape: Shape::Empty, action: "password_reset.request", subject: Subject::None },
     Row { method: "post",   path: "/api/v1/password-resets/open",                  body: |s| Some(json!({"token": s.reset_link()})), status: [200, 200, 200, 200], shape: Shape::Keys(&["reset_key", "expires_time", "is_totp_required"]), action: "password_reset.open", subject: Subject::Peer },
     Row { method: "post",   path: "/api/v1/password-resets/finish",                body: |s| Some(json!({"reset_key": s.reset_key(), "new_password": "another good long password"})), status: [204, 204, 204, 204], shape: Shape::Empty, action: "password_reset.finish", subject: Subject::Peer },
@@ -252,17 +254,12 @@ impl Stage<'_> {
         self.scene.town.anon().post("/api/v1/password-resets/open", &body).expect(200).json["reset_key"].clone()
     }
 
-    /// The token of the link that confirms the peer's sign-up, which is thought not to be confirmed yet.
+    /// The token of the link that someone was mailed who has signed up.
     fn confirmation(&self) -> String {
-        let name = format!("{}-too", self.peer_name);
-        let body = json!({"username": name, "email": self.mailbox().replace("peer", "other"), "password": PASSWORD});
+        let email = format!("{}@example.org", self.fresh_name);
+        let body = json!({"username": self.fresh_name, "email": email, "password": PASSWORD});
         self.scene.town.anon().post("/api/v1/signups", &body).expect(202);
-        let token = self.scene.town.mail_to(&self.mailbox().replace("peer", "other")).token();
-        // The link is made the peer's, whose account waits for it.
-        let peer = self.peer_name.clone();
-        let of = |name: &str| format!("(SELECT user_id FROM users WHERE username_key = '{name}')");
-        self.scene.town.sql(&format!("UPDATE links SET user_id = {} WHERE user_id = {}", of(&peer), of(&name)));
-        token
+        self.scene.town.mail_to(&email).token()
     }
 }
 
@@ -367,6 +364,10 @@ impl Scene {
                     let shown = answer.json.get("user").unwrap_or(&answer.json);
                     let id = ["user_id", "group_id", "application_id"].iter().find_map(|name| shown.get(*name));
                     id.cloned().unwrap_or_default()
+                }
+                Subject::Named => {
+                    let name = answer.json["username"].as_str().unwrap_or_default();
+                    self.root.get(&format!("/api/v1/users?username={name}")).expect(200).json["items"][0]["user_id"].clone()
                 }
                 Subject::None => Value::Null,
             };

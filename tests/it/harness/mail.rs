@@ -135,15 +135,16 @@ impl Town {
     #[track_caller]
     pub fn settle(&self) {
         let began = Instant::now();
-        let waiting = format!("SELECT count(*) AS count FROM outbox WHERE next_time <= {}", self.instant());
+        let waiting = format!("SELECT count(*) AS count FROM outbox WHERE next_time <= {}", self.in_a_minute());
         while self.count(&waiting) > 0 {
-            assert!(began.elapsed() < PATIENCE, "something is still waiting to be sent");
+            let causes = "SELECT kind || ' ' || attempts || ' ' || coalesce(last_error, 'untried') AS line FROM outbox";
+            assert!(began.elapsed() < PATIENCE, "something is still waiting to be sent: {:?}", self.lines(causes));
             std::thread::yield_now();
         }
     }
 
     /// A minute from now, as the database spells it: what is under way is due by then.
-    fn instant(&self) -> String {
+    pub fn in_a_minute(&self) -> String {
         let micros = self.now().micros() + 60_000_000;
         match self.site.engine {
             Engine::Sqlite => micros.to_string(),

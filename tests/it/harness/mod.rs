@@ -213,6 +213,14 @@ impl Town {
         diesel::sql_query(query).get_result::<Count>(&mut connection).unwrap().count
     }
 
+    /// The texts in the column `line` that a query of the database answers, behind the service's back.
+    pub fn lines(&self, query: &str) -> Vec<String> {
+        use diesel::RunQueryDsl as _;
+        use usher::store::connection::{AnyConnection, Purpose};
+        let mut connection = AnyConnection::open(&self.location(), Purpose::Reading).unwrap();
+        diesel::sql_query(query).load::<Line>(&mut connection).unwrap().into_iter().map(|l| l.line).collect()
+    }
+
     /// Where the database is.
     pub fn location(&self) -> usher::store::connection::Location {
         usher::store::connection::Location::parse(&self.site.url).unwrap()
@@ -250,6 +258,12 @@ impl std::ops::Deref for Town {
 struct Count {
     #[diesel(sql_type = diesel::sql_types::BigInt)]
     count: i64,
+}
+
+#[derive(diesel::QueryableByName)]
+struct Line {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    line: String,
 }
 
 /// Runs a statement on an SQLite file.
