@@ -137,7 +137,7 @@ pub fn open(settings: &Settings, migrate: Migrate, clock: Clock, entropy: Entrop
 /// # Errors
 /// The address cannot be bound.
 pub fn start(settings: &Settings, services: &Services) -> Result<http::Running, StartError> {
-    let running = http::start(&settings.server, services.clone())
+    let running = http::start(&settings.server, &settings.dialects, services.clone())
         .map_err(|e| StartError::Refused(format!("setting server.listen: cannot listen on {}: {e}", settings.server.listen)))?;
     start_couriers(services);
     let services = services.clone();

@@ -46,8 +46,8 @@ codes! {
     BadRequest = "bad_request", 400, "The request cannot be read.";
     /// Sign-in failed; always the same, whatever the cause.
     CredentialsInvalid = "credentials_invalid", 401, "The user name or the password is wrong.";
-    /// No, unknown, expired or revoked UST; always the same.
-    SessionInvalid = "session_invalid", 401, "There is no valid session.";
+    /// No, unknown, expired or revoked UST or API key; always the same.
+    SessionInvalid = "session_invalid", 401, "There is no valid session or API key.";
     /// The application is unknown, or its key is missing or wrong.
     ApplicationInvalid = "application_invalid", 401, "The application is unknown, or its key is missing or wrong.";
     /// The password was right; a one-time code is needed as well.
@@ -68,6 +68,10 @@ codes! {
     SignUpUnconfirmed = "sign_up_unconfirmed", 401, "The sign-up is not confirmed.";
     /// The password was right; the account is outside its validity window.
     OutsideValidity = "outside_validity", 401, "The account is outside its period of validity.";
+    /// The password was right; the application is not open to the user.
+    ApplicationNotAllowed = "application_not_allowed", 401, "This application is not open to the account.";
+    /// The password was right; the application or the user may not be used from this address.
+    AddressNotAllowed = "address_not_allowed", 401, "The account may not be used from this address.";
     /// Signed in, but not allowed; the same whether or not the target exists.
     Forbidden = "forbidden", 403, "This is not allowed.";
     /// A member of the body may not be changed by this caller.
@@ -76,6 +80,10 @@ codes! {
     FreshSignInRequired = "fresh_sign_in_required", 403, "This needs a recent sign-in: sign in again.";
     /// The application takes no sign-ups.
     SignUpClosed = "sign_up_closed", 403, "This application takes no sign-ups.";
+    /// An API key that may only read.
+    KeyReadOnly = "key_read_only", 403, "This API key may only read.";
+    /// What an API key does not do.
+    SessionRequired = "session_required", 403, "This needs a session: an API key is not enough.";
     /// The old password is wrong.
     OldPasswordWrong = "old_password_wrong", 403, "The old password is wrong.";
     /// Told only to callers who may know.
@@ -86,6 +94,12 @@ codes! {
     RequestTimeout = "request_timeout", 408, "The request did not arrive in time.";
     /// A unique value is taken.
     ValueTaken = "value_taken", 409, "The value is taken.";
+    /// One-time codes are enabled already.
+    TotpEnabled = "totp_enabled", 409, "One-time codes are enabled already: switch them off first.";
+    /// One-time codes are not enabled, or none are being enrolled.
+    TotpNotEnabled = "totp_not_enabled", 409, "One-time codes are not enabled.";
+    /// Without one-time codes the password would be too short.
+    PasswordNeedsTotp = "password_needs_totp", 409, "The password is too short to be the only factor: change it first.";
     /// At least one active super-user must remain.
     LastSuperUser = "last_super_user", 409, "At least one active super-user must remain.";
     /// The default application always exists.
@@ -100,6 +114,10 @@ codes! {
     SelfLock = "self_lock", 409, "Locking oneself needs force.";
     /// A token of a link, or what it was exchanged for, is none, or no longer one; always the same.
     LinkInvalid = "link_invalid", 410, "The link is not valid: it is incomplete, has been used or has expired.";
+    /// Nobody shuts oneself out.
+    SelfShutOut = "self_shut_out", 409, "This would shut out whoever asks for it.";
+    /// A user has as many API keys as there may be.
+    TooManyKeys = "too_many_keys", 409, "The user has too many API keys: revoke one.";
     /// The resource is not, or no longer, what If-Match says.
     PreconditionFailed = "precondition_failed", 412, "The resource has changed: read it again.";
     /// The body is too large.

@@ -15,6 +15,8 @@ use std::time::Duration;
 const DEFAULT: &str = include_str!("../config/default.toml");
 /// The variable that names a settings file.
 const FILE_VARIABLE: &str = "USHER_CONFIG";
+/// Characters of an issuer at most: what an authenticator can show, and a picture holds with a label beside it.
+pub const LONGEST_ISSUER: usize = 32;
 /// Variables that begin so are settings.
 const PREFIX: &str = "USHER__";
 
@@ -29,9 +31,11 @@ pub struct Settings {
     pub bootstrap: Bootstrap,
     pub sessions: Sessions,
     pub passwords: Passwords,
+    pub totp: Totp,
     pub lockout: Lockout,
     pub mail: Mail,
     pub links: Links,
+    pub dialects: Dialects,
     pub log: Log,
 }
 
@@ -67,10 +71,14 @@ sections! {
     Passwords {
         min_length: usize,
         min_length_with_totp: usize,
+        expire_after_days: u32,
+        notice_days: u32,
         hash_memory_kib: u32,
         hash_passes: u32,
         hash_threads: usize,
     }
+    /// `[totp]`
+    Totp { issuer: String }
     /// `[lockout]`
     Lockout {
         account_free: u32,
@@ -109,6 +117,8 @@ sections! {
         asking_window_seconds: u32,
         mailbox_free: u32,
     }
+    /// `[dialects]`
+    Dialects { zato: bool, connect: bool, ecm: bool }
     /// `[log]`
     Log { filter: String, format: LogFormat }
 }
@@ -157,6 +167,22 @@ impl Sessions {
     pub fn absolute(&self) -> Duration {
         Duration::from_secs(self.absolute_seconds.into())
     }
+}
+
+impl Passwords {
+    /// After this much time a password expires; `None`: never by itself.
+    pub fn life(&self) -> Option<Duration> {
+        (self.expire_after_days > 0).then(|| days(self.expire_after_days))
+    }
+
+    /// What ends within this much time is told at sign-in.
+    pub fn notice(&self) -> Duration {
+        days(self.notice_days)
+    }
+}
+
+fn days(count: u32) -> Duration {
+    Duration::from_secs(u64::from(count) * 24 * 60 * 60)
 }
 
 /// One setting in force.
@@ -301,6 +327,19 @@ impl Settings {
         self.mail.check()?;
         if self.passwords.hash_memory_kib > 1 << 20 {
             return Err(("passwords.hash_memory_kib", "is more than 1 GiB".to_owned()));
+        }
+        for (key, days) in [
+            ("passwords.expire_after_days", self.passwords.expire_after_days),
+            ("passwords.notice_days", self.passwords.notice_days),
+        ] {
+            if days > 36_500 {
+                return Err((key, format!("{days} is more than 100 years")));
+            }
+        }
+        let issuer = &self.totp.issuer;
+        let is_line = !issuer.trim().is_empty() && !issuer.contains(|c: char| c == ':' || c.is_control());
+        if !is_line || issuer.chars().count() > LONGEST_ISSUER {
+            return Err(("totp.issuer", format!("{issuer:?} is not 1 to {LONGEST_ISSUER} characters without a colon")));
         }
         if self.passwords.min_length > 64 {
             return Err(("passwords.min_length", "is more than the 64 characters that must be accepted".to_owned()));

@@ -5,3 +5,5 @@ pub mod data_key;
 pub mod hashing;
 pub mod keys;
 pub mod policy;
+pub mod recovery_code;
+pub mod totp;

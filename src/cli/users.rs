@@ -1,16 +1,19 @@
 //! `usher user …`
 
 use super::{Common, Exit, Outcome, act, output};
+use crate::auth::totp::Key;
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::Action;
 use crate::domain::ids::UserId;
 use crate::domain::link::LinkUrl;
+use crate::domain::network::Networks;
 use crate::domain::text::{Email, Line, Name};
 use crate::domain::user::{Account, ApprovalStatus, Patch, UserRole};
 use crate::error::{Code, Error};
 use crate::service::{Filter, Find, NewUser, Order, SuperUser};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -53,6 +56,17 @@ pub(super) enum Command {
         /// viewer, publisher or administrator.
         role: UserRole,
     },
+    /// Show or replace the networks that a user may come from.
+    Networks {
+        /// The username, login name or user_id.
+        user: String,
+        /// The networks, such as 10.0.0.0/8, with commas between.
+        #[arg(long, value_name = "CIDR,...", value_parser = Networks::parse_text)]
+        set: Option<Networks>,
+        /// From anywhere.
+        #[arg(long, conflicts_with = "set")]
+        clear: bool,
+    },
     /// Delete a user with all that hangs on it; the audit trail keeps the user_id.
     Delete {
         /// The username, login name or user_id.
@@ -70,6 +84,11 @@ pub(super) enum Command {
         must_change: bool,
         #[command(flatten)]
         link: Link,
+    },
+    /// Take a user's second factor away, be it lost: one-time codes and recovery codes. The user's sessions end.
+    ResetTotp {
+        /// The username, login name or user_id.
+        user: String,
     },
 }
 
@@ -108,6 +127,9 @@ pub(super) struct Create {
     must_set_password: bool,
     #[command(flatten)]
     link: Link,
+    /// The key of one-time codes in base32, as another system exported it: sign-in asks for a code at once.
+    #[arg(long, value_name = "KEY")]
+    totp_key: Option<String>,
     /// The name to show.
     #[arg(long)]
     display_name: Option<Line>,
@@ -175,6 +197,7 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
             let account = common.act(Action::UserUpdate, set).await?;
             changed(common, &account, &format!("is {role} now"))
         }
+        Command::Networks { user, set, clear } => networks(common, &user, set.or(clear.then(Networks::default))).await,
         Command::Delete { user } => {
             let name = user.clone();
             let delete = |root: SuperUser| async move {
@@ -204,6 +227,14 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
             let account = common.act(Action::PasswordSet, set).await?;
             changed(common, &account, "has a new password")
         }
+        Command::ResetTotp { user } => {
+            let reset = |root: SuperUser| async move {
+                let user_id = find(&root, &user).await?.user.user_id;
+                root.reset_totp(user_id).await
+            };
+            let account = common.act(Action::TotpReset, reset).await?;
+            changed(common, &account, "has no second factor now")
+        }
     }
 }
 
@@ -231,6 +262,9 @@ async fn common_create(common: &Common, create: Create) -> Outcome {
     if link.link && !create.must_set_password {
         return Err(Exit::Refused("--link goes together with --must-set-password".to_owned()));
     }
+    // Not read by the parser of arguments, whose complaint would repeat the key.
+    let totp_key = create.totp_key.map(Zeroizing::new).map(|text| Key::from_base32(&text)).transpose();
+    let totp_key = totp_key.map_err(|flaw| Exit::Refused(format!("--totp-key: the key {flaw}")))?;
     let password = if create.password_stdin { Some(output::password_from_stdin()?) } else { None };
     let patch = Patch {
         username: Some(create.name),
@@ -245,7 +279,7 @@ async fn common_create(common: &Common, create: Create) -> Outcome {
         password_must_change: create.must_set_password.then_some(true),
         ..Patch::default()
     };
-    let new = NewUser { patch, password, must_set_password: false };
+    let new = NewUser { patch, password, totp_key, must_set_password: false };
     let account = common.act(Action::UserCreate, |root| root.create_user(new, "cli")).await?;
     if link.link {
         // The account is there; what becomes of the link is told apart from it.
@@ -259,6 +293,23 @@ async fn common_create(common: &Common, create: Create) -> Outcome {
         };
     }
     if common.json { output::json(&account.view(Viewer::SuperUser)) } else { output::line(&account.user.user_id.to_string()) }
+}
+
+/// Shows the networks that a user may come from, or those that it may from now on.
+async fn networks(common: &Common, user: &str, set: Option<Networks>) -> Outcome {
+    let action = if set.is_some() { Action::NetworksSet } else { Action::NetworksRead };
+    let work = |root: SuperUser| async move {
+        let user_id = find(&root, user).await?.user.user_id;
+        match set {
+            Some(networks) => root.set_networks(user_id, networks).await,
+            None => root.networks_of(user_id).await,
+        }
+    };
+    let networks = common.act(action, work).await?;
+    if common.json {
+        return output::json(&serde_json::json!({ "networks": networks }));
+    }
+    output::line(if networks.is_anywhere() { "anywhere".to_owned() } else { networks.to_text() }.as_str())
 }
 
 /// By id if it is one, else by name.

@@ -53,6 +53,63 @@ impl schemars::JsonSchema for Password {
     }
 }
 
+/// What was sent as the second factor: a one-time code or a recovery code, as it was typed. Wiped from memory when dropped.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct SentCode(Zeroizing<String>);
+
+impl SentCode {
+    /// Takes `text` as it is.
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The clear text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SentCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SentCode")
+    }
+}
+
+impl schemars::JsonSchema for SentCode {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SentCode".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "writeOnly": true})
+    }
+}
+
+/// The key of someone's one-time codes in base32 (RFC 4648, section 6), as an authenticator takes it.
+#[derive(Clone)]
+pub struct TotpKey(Zeroizing<String>);
+
+impl TotpKey {
+    /// Wraps a key in base32.
+    pub fn new(base32: String) -> Self {
+        Self(Zeroizing::new(base32))
+    }
+
+    /// The key in base32, to be told while it is being enrolled.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for TotpKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TotpKey")
+    }
+}
+
 /// A password's hash in PHC string format.
 #[derive(Clone, PartialEq, Eq, FromSqlRow, AsExpression)]
 #[diesel(sql_type = diesel::sql_types::Text)]
@@ -213,6 +270,13 @@ impl Purpose for OfResetKey {
     const PREFIX: &'static str = "urk";
 }
 
+/// A user's API key.
+#[derive(Clone, Copy)]
+pub struct OfApiKey;
+impl Purpose for OfApiKey {
+    const PREFIX: &'static str = "key";
+}
+
 /// A user's session token.
 pub type Ust = Token<OfSession>;
 /// An application's key.
@@ -225,6 +289,8 @@ pub type ResetToken = Token<OfReset>;
 pub type SettingToken = Token<OfSetting>;
 /// The key that sets one password.
 pub type ResetKey = Token<OfResetKey>;
+/// A user's API key.
+pub type ApiKeyToken = Token<OfApiKey>;
 
 /// Characters of the random part: 256 bits in base64url.
 const RANDOM: usize = 43;
@@ -326,7 +392,7 @@ mod tests {
             let token = Ust::mint(&entropy);
             prop_assert_eq!(token.expose().len(), 53);
             prop_assert_eq!(Ust::parse(token.expose()).map(|t| t.hash()), Some(token.hash()));
-            prop_assert!(ApplicationKey::parse(token.expose()).is_none());
+            prop_assert!(ApplicationKey::parse(token.expose()).is_none() && ApiKeyToken::parse(token.expose()).is_none());
             let mut mistyped = token.expose().to_owned();
             mistyped.replace_range(at..=at, &other);
             prop_assert_eq!(Ust::parse(&mistyped).is_some(), mistyped == token.expose());
@@ -373,5 +439,7 @@ mod tests {
         let token = Ust::mint(&entropy);
         let shown = format!("{token:?} {:?} {:?} {:?}", token.hash(), Password::new("pw".into()), PasswordHash::new("$a".into()));
         assert_eq!(shown, "Token(ust) TokenHash Password PasswordHash");
+        let shown = format!("{:?} {:?}", TotpKey::new("MFRGG".into()), SentCode::new("123456".into()));
+        assert_eq!(shown, "TotpKey SentCode");
     }
 }

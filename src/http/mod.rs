@@ -8,16 +8,19 @@
 
 mod address;
 mod answer;
+mod api_keys;
 mod applications;
 mod audit_events;
 mod crowd;
 mod desk;
+mod dialect;
 mod docs;
 mod find;
 mod gate;
 mod groups;
 mod health;
 mod input;
+mod networks;
 mod openapi;
 mod pages;
 mod password_resets;
@@ -25,12 +28,14 @@ mod reply;
 mod route;
 mod routes;
 mod schema;
+mod second_factor;
 mod server;
 mod sessions;
 mod sign_ups;
 mod users;
 mod views;
 
+pub use dialect::Dialect;
 pub use gate::GateKind;
 pub use route::Route;
 pub use routes::table;

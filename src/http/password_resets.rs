@@ -3,7 +3,7 @@
 use super::input::Body;
 use super::reply::{self, Accepted, Done, Found};
 use super::sign_ups::TokenBody;
-use crate::domain::secret::Password;
+use crate::domain::secret::{Password, SentCode};
 use crate::domain::time::Utc;
 use crate::error::{Code, Error, Result};
 use crate::service::{Anyone, Finish, Whom};
@@ -60,7 +60,7 @@ pub(super) struct FinishBody {
     /// The password from now on.
     new_password: Password,
     /// The one-time code, where one is demanded.
-    totp_code: Option<String>,
+    totp_code: Option<SentCode>,
 }
 
 pub(super) async fn finish(caller: Anyone, Body(body): Body<FinishBody>) -> Result<Done> {

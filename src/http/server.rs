@@ -36,12 +36,13 @@ pub struct Running {
 ///
 /// # Errors
 /// The address cannot be bound.
-pub fn start(settings: &settings::Server, services: Services) -> io::Result<Running> {
+pub fn start(settings: &settings::Server, dialects: &settings::Dialects, services: Services) -> io::Result<Running> {
     let listener = TcpListener::bind(settings.listen)?;
     let address = listener.local_addr()?;
-    let table = table();
+    let table: Vec<Route> = table().into_iter().filter(|route| route.dialect.is_enabled(dialects)).collect();
     let document = document(&table).to_string();
-    let desk = Data::new(Desk { services, trusted_proxies: settings.trusted_proxies.clone(), document });
+    let desk =
+        Data::new(Desk { services, trusted_proxies: settings.trusted_proxies.clone(), dialects: dialects.clone(), document });
     let routes: Data<Mounted> = Data::new(Mounted::new(table));
     let crowd = Crowd::new(settings.max_connections_per_address);
     let workers = match settings.workers {

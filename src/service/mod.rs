@@ -1,9 +1,10 @@
 //! What can be done: use cases, each one transaction with one audit event.
 //!
-//! The services are reached only through a *caller*: [`Anyone`], [`SignedIn`], [`SuperUser`] or [`TrustedApplication`]. Each has just the
+//! The services are reached only through a *caller*: [`Anyone`], [`Authenticated`], [`SignedIn`], [`SuperUser`] or [`TrustedApplication`]. Each has just the
 //! methods that it may call, so a use case that is not allowed to a caller does not exist for it. How one becomes another is told in
 //! [`caller`]. The use cases of a noun are in the file of that noun.
 
+mod api_keys;
 mod applications;
 mod audit;
 pub mod caller;
@@ -14,24 +15,28 @@ mod find;
 mod first_start;
 mod groups;
 mod lockout;
+mod networks;
 mod paging;
 mod passwords;
 mod post;
+mod proof;
 mod resets;
+mod second_factor;
 mod sessions;
 mod sign_in;
 mod sign_up;
 mod users;
 mod vault;
 
+pub use api_keys::{Lifetime, NewApiKey};
 pub use audit::{AuditPage, AuditQuery, Finding, Search};
-pub use caller::{Anyone, Bearer, Operator, SignedIn, SuperUser, TrustedApplication};
+pub use caller::{Anyone, Authenticated, Bearer, Operator, SignedIn, SuperUser, TrustedApplication};
 pub use context::{Call, Context, Trail};
 pub use find::{Filter, Find, Found, Order};
 pub use paging::LARGEST_PAGE;
-pub use applications::SignUps;
 pub use post::Post;
 pub use resets::{Finish, Opened, Whom};
+pub use second_factor::{Enrolment, RecoveryCode};
 pub use sessions::Introspection;
 pub use sign_in::{NewSession, SignIn};
 pub use sign_up::{Confirmed, SIGN_UP, SignUp};
@@ -71,6 +76,10 @@ struct Inner {
     post: Post,
     lockout: Lockout,
     policy: Policy,
+    /// What ends within this time is told at sign-in.
+    notice: Duration,
+    /// Whose codes an authenticator says they are.
+    issuer: String,
     idle: Duration,
     absolute: Duration,
     clock: Clock,
@@ -88,8 +97,12 @@ pub struct Outside {
 impl Services {
     /// Puts the services together.
     pub fn new(settings: &Settings, store: Store, hasher: Hasher, keys: Keys, outside: Outside, clock: Clock, entropy: Entropy) -> Self {
-        let policy =
-            Policy { min_length: settings.passwords.min_length, min_length_with_totp: settings.passwords.min_length_with_totp };
+        let passwords = &settings.passwords;
+        let policy = Policy {
+            min_length: passwords.min_length,
+            min_length_with_totp: passwords.min_length_with_totp,
+            life: passwords.life(),
+        };
         let inner = Inner {
             store,
             hasher,
@@ -100,6 +113,8 @@ impl Services {
             keys,
             lockout: Lockout::new(&settings.lockout, &settings.links),
             policy,
+            notice: passwords.notice(),
+            issuer: settings.totp.issuer.clone(),
             idle: settings.sessions.idle(),
             absolute: settings.sessions.absolute(),
             clock,

@@ -1,7 +1,8 @@
 //! Passwords: changing one's own, setting another's.
 
 use super::caller::{Authority, SignedIn, SuperUser, user_actor};
-use super::context::Did;
+use super::context::{Context, Did};
+use super::proof::Concern;
 use super::sign_in::NewSession;
 use crate::auth::hashing::Verdict;
 use crate::domain::ids::UserId;
@@ -11,9 +12,25 @@ use crate::domain::secret::Password;
 use crate::domain::session::SessionView;
 use crate::domain::throttle::Bucket;
 use crate::domain::time::Utc;
-use crate::domain::user::Account;
+use crate::domain::user::{Account, FitPassword, User};
 use crate::error::{Code, Error, Result};
 use crate::store::Tx;
+
+impl Context {
+    /// Judges a new password of `user`, who is called from `application`, and hashes it. `member` is where it was sent.
+    pub(super) async fn fit_password(
+        &self,
+        new: Password,
+        user: &User,
+        application: Option<&str>,
+        member: &'static str,
+    ) -> Result<FitPassword> {
+        let policy = &self.services.inner.policy;
+        policy.check(&new, user, application, member)?;
+        let needs_totp = !policy.is_enough_alone(&new);
+        Ok(FitPassword { hash: self.hash(new).await?, needs_totp, life: policy.life })
+    }
+}
 
 impl SignedIn {
     /// Changes one's own password. The session of this call goes on under a new token; all others end.
@@ -41,8 +58,7 @@ impl SignedIn {
         if new.expose() == old.expose() {
             return Err(Error::new(Code::PasswordUnfit).at("new_password", "is the old one"));
         }
-        inner.policy.check(&new, &user, Some(application.name.as_str()), "new_password")?;
-        let hash = context.hash(new).await?;
+        let password = context.fit_password(new, &user, Some(application.name.as_str()), "new_password").await?;
         let now = context.now();
         let (ust, mut session) = context.new_session(user.user_id, &opened.application);
         // It is the same sign-in under a new token: its absolute end stays where it was.
@@ -57,7 +73,7 @@ impl SignedIn {
                 return Err(gone());
             }
             let mut after = before.clone();
-            after.set_password(hash, false, None, now);
+            after.set_password(password, false, None, now);
             tx.save_user(&before, &after)?;
             tx.end_sessions(after.user_id)?;
             tx.insert_session(&session)?;
@@ -70,7 +86,7 @@ impl SignedIn {
         let (account, session) = context.change(change).await?;
         let viewer = crate::domain::user::viewer_of(Some(&account.user), account.user.user_id);
         let view = SessionView::of(&session, opened.application.name.as_str(), Some(session.session_id));
-        Ok(NewSession { ust, session: view, account, viewer, device: None })
+        Ok(NewSession { ust, session: view, account, viewer, notices: Vec::new(), device: None })
     }
 }
 
@@ -84,13 +100,13 @@ impl SuperUser {
         self.require_others_password(user_id)?;
         let context = self.context;
         let inner = &context.services.inner;
-        inner.policy.check(&new, &user, context.trail.application().as_deref(), "new_password")?;
-        let hash = context.hash(new).await?;
+        let application = context.trail.application();
+        let password = context.fit_password(new, &user, application.as_deref(), "new_password").await?;
         let (now, lockout, services) = (context.now(), inner.lockout.clone(), context.services.clone());
         let set = move |tx: &mut Tx<'_>| {
             let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
             let mut after = before.clone();
-            after.set_password(hash, must_change, expiry, now);
+            after.set_password(password, must_change, expiry, now);
             tx.save_user(&before, &after)?;
             tx.end_sessions(user_id)?;
             lockout.forgive(tx, user_id)?;
@@ -151,6 +167,6 @@ impl SuperUser {
                 .because("own_password")
                 .detail("One's own password is changed with the old one."));
         }
-        self.require_fresh_sign_in()
+        self.require_fresh_sign_in(Concern::User(user_id))
     }
 }

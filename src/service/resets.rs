@@ -5,13 +5,13 @@
 //! account has a second factor, that is demanded as at a sign-in. Setting a password signs nobody in.
 
 use super::caller::Anyone;
-use super::context::{Context, Did};
+use super::context::Did;
 use super::errands::Errand;
 use super::post::Page;
 use super::{Password, Services};
 use crate::domain::letter::{Letter, LetterKind};
 use crate::domain::link::LinkPurpose;
-use crate::domain::secret::{ResetKey, ResetToken, SettingToken, TokenHash};
+use crate::domain::secret::{ResetKey, ResetToken, SentCode, SettingToken, TokenHash};
 use crate::domain::standing::may_set_password;
 use crate::domain::text::fold;
 use crate::domain::throttle::Bucket;
@@ -52,7 +52,7 @@ pub struct Finish {
     /// The password.
     pub new_password: Password,
     /// The one-time code, where one is demanded.
-    pub totp_code: Option<String>,
+    pub totp_code: Option<SentCode>,
 }
 
 fn invalid(reason: &'static str) -> Error {
@@ -102,7 +102,7 @@ impl Anyone {
     /// a password that does not fit, or a wrong code, can be tried again.
     ///
     /// # Errors
-    /// [`Code::LinkInvalid`], [`Code::PasswordUnfit`], [`Code::TotpRequired`], [`Code::TotpInvalid`].
+    /// [`Code::LinkInvalid`], [`Code::PasswordUnfit`], [`Code::TotpRequired`], [`Code::TotpInvalid`], [`Code::TooManyAttempts`].
     pub async fn finish_reset(self, given: Finish) -> Result<()> {
         let Self { context, application, .. } = self;
         let inner = &context.services.inner;
@@ -121,43 +121,30 @@ impl Anyone {
             return Err(invalid("link_expired"));
         }
         may_set_password(&user, now).map_err(|barred| invalid(barred.as_str()))?;
-        inner.policy.check(&given.new_password, &user, Some(application.name.as_str()), "new_password")?;
-        context.check_second_factor(&user, given.totp_code.as_deref())?;
-        let new = context.hash(given.new_password).await?;
+        if !user.is_totp_enabled && given.totp_code.is_some() {
+            return Err(Error::new(Code::Invalid).at("totp_code", "is only taken where one is demanded"));
+        }
+        let password = context.fit_password(given.new_password, &user, Some(application.name.as_str()), "new_password").await?;
+        // Whoever has the mailbox is not yet the person: codes are counted and used up as at a sign-in (S9).
+        let proven = context.prove_second_factor(&user, given.totp_code.as_ref()).await?;
         let (services, lockout) = (context.services.clone(), inner.lockout.clone());
         let finish = move |tx: &mut Tx<'_>| {
             let before = held_user(tx, &hash, LinkPurpose::ResetKey, now)?;
-            // What was judged above must still be so.
-            if before.is_totp_enabled != user.is_totp_enabled {
-                return Err(invalid("second_factor_changed_meanwhile"));
-            }
             if !tx.use_link(&hash)? {
                 return Err(invalid("link_unknown"));
             }
+            let codes = proven.redeem(tx, &lockout, &before)?;
             let mut after = before.clone();
-            after.set_password(new, false, None, now);
+            after.set_password(password, false, None, now);
             after.failed_login_count = 0;
             tx.save_user(&before, &after)?;
             tx.end_sessions(after.user_id)?;
             lockout.forgive(tx, after.user_id)?;
             services.notify(tx, &after, LetterKind::PasswordChanged, now)?;
-            let did = Did::to(after.user_id).changing(super::users::changes(tx, &before, &after, now)?);
+            let did = Did::to(after.user_id).changing(super::users::changes_with_codes(tx, &before, &after, now, codes)?);
             Ok(((), did))
         };
         context.change(finish).await
-    }
-}
-
-impl Context {
-    /// The second factor of a reset. PENDING: no factor can be enrolled yet, and codes cannot be verified here; an account that is marked
-    /// to have one all the same stays shut, whatever code comes along.
-    fn check_second_factor(&self, user: &User, code: Option<&str>) -> Result<()> {
-        match (user.is_totp_enabled, code) {
-            (false, None) => Ok(()),
-            (false, Some(_)) => Err(Error::new(Code::Invalid).at("totp_code", "is only taken where one is demanded")),
-            (true, None) => Err(Error::new(Code::TotpRequired)),
-            (true, Some(_)) => Err(Error::new(Code::TotpInvalid)),
-        }
     }
 }
 

@@ -19,12 +19,13 @@ use crate::domain::secret::{PasswordHash, SignUpToken};
 use crate::domain::text::{Email, Line, Name};
 use crate::domain::throttle::Bucket;
 use crate::domain::time::Utc;
-use crate::domain::user::{ATTRIBUTES, ApprovalStatus, CreationContext, Patch, SignUpStatus, User};
+use crate::domain::user::{ATTRIBUTES, ApprovalStatus, CreationContext, FitPassword, Patch, SignUpStatus, User};
 use crate::error::{Code, Error, Result};
 use crate::outbound::mail::can_be_mailed;
 use crate::store::Tx;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::time::Duration;
 
 /// What one may say of oneself at a sign-up, besides the password and the application: a part of what an owner may edit, and the name.
 pub const SIGN_UP: &[&str] = &["username", "email", "display_name", "first_name", "middle_name", "last_name", "lang_id"];
@@ -54,6 +55,7 @@ pub(super) struct Form {
     last_name: Option<Line>,
     lang_id: Option<i64>,
     password_hash: String,
+    password_life: Option<Duration>,
     is_approval_needed: bool,
 }
 
@@ -119,7 +121,9 @@ impl Form {
         user.is_approval_needed = self.is_approval_needed;
         let decided = if self.is_approval_needed { ApprovalStatus::BeforeDecision } else { ApprovalStatus::Approved };
         user.decide(decided, None, now);
-        user.set_password(PasswordHash::new(self.password_hash.clone()), false, None, now);
+        // There is no second factor yet, so the password was judged as the only one.
+        let hash = PasswordHash::new(self.password_hash.clone());
+        user.set_password(FitPassword { hash, needs_totp: false, life: self.password_life }, false, None, now);
         user.settle_keys();
     }
 }
@@ -150,6 +154,7 @@ impl Anyone {
             last_name: patch.last_name.flatten(),
             lang_id: patch.lang_id.flatten(),
             password_hash: String::new(),
+            password_life: context.services.inner.policy.life,
             is_approval_needed: application.is_sign_up_approval_needed,
         };
         let nobody = CreationContext { via: VIA.to_owned(), by: None, application: None, remote_addr: None, cid: None };

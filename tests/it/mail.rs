@@ -3,7 +3,7 @@
 use crate::both;
 use crate::harness::mail::{Server, python};
 use crate::harness::process::{program, refused_start};
-use crate::harness::{Engine, PASSWORD, Site, Town};
+use crate::harness::{PASSWORD, Site, Town};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

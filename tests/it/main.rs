@@ -12,6 +12,8 @@
     reason = "a test that panics has said what is wrong"
 )]
 
+mod access;
+mod api_keys;
 mod audit;
 mod canary;
 mod command_line;
@@ -24,7 +26,11 @@ mod mail;
 mod matrix;
 mod pages;
 mod password_reset;
+mod password_life;
 mod refused_start;
+mod rotation;
+mod second_factor;
+mod second_factor_races;
 mod session;
 mod sign_in;
 mod sign_up;
