@@ -35,6 +35,8 @@ pub struct Settings {
     pub lockout: Lockout,
     pub hooks: Hooks,
     pub tokens: Tokens,
+    pub mail: Mail,
+    pub links: Links,
     pub dialects: Dialects,
     pub connect: Connect,
     pub log: Log,
@@ -93,6 +95,35 @@ sections! {
     Hooks { allow_http: bool, allowed_networks: Vec<IpNet>, ca_file: PathBuf, max_waiting: u32 }
     /// `[tokens]`
     Tokens { issuer: String, seconds: u32, key_days: u32 }
+    /// `[mail]`
+    Mail {
+        transport: MailTransport,
+        from: String,
+        language: String,
+        templates: PathBuf,
+        folder: PathBuf,
+        host: String,
+        port: u16,
+        tls: MailTls,
+        ca_file: PathBuf,
+        username: String,
+        password_file: PathBuf,
+        timeout_seconds: u32,
+    }
+    /// `[links]`
+    Links {
+        base_url: String,
+        confirm_path: String,
+        password_path: String,
+        forgot_path: String,
+        sign_up_seconds: u32,
+        set_password_seconds: u32,
+        reset_seconds: u32,
+        reset_key_seconds: u32,
+        asking_free: u32,
+        asking_window_seconds: u32,
+        mailbox_free: u32,
+    }
     /// `[dialects]`
     Dialects { zato: bool, connect: bool, ecm: bool }
     /// `[connect]`
@@ -119,6 +150,30 @@ pub enum LogFormat {
     Json,
     /// Words for people.
     Text,
+}
+
+/// By which way mail goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MailTransport {
+    /// None: nothing is sent, and what needs a link is refused.
+    Off,
+    /// To a server.
+    Smtp,
+    /// Into a folder, for development.
+    Folder,
+}
+
+/// How the connection to the mail server is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MailTls {
+    /// Not at all.
+    None,
+    /// From `STARTTLS` on (RFC 3207); a server that does not offer it is not used.
+    Starttls,
+    /// From the beginning (RFC 8314).
+    Tls,
 }
 
 impl Sessions {
@@ -281,6 +336,9 @@ impl Settings {
         let at_least = |key, value: u64, floor: u64| {
             if value < floor { Err((key, format!("{value} is less than {floor}"))) } else { Ok(()) }
         };
+        let at_most = |key, value: u64, ceiling: u64| {
+            if value > ceiling { Err((key, format!("{value} is more than {ceiling}"))) } else { Ok(()) }
+        };
         at_least("passwords.hash_memory_kib", self.passwords.hash_memory_kib.into(), 19_456)?;
         at_least("passwords.hash_passes", self.passwords.hash_passes.into(), 2)?;
         at_least("passwords.min_length", self.passwords.min_length as u64, 8)?;
@@ -301,6 +359,17 @@ impl Settings {
             ));
         }
         self.tokens.check_issuer().map_err(|flaw| ("tokens.issuer", flaw.to_owned()))?;
+        at_least("links.sign_up_seconds", self.links.sign_up_seconds.into(), 60)?;
+        at_least("links.set_password_seconds", self.links.set_password_seconds.into(), 60)?;
+        at_least("links.reset_seconds", self.links.reset_seconds.into(), 60)?;
+        at_least("links.reset_key_seconds", self.links.reset_key_seconds.into(), 60)?;
+        at_least("links.asking_free", self.links.asking_free.into(), 1)?;
+        at_least("links.mailbox_free", self.links.mailbox_free.into(), 1)?;
+        at_most("links.sign_up_seconds", self.links.sign_up_seconds.into(), 7 * 24 * 60 * 60)?;
+        at_most("links.set_password_seconds", self.links.set_password_seconds.into(), 7 * 24 * 60 * 60)?;
+        at_most("links.reset_seconds", self.links.reset_seconds.into(), 24 * 60 * 60)?;
+        at_most("links.reset_key_seconds", self.links.reset_key_seconds.into(), 60 * 60)?;
+        self.mail.check()?;
         if self.passwords.hash_memory_kib > 1 << 20 {
             return Err(("passwords.hash_memory_kib", "is more than 1 GiB".to_owned()));
         }
@@ -319,6 +388,40 @@ impl Settings {
         }
         if self.passwords.min_length > 64 {
             return Err(("passwords.min_length", "is more than the 64 characters that must be accepted".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+impl Mail {
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let needed = |key, is_there: bool, what: &str| {
+            if is_there { Ok(()) } else { Err((key, format!("is empty, but mail.transport is {what}"))) }
+        };
+        match self.transport {
+            MailTransport::Off => {}
+            MailTransport::Folder => {
+                needed("mail.folder", !self.folder.as_os_str().is_empty(), "folder")?;
+                needed("mail.from", !self.from.is_empty(), "folder")?;
+            }
+            MailTransport::Smtp => {
+                needed("mail.host", !self.host.is_empty(), "smtp")?;
+                needed("mail.from", !self.from.is_empty(), "smtp")?;
+            }
+        }
+        let has_password = !self.password_file.as_os_str().is_empty();
+        if self.username.is_empty() && has_password {
+            return Err(("mail.username", "is empty, but mail.password_file is given".to_owned()));
+        }
+        if !self.username.is_empty() && !has_password {
+            return Err(("mail.password_file", "is empty, but mail.username is given".to_owned()));
+        }
+        if !self.username.is_empty() && self.tls == MailTls::None {
+            return Err(("mail.tls", "is none, which would send the password in clear".to_owned()));
+        }
+        // A message must be delivered or given back before its lease has run out: a minute.
+        if !(1..=45).contains(&self.timeout_seconds) {
+            return Err(("mail.timeout_seconds", format!("{} is not between 1 and 45", self.timeout_seconds)));
         }
         Ok(())
     }

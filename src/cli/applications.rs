@@ -76,11 +76,17 @@ pub(super) struct Lists {
     /// The networks that calls through it may come from, such as 10.0.0.0/8, with commas between; '' for anywhere.
     #[arg(long, value_name = "CIDR,...", value_parser = Networks::parse_text)]
     allowed_networks: Option<Networks>,
+    /// People may sign up through it; =false: they may not.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    sign_up_open: Option<bool>,
+    /// Who signed up through it waits for a super-user's approval; =false: does not.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    sign_up_approval: Option<bool>,
 }
 
 impl Lists {
     async fn read(self, root: &SuperUser) -> Result<ApplicationPatch> {
-        let Self { access, allowed_roles, allowed_groups: named, allowed_networks } = self;
+        let Self { access, allowed_roles, allowed_groups: named, allowed_networks, sign_up_open, sign_up_approval } = self;
         let mut allowed_groups = None;
         if let Some(named) = named {
             let mut group_ids = Vec::new();
@@ -89,7 +95,15 @@ impl Lists {
             }
             allowed_groups = Some(group_ids);
         }
-        Ok(ApplicationPatch { access, allowed_roles, allowed_groups, allowed_networks, ..ApplicationPatch::default() })
+        Ok(ApplicationPatch {
+            access,
+            allowed_roles,
+            allowed_groups,
+            allowed_networks,
+            is_sign_up_open: sign_up_open,
+            is_sign_up_approval_needed: sign_up_approval,
+            ..ApplicationPatch::default()
+        })
     }
 }
 

@@ -93,6 +93,9 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
     let news = |kind| if names.is_empty() { Vec::new() } else { vec![kind] };
     match event.action {
         Action::UserCreate => vec![T::UserCreated],
+        // A sign-up by a name or address that is taken makes nothing.
+        Action::SignUp => news(T::UserCreated),
+        Action::SignUpConfirm => news(T::UserUpdated),
         Action::CurrentUserUpdate | Action::UserUpdate if changed("user_role") => vec![T::UserUpdated, T::UserRoleChanged],
         Action::CurrentUserUpdate | Action::UserUpdate => news(T::UserUpdated),
         Action::UserDelete => vec![T::UserDeleted],
@@ -100,7 +103,9 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         Action::UserReject => news(T::UserRejected),
         Action::UserLock => news(T::UserLocked),
         Action::UserUnlock => news(T::UserUnlocked),
-        Action::PasswordChange | Action::PasswordSet => vec![T::UserPasswordChanged],
+        Action::PasswordChange => vec![T::UserPasswordChanged],
+        // A link that was sent has set nothing yet.
+        Action::PasswordSet | Action::ResetFinish => news(T::UserPasswordChanged),
         // A new password may be demanded at a sign-in, and a recovery code be used up.
         Action::SignIn => {
             let password = names.iter().any(|n| n.starts_with("password_")).then_some(T::UserPasswordChanged);
@@ -117,7 +122,10 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         Action::GroupCreate => vec![T::GroupCreated],
         Action::GroupUpdate => news(T::GroupUpdated),
         Action::GroupDelete => vec![T::GroupDeleted],
-        Action::SessionRead
+        Action::ResetRequest
+        | Action::ResetSend
+        | Action::ResetOpen
+        | Action::SessionRead
         | Action::SessionRenew
         | Action::SessionIntrospect
         | Action::SessionList

@@ -34,6 +34,8 @@ mod schema {
             access -> Text,
             allowed_roles -> Text,
             allowed_networks -> Text,
+            is_sign_up_open -> Bool,
+            is_sign_up_approval_needed -> Bool,
         }
     }
 
@@ -133,6 +135,10 @@ pub struct Application {
     pub allowed_roles: Roles,
     /// The networks that calls through it may come from.
     pub allowed_networks: Networks,
+    /// Whether people may sign up through it.
+    pub is_sign_up_open: bool,
+    /// Whether who signed up through it waits for a super-user's approval.
+    pub is_sign_up_approval_needed: bool,
 }
 
 /// A change of an application; `None` leaves a member as it is.
@@ -152,13 +158,19 @@ pub struct ApplicationPatch {
     pub allowed_groups: Option<Vec<GroupId>>,
     /// The networks that calls through it may come from.
     pub allowed_networks: Option<Networks>,
+    /// Whether people may sign up through it.
+    pub is_sign_up_open: Option<bool>,
+    /// Whether who signed up through it waits for a super-user's approval.
+    pub is_sign_up_approval_needed: Option<bool>,
 }
 
 impl ApplicationPatch {
     /// Whether nothing would change hands.
     pub fn is_empty(&self) -> bool {
-        let Self { name, session_scope, is_key_required, access, allowed_roles, allowed_groups, allowed_networks } = self;
+        let Self { name, session_scope, is_key_required, access, allowed_roles, allowed_groups, allowed_networks, .. } = self;
         name.is_none()
+            && self.is_sign_up_open.is_none()
+            && self.is_sign_up_approval_needed.is_none()
             && session_scope.is_none()
             && is_key_required.is_none()
             && access.is_none()
@@ -169,7 +181,10 @@ impl ApplicationPatch {
 
     /// Puts the change into `application`; what remains are the groups, which are no part of it.
     pub fn apply(self, application: &mut Application) -> Option<Vec<GroupId>> {
-        let Self { name, session_scope, is_key_required, access, allowed_roles, allowed_groups, allowed_networks } = self;
+        let Self { name, session_scope, is_key_required, access, allowed_roles, allowed_groups, allowed_networks, .. } = self;
+        application.is_sign_up_open = self.is_sign_up_open.unwrap_or(application.is_sign_up_open);
+        application.is_sign_up_approval_needed =
+            self.is_sign_up_approval_needed.unwrap_or(application.is_sign_up_approval_needed);
         if let Some(name) = name {
             application.name_key = name.key();
             application.name = name;
@@ -201,6 +216,8 @@ impl Application {
             access: Access::Everyone,
             allowed_roles: Roles::default(),
             allowed_networks: Networks::default(),
+            is_sign_up_open: false,
+            is_sign_up_approval_needed: false,
         }
     }
 
@@ -228,6 +245,8 @@ impl Application {
             allowed_roles: self.allowed_roles.clone(),
             allowed_groups,
             allowed_networks: self.allowed_networks.clone(),
+            is_sign_up_open: self.is_sign_up_open,
+            is_sign_up_approval_needed: self.is_sign_up_approval_needed,
             created_time: self.created_time,
         }
     }
@@ -252,6 +271,10 @@ pub struct ApplicationView {
     pub allowed_groups: Vec<GroupId>,
     /// The networks that calls through it may come from; empty is anywhere.
     pub allowed_networks: Networks,
+    /// Whether people may sign up through it.
+    pub is_sign_up_open: bool,
+    /// Whether who signed up through it waits for a super-user's approval.
+    pub is_sign_up_approval_needed: bool,
     /// When it was registered.
     pub created_time: Utc,
 }

@@ -105,6 +105,18 @@ super::words::words! {
         PasswordChange = "user.change_password",
         /// Set another's password.
         PasswordSet = "user.set_password",
+        /// Sign up.
+        SignUp = "user.sign_up",
+        /// Confirm a sign-up.
+        SignUpConfirm = "user.confirm_sign_up",
+        /// Ask for a link that resets a password.
+        ResetRequest = "password_reset.request",
+        /// Send that link, or not: decided out of the caller's sight.
+        ResetSend = "password_reset.send",
+        /// Open a link that sets a password.
+        ResetOpen = "password_reset.open",
+        /// Set a password by an opened link.
+        ResetFinish = "password_reset.finish",
         /// Begin to enrol one's own one-time codes.
         TotpEnrol = "user.enrol_totp",
         /// Confirm the enrolment.

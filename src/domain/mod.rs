@@ -12,6 +12,8 @@ pub mod credential;
 pub mod group;
 pub mod hook;
 pub mod ids;
+pub mod letter;
+pub mod link;
 pub mod network;
 pub mod notice;
 pub mod outbox;

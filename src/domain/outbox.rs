@@ -39,6 +39,8 @@ super::words::words! {
         Mail = "mail",
         /// By HTTPS, to a receiver of account events.
         Hook = "hook",
+        /// Not at all: it is a request that is decided on out of its caller's sight.
+        Errand = "errand",
     }
 
     /// How a message in the outbox stands.

@@ -279,6 +279,34 @@ impl Purpose for OfApplication {
     const PREFIX: &'static str = "uak";
 }
 
+/// A link that confirms a sign-up.
+#[derive(Clone, Copy)]
+pub struct OfSignUp;
+impl Purpose for OfSignUp {
+    const PREFIX: &'static str = "usu";
+}
+
+/// A link by which someone who forgot the password gets on.
+#[derive(Clone, Copy)]
+pub struct OfReset;
+impl Purpose for OfReset {
+    const PREFIX: &'static str = "urp";
+}
+
+/// A link by which someone sets a first password, or another one that a super-user asked for.
+#[derive(Clone, Copy)]
+pub struct OfSetting;
+impl Purpose for OfSetting {
+    const PREFIX: &'static str = "usp";
+}
+
+/// What an opened link is exchanged for, and sets one password.
+#[derive(Clone, Copy)]
+pub struct OfResetKey;
+impl Purpose for OfResetKey {
+    const PREFIX: &'static str = "urk";
+}
+
 /// A user's API key.
 #[derive(Clone, Copy)]
 pub struct OfApiKey;
@@ -290,6 +318,14 @@ impl Purpose for OfApiKey {
 pub type Ust = Token<OfSession>;
 /// An application's key.
 pub type ApplicationKey = Token<OfApplication>;
+/// The token of a link that confirms a sign-up.
+pub type SignUpToken = Token<OfSignUp>;
+/// The token of a link that resets a password.
+pub type ResetToken = Token<OfReset>;
+/// The token of a link that sets a password.
+pub type SettingToken = Token<OfSetting>;
+/// The key that sets one password.
+pub type ResetKey = Token<OfResetKey>;
 /// A user's API key.
 pub type ApiKeyToken = Token<OfApiKey>;
 
@@ -402,6 +438,34 @@ mod tests {
         #[test]
         fn any_text_is_read_or_refused(text in ".{0,80}") {
             let _ = Ust::parse(&text);
+            let _ = (SignUpToken::parse(&text), ResetToken::parse(&text), SettingToken::parse(&text), ResetKey::parse(&text));
+        }
+
+        /// R16: a token is good for its own purpose alone.
+        #[test]
+        fn a_token_of_one_purpose_is_none_of_another(seed in any::<[u8; 32]>(), cut in 0usize..53) {
+            let entropy = Entropy::new(move |buffer| buffer.copy_from_slice(&seed));
+            let texts = [
+                Ust::mint(&entropy).expose().to_owned(),
+                SignUpToken::mint(&entropy).expose().to_owned(),
+                ResetToken::mint(&entropy).expose().to_owned(),
+                SettingToken::mint(&entropy).expose().to_owned(),
+                ResetKey::mint(&entropy).expose().to_owned(),
+            ];
+            for (number, text) in texts.iter().enumerate() {
+                let read = [
+                    Ust::parse(text).is_some(),
+                    SignUpToken::parse(text).is_some(),
+                    ResetToken::parse(text).is_some(),
+                    SettingToken::parse(text).is_some(),
+                    ResetKey::parse(text).is_some(),
+                ];
+                for (other, is_read) in read.into_iter().enumerate() {
+                    prop_assert_eq!(is_read, other == number);
+                }
+                // Truncated, it is none at all.
+                prop_assert!(SignUpToken::parse(&text[..cut]).is_none() && ResetKey::parse(&text[..cut]).is_none());
+            }
         }
     }
 

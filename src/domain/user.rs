@@ -77,6 +77,8 @@ attributes! {
     external_id: Option<Line> => Nullable<Text>, see [SuperUser], edit [SuperUser];
     /// The e-mail address.
     email: Option<Email> => Nullable<Text>, see [Owner SuperUser], edit [Owner SuperUser];
+    /// The e-mail address's key: what it is found by without regard to case.
+    hidden email_key: Option<String> => Nullable<Text>;
     /// The name to show: by default the first, middle and last name joined, else the username.
     display_name: Line => Text, see [Owner SuperUser], edit [Owner SuperUser];
     /// First name.
@@ -267,6 +269,7 @@ impl User {
             username,
             external_id: None,
             email: None,
+            email_key: None,
             first_name: None,
             middle_name: None,
             last_name: None,
@@ -372,8 +375,9 @@ impl User {
         }
     }
 
-    /// What follows from other attributes: the keys of the names.
+    /// What follows from other attributes: the keys of the names and of the e-mail address.
     pub fn settle_keys(&mut self) {
+        self.email_key = self.email.as_ref().map(Email::key);
         self.username_key = self.username.key();
         self.login_name_key = self.login_name.key();
     }

@@ -39,6 +39,14 @@ pub(super) struct SettingsBody {
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "Vec<String>")]
     allowed_networks: Option<Vec<String>>,
+    /// Whether people may sign up through it.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "bool")]
+    is_sign_up_open: Option<bool>,
+    /// Whether who signed up through it waits for a super-user's approval.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "bool")]
+    is_sign_up_approval_needed: Option<bool>,
 }
 
 /// An application to be registered.
@@ -97,6 +105,8 @@ impl SettingsBody {
             allowed_roles: self.allowed_roles,
             allowed_groups: self.allowed_groups.map(group_ids).transpose().map_err(no_group)?,
             allowed_networks: self.allowed_networks.map(|texts| networks::read("allowed_networks", &texts)).transpose()?,
+            is_sign_up_open: self.is_sign_up_open,
+            is_sign_up_approval_needed: self.is_sign_up_approval_needed,
         })
     }
 }

@@ -194,6 +194,20 @@ impl Input for Members {
     }
 }
 
+/// A filled sign-up form, which the use case itself reads by the attribute table.
+pub struct SignUpMembers(pub Map<String, Value>);
+
+impl Input for SignUpMembers {
+    async fn read(parts: &mut Parts) -> Result<Self> {
+        Members::read(parts).await.map(|members| Self(members.0))
+    }
+
+    fn describe(schemas: &mut SchemaGenerator) -> Value {
+        let schema = super::schema::sign_up_schema(schemas);
+        json!({"requestBody": {"required": true, "content": {"application/json": {"schema": schema}}}})
+    }
+}
+
 /// A JSON merge patch of a user.
 pub struct Changes(pub Map<String, Value>);
 

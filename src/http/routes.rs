@@ -4,8 +4,8 @@
 
 use super::route::{Route, route};
 use super::{
-    api_keys, applications, audit_events, dialect, docs, find, groups, health, hooks, networks, second_factor, sessions, tokens,
-    users, views,
+    api_keys, applications, audit_events, dialect, docs, find, groups, health, hooks, networks, pages, password_resets,
+    second_factor, sessions, sign_ups, tokens, users, views,
 };
 use crate::domain::audit::Action;
 use actix_web::http::Method;
@@ -26,12 +26,21 @@ pub fn table() -> Vec<Route> {
         route(get(),    "/openapi.json",                                 None,                           "This document.",                                          docs::openapi),
         route(get(),    "/docs",                                         None,                           "A browser for this document.",                            docs::index),
         route(get(),    "/docs/{file}",                                  None,                           "The browser's files.",                                    docs::file),
+        route(get(),    "/account/confirm",                              None,                           "The page that confirms a sign-up.",                       pages::confirm),
+        route(get(),    "/account/set-password",                         None,                           "The page that sets a password by a link.",                pages::set_password),
+        route(get(),    "/account/forgot-password",                      None,                           "The page that asks for such a link.",                     pages::forgot_password),
+        route(get(),    "/account/{file}",                               None,                           "The pages' files.",                                       pages::file),
         route(post(),   "/api/v1/sessions",                              Some(A::SignIn),                "Signs in.",                                               sessions::sign_in),
         route(get(),    "/api/v1/sessions/current",                      Some(A::SessionRead),           "The session of this call.",                               sessions::current),
         route(delete(), "/api/v1/sessions/current",                      Some(A::SignOut),               "Signs out.",                                              sessions::sign_out),
         route(post(),   "/api/v1/sessions/current/renew",                Some(A::SessionRenew),          "Moves the idle expiry, never past the absolute one.",     sessions::renew),
         route(post(),   "/api/v1/sessions/current/tokens",               Some(A::TokenIssue),            "Issues a signed token for an application.",               tokens::issue),
         route(post(),   "/api/v1/sessions/introspect",                   Some(A::SessionIntrospect),     "Whether a token is good, and whose it is.",               sessions::introspect),
+        route(post(),   "/api/v1/signups",                               Some(A::SignUp),                "Signs up; the answer tells nothing of who has an account.", sign_ups::create),
+        route(post(),   "/api/v1/signups/confirm",                       Some(A::SignUpConfirm),         "Confirms a sign-up by the link that was mailed.",         sign_ups::confirm),
+        route(post(),   "/api/v1/password-resets",                       Some(A::ResetRequest),          "Asks for a link that resets a password; always 202.",     password_resets::request),
+        route(post(),   "/api/v1/password-resets/open",                  Some(A::ResetOpen),             "Exchanges a link's token for a key that sets a password.", password_resets::open),
+        route(post(),   "/api/v1/password-resets/finish",                Some(A::ResetFinish),           "Sets a password with such a key; all sessions end.",      password_resets::finish),
         route(get(),    "/api/v1/users/me",                              Some(A::CurrentUserRead),       "get_current_user: oneself.",                              users::current),
         route(patch(),  "/api/v1/users/me",                              Some(A::CurrentUserUpdate),     "Changes oneself.",                                        users::update_current),
         route(put(),    "/api/v1/users/me/password",                     Some(A::PasswordChange),        "Changes one's own password; all other sessions end.",     users::change_password),

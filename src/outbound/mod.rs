@@ -3,6 +3,8 @@
 
 pub mod destination;
 pub mod hook;
+pub mod mail;
+mod templates;
 
 use crate::domain::ids::MessageId;
 use futures_util::future::BoxFuture;

@@ -133,6 +133,11 @@ impl Did {
         Self { outcome: Outcome::Success, reason: None, subject: Some(subject.to_string()), changes: None, actor: None }
     }
 
+    /// It was done as asked, and on whom is not to be told, or not known yet.
+    pub(super) fn noted() -> Self {
+        Self { outcome: Outcome::Success, reason: None, subject: None, changes: None, actor: None }
+    }
+
     /// It was refused, but something has to be remembered all the same.
     pub(super) fn refused(reason: &'static str, subject: Option<UserId>) -> Self {
         let subject = subject.map(|id| id.to_string());
@@ -259,6 +264,7 @@ impl Context {
         });
         let value = done.await?;
         self.trail.draft().is_written = true;
+        self.services.inner.bells.ring();
         Ok(value)
     }
 

@@ -15,6 +15,8 @@ use crate::outbound::{Carrier, Undelivered};
 use crate::store::Tx;
 use futures_util::future::join_all;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::Notify;
 
 /// Messages carried at once, of each kind, by one node.
 const AT_ONCE: i64 = 8;
@@ -26,6 +28,40 @@ const CAUSE: usize = 300;
 pub(super) struct Carriers {
     pub(super) mail: Option<Arc<dyn Carrier>>,
     pub(super) hook: Poster,
+}
+
+/// What wakes couriers before their next look. A bell is pulled within a transaction and rings once one is over: at worst too early,
+/// for a message of another that is not over yet, and then that one waits for the next look.
+#[derive(Default)]
+pub(super) struct Bells {
+    mail: Bell,
+    hook: Bell,
+    errand: Bell,
+}
+
+#[derive(Default)]
+struct Bell {
+    is_pulled: AtomicBool,
+    sound: Notify,
+}
+
+impl Bells {
+    fn of(&self, kind: MessageKind) -> &Bell {
+        match kind {
+            MessageKind::Mail => &self.mail,
+            MessageKind::Hook => &self.hook,
+            MessageKind::Errand => &self.errand,
+        }
+    }
+
+    /// Rings those that were pulled.
+    pub(super) fn ring(&self) {
+        for bell in MessageKind::ALL.iter().map(|kind| self.of(*kind)) {
+            if bell.is_pulled.swap(false, Ordering::AcqRel) {
+                bell.sound.notify_one();
+            }
+        }
+    }
 }
 
 /// Puts a message into the outbox, within the transaction of the change that it tells of. `user_id`: whose deletion takes it away.
@@ -79,10 +115,16 @@ fn put(
         hook_id,
     };
     tx.insert_message(&message)?;
+    services.inner.bells.of(kind).is_pulled.store(true, Ordering::Release);
     Ok(())
 }
 
 impl Services {
+    /// Waits until there may be messages of a kind.
+    pub async fn rung(&self, kind: MessageKind) {
+        self.inner.bells.of(kind).sound.notified().await;
+    }
+
     /// Carries the messages of a kind that are due; returns how many were taken up. Without a way for them they stay. Those for hooks
     /// are carried in lanes of their own, which are opened and not waited for.
     ///
@@ -92,8 +134,11 @@ impl Services {
         let carrier = match kind {
             MessageKind::Mail => self.inner.carriers.mail.clone(),
             MessageKind::Hook => return self.open_lanes().await.map(|()| 0),
+            MessageKind::Errand => None,
         };
-        let Some(carrier) = carrier else { return Ok(0) };
+        if carrier.is_none() && kind != MessageKind::Errand {
+            return Ok(0);
+        }
         let now = self.inner.clock.now();
         if !self.inner.store.read(move |snapshot| Ok(snapshot.has_due_message(kind, now)?)).await? {
             return Ok(0);
@@ -106,11 +151,12 @@ impl Services {
         let claimed = self.inner.store.keep_count(claim).await?;
         let count = claimed.len();
         let carried = claimed.into_iter().map(|(message, content)| {
-            let carrier = Arc::clone(&carrier);
+            let carrier = carrier.clone();
             async move {
-                let outcome = match content {
-                    Ok(content) => carrier.carry(message.message_id, content).await,
-                    Err(cause) => Err(Undelivered::Yet(cause)),
+                let outcome = match (content, carrier) {
+                    (Ok(content), Some(carrier)) => carrier.carry(message.message_id, content).await,
+                    (Ok(content), None) => self.run_errand(message.message_id, &content).await,
+                    (Err(cause), _) => Err(Undelivered::Yet(cause)),
                 };
                 self.settle(message, outcome).await
             }

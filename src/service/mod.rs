@@ -10,6 +10,7 @@ mod audit;
 pub mod caller;
 mod context;
 mod courier;
+mod errands;
 mod find;
 mod first_start;
 mod groups;
@@ -20,11 +21,14 @@ mod networks;
 mod notices;
 mod paging;
 mod passwords;
+mod post;
 mod proof;
+mod resets;
 mod roster;
 mod second_factor;
 mod sessions;
 mod sign_in;
+mod sign_up;
 mod tokens;
 mod users;
 mod vault;
@@ -37,10 +41,13 @@ pub use find::{Filter, Find, Found, Order};
 pub use groups::Again;
 pub use hooks::{Delivery, HookPatch, NewHook};
 pub use paging::LARGEST_PAGE;
+pub use post::Post;
+pub use resets::{Finish, Opened, Whom};
 pub use roster::{Listed, Numbered};
 pub use second_factor::{Enrolment, RecoveryCode};
 pub use sessions::Introspection;
 pub use sign_in::{NewSession, SignIn};
+pub use sign_up::{Confirmed, SIGN_UP, SignUp};
 pub use tokens::{Issued, RotatedKeys};
 pub use users::{NewUser, Password};
 pub use vault::Rotated;
@@ -53,10 +60,11 @@ use crate::domain::chance::Entropy;
 use crate::domain::outbox;
 use crate::domain::time::Clock;
 use crate::error::Result;
+use crate::outbound::Carrier;
 use crate::outbound::hook::Poster;
 use crate::settings::{self, Settings};
 use crate::store::Store;
-use courier::Carriers;
+use courier::{Bells, Carriers};
 use lanes::Lanes;
 use lockout::Lockout;
 use std::sync::Arc;
@@ -79,6 +87,8 @@ struct Inner {
     /// Messages that may wait for one hook.
     max_waiting: u32,
     tokens: settings::Tokens,
+    bells: Bells,
+    post: Post,
     lockout: Lockout,
     policy: Policy,
     /// What ends within this time is told at sign-in.
@@ -92,6 +102,14 @@ struct Inner {
     entropy: Entropy,
 }
 
+/// What usher knows of the world outside, and how it gets there.
+pub struct Outside {
+    /// What the settings say of letters and links.
+    pub post: Post,
+    /// By which way mail goes, if there is one.
+    pub mail: Option<Arc<dyn Carrier>>,
+}
+
 impl Services {
     /// Puts the services together.
     ///
@@ -102,6 +120,7 @@ impl Services {
         store: Store,
         hasher: Hasher,
         keys: Keys,
+        outside: Outside,
         clock: Clock,
         entropy: Entropy,
     ) -> std::result::Result<Self, String> {
@@ -115,12 +134,14 @@ impl Services {
             store,
             hasher,
             vault: Vault::new(keys.clone(), entropy.clone()),
-            carriers: Carriers { mail: None, hook: Poster::new(&settings.hooks)? },
+            carriers: Carriers { mail: outside.mail, hook: Poster::new(&settings.hooks)? },
             lanes: Lanes::default(),
             max_waiting: settings.hooks.max_waiting,
             tokens: settings.tokens.clone(),
+            bells: Bells::default(),
+            post: outside.post,
             keys,
-            lockout: Lockout::new(&settings.lockout),
+            lockout: Lockout::new(&settings.lockout, &settings.links),
             policy,
             notice: passwords.notice(),
             issuer: settings.totp.issuer.clone(),
@@ -167,6 +188,7 @@ impl Services {
                     tx.sweep_sessions(now, STRIDE)?,
                     tx.sweep_tallies(now - lockout::KEPT, STRIDE)?,
                     tx.sweep_messages(now - outbox::KEPT, STRIDE)?,
+                    tx.sweep_links(now, STRIDE)?,
                 ];
                 tx.sweep_hook_secrets(now)?;
                 Ok(swept.into_iter().max().unwrap_or_default())
@@ -175,7 +197,7 @@ impl Services {
                 break;
             }
         }
-        Ok(())
+        self.sweep_unconfirmed().await
     }
 
     /// Writes the heads of the audit chains into the log, those that have grown since `told`: a log that is kept elsewhere shows later

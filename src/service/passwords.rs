@@ -1,11 +1,13 @@
 //! Passwords: changing one's own, setting another's.
 
-use super::caller::{SignedIn, SuperUser, user_actor};
+use super::caller::{Authority, SignedIn, SuperUser, user_actor};
 use super::context::{Context, Did};
 use super::proof::Concern;
 use super::sign_in::NewSession;
 use crate::auth::hashing::Verdict;
 use crate::domain::ids::UserId;
+use crate::domain::letter::LetterKind;
+use crate::domain::link::LinkUrl;
 use crate::domain::secret::Password;
 use crate::domain::session::SessionView;
 use crate::domain::throttle::Bucket;
@@ -63,6 +65,7 @@ impl SignedIn {
         session.absolute_expiry = opened.session.absolute_expiry;
         session.idle_expiry = session.idle_expiry.min(session.absolute_expiry);
         let old_session = opened.session.session_id;
+        let services = context.services.clone();
         let change = move |tx: &mut Tx<'_>| {
             let gone = || Error::new(Code::SessionInvalid).because("session_unknown");
             let before = tx.hold_user(user.user_id)?.ok_or_else(gone)?;
@@ -74,6 +77,7 @@ impl SignedIn {
             tx.save_user(&before, &after)?;
             tx.end_sessions(after.user_id)?;
             tx.insert_session(&session)?;
+            services.notify(tx, &after, LetterKind::PasswordChanged, now)?;
             let did = Did::to(after.user_id)
                 .by(user_actor(&after, old_session))
                 .changing(super::users::changes(tx, &before, &after, now)?);
@@ -93,18 +97,12 @@ impl SuperUser {
     /// [`Code::NotFound`], [`Code::PasswordUnfit`], [`Code::FreshSignInRequired`]; [`Code::Forbidden`] for one's own.
     pub async fn set_password(self, user_id: UserId, new: Password, must_change: bool, expiry: Option<Utc>) -> Result<Account> {
         let user = self.user(user_id).await?.user;
-        // One's own is changed by proving the old one: a stolen session must not become the account.
-        if self.own_id() == Some(user_id) {
-            return Err(Error::new(Code::Forbidden)
-                .because("own_password")
-                .detail("One's own password is changed with the old one."));
-        }
-        self.require_fresh_sign_in(Concern::User(user_id))?;
+        self.require_others_password(user_id)?;
         let context = self.context;
         let inner = &context.services.inner;
         let application = context.trail.application();
         let password = context.fit_password(new, &user, application.as_deref(), "new_password").await?;
-        let (now, lockout) = (context.now(), inner.lockout.clone());
+        let (now, lockout, services) = (context.now(), inner.lockout.clone(), context.services.clone());
         let set = move |tx: &mut Tx<'_>| {
             let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
             let mut after = before.clone();
@@ -112,9 +110,63 @@ impl SuperUser {
             tx.save_user(&before, &after)?;
             tx.end_sessions(user_id)?;
             lockout.forgive(tx, user_id)?;
+            services.notify(tx, &after, LetterKind::PasswordChanged, now)?;
             let did = Did::to(user_id).changing(super::users::changes(tx, &before, &after, now)?);
             Ok((tx.read().account(after, now)?, did))
         };
         context.change(set).await
+    }
+
+    /// Mails a user a link by which the user sets a password; until then everything stays as it is (S6).
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], [`Code::LinksUnavailable`], [`Code::EmailMissing`], [`Code::FreshSignInRequired`]; [`Code::Forbidden`] for
+    /// oneself.
+    pub async fn send_password_link(self, user_id: UserId) -> Result<Account> {
+        self.user(user_id).await?;
+        self.require_others_password(user_id)?;
+        let (services, now) = (self.context.services.clone(), self.context.now());
+        let send = move |tx: &mut Tx<'_>| {
+            let user = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
+            services.mail_set_password(tx, &user, now)?;
+            Ok((tx.read().account(user, now)?, Did::to(user_id)))
+        };
+        self.context.change(send).await
+    }
+
+    /// Makes such a link and tells it, once: to someone at the command line, who could write the password's hash as well. Over HTTP a
+    /// super-user must not come to know a way into another's account.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], [`Code::LinksUnavailable`]; [`Code::Forbidden`] for anyone but an operator.
+    pub async fn tell_password_link(self, user_id: UserId) -> Result<(Account, LinkUrl)> {
+        match self.authority {
+            Authority::Operator(_) => {}
+            Authority::Role(_) => return Err(Error::new(Code::Forbidden).because("not_operator")),
+        }
+        self.user(user_id).await?;
+        let (services, now) = (self.context.services.clone(), self.context.now());
+        let issue = move |tx: &mut Tx<'_>| {
+            let user = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
+            let (link, _) = services.issue_set_password(tx, user_id, now)?;
+            Ok(((tx.read().account(user, now)?, link), Did::to(user_id)))
+        };
+        self.context.change(issue).await
+    }
+
+    /// Whether a link can be mailed to this account, or has to be told.
+    pub fn can_mail_link_to(&self, account: &Account) -> bool {
+        self.context.services.post().require_mailed_links().is_ok() && account.user.email.is_some()
+    }
+
+    /// One's own password is changed by proving the old one: a stolen session must not become the account. Another's takes a sign-in of
+    /// the last minutes.
+    fn require_others_password(&self, user_id: UserId) -> Result<()> {
+        if self.own_id() == Some(user_id) {
+            return Err(Error::new(Code::Forbidden)
+                .because("own_password")
+                .detail("One's own password is changed with the old one."));
+        }
+        self.require_fresh_sign_in(Concern::User(user_id))
     }
 }

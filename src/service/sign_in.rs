@@ -13,6 +13,7 @@ use crate::auth::policy::is_oversized;
 use crate::domain::application::Application;
 use crate::domain::attribute::Viewer;
 use crate::domain::ids::{SessionId, UserId};
+use crate::domain::letter::LetterKind;
 use crate::domain::notice::Notice;
 use crate::domain::secret::{Password, PasswordHash, SentCode, Ust};
 use crate::domain::session::{Session, SessionView};
@@ -282,6 +283,7 @@ impl Context {
                 Renewal::NewPassword(password) => {
                     after.set_password(password, false, None, now);
                     tx.end_sessions(after.user_id)?;
+                    context.services.notify(tx, &after, LetterKind::PasswordChanged, now)?;
                 }
             }
             let gone = || Error::new(Code::ApplicationInvalid).because("application_unknown");

@@ -1,5 +1,6 @@
 //! Users: looking at oneself, looking others up, creating, locking and unlocking.
 
+use super::Services;
 use super::caller::{Authenticated, SignedIn, SuperUser};
 use super::context::Did;
 use super::proof::{Concern, Proven};
@@ -7,11 +8,12 @@ use crate::auth::totp::Key;
 use crate::domain::attribute::{Refused, Viewer, Why};
 use crate::domain::audit::{Action, Changes};
 use crate::domain::ids::UserId;
+use crate::domain::letter::LetterKind;
 use crate::domain::secret;
 use crate::domain::standing::{is_active_super_user, stands};
 use crate::domain::text::{Line, Name, fold};
 use crate::domain::time::Utc;
-use crate::domain::user::{Account, ApprovalStatus, CreationContext, LockCause, Patch, User, UserRole};
+use crate::domain::user::{Account, ApprovalStatus, CreationContext, LockCause, Patch, SignUpStatus, User, UserRole};
 use crate::error::{Code, Error, Fault, Result};
 use crate::store::Tx;
 use serde_json::{Map, Value};
@@ -24,6 +26,8 @@ pub struct NewUser {
     pub patch: Patch,
     /// Its password.
     pub password: Option<Password>,
+    /// Whether a link is mailed by which the person sets it.
+    pub must_set_password: bool,
     /// The key of its one-time codes, which are enabled with it.
     pub totp_key: Option<Key>,
 }
@@ -32,7 +36,7 @@ pub struct NewUser {
 pub type Password = secret::Password;
 
 impl NewUser {
-    /// Reads the members of a JSON object: attributes that `viewer` may change, and `password`.
+    /// Reads the members of a JSON object: attributes that `viewer` may change, and either `password` or `must_set_password`.
     ///
     /// # Errors
     /// [`Code::Invalid`] or [`Code::MemberForbidden`], naming every member at fault.
@@ -42,24 +46,35 @@ impl NewUser {
             Some(Value::String(text)) => Some(Password::new(text)),
             Some(_) => return Err(Error::new(Code::Invalid).at("password", "is no string")),
         };
-        Ok(Self { patch: read_patch(viewer, &members)?, password, totp_key: None })
+        let must_set_password = match members.remove("must_set_password") {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(must)) => must,
+            Some(_) => return Err(Error::new(Code::Invalid).at("must_set_password", "is no boolean")),
+        };
+        if must_set_password && password.is_some() {
+            return Err(Error::new(Code::Invalid).at("must_set_password", "does not go together with a password"));
+        }
+        Ok(Self { patch: read_patch(viewer, &members)?, password, totp_key: None, must_set_password })
     }
 }
 
 /// Reads a patch and turns what was refused into an error.
-fn read_patch(viewer: Viewer, members: &Map<String, Value>) -> Result<Patch> {
-    Patch::read(viewer, members).map_err(|refused| {
-        // An unknown or unfit member makes the body wrong; only if all are known and fit is it a question of right.
-        let is_forbidden = refused.iter().all(|r| r.why == Why::Forbidden);
-        let error = Error::new(if is_forbidden { Code::MemberForbidden } else { Code::Invalid });
-        refused.into_iter().fold(error, |error, Refused { member, why }| {
-            let (code, detail) = match why {
-                Why::Unknown => ("unknown_member", "is not known: there is no such attribute".to_owned()),
-                Why::Forbidden => ("member_forbidden", "may not be changed by this caller".to_owned()),
-                Why::Unfit(detail) => ("unfit", detail),
-            };
-            error.fault(Fault { member, code, detail })
-        })
+pub(super) fn read_patch(viewer: Viewer, members: &Map<String, Value>) -> Result<Patch> {
+    Patch::read(viewer, members).map_err(refusals)
+}
+
+/// What was refused, as an error.
+pub(super) fn refusals(refused: Vec<Refused>) -> Error {
+    // An unknown or unfit member makes the body wrong; only if all are known and fit is it a question of right.
+    let is_forbidden = refused.iter().all(|r| r.why == Why::Forbidden);
+    let error = Error::new(if is_forbidden { Code::MemberForbidden } else { Code::Invalid });
+    refused.into_iter().fold(error, |error, Refused { member, why }| {
+        let (code, detail) = match why {
+            Why::Unknown => ("unknown_member", "is not known: there is no such attribute".to_owned()),
+            Why::Forbidden => ("member_forbidden", "may not be changed by this caller".to_owned()),
+            Why::Unfit(detail) => ("unfit", detail),
+        };
+        error.fault(Fault { member, code, detail })
     })
 }
 
@@ -165,10 +180,11 @@ impl SuperUser {
     /// Creates an approved, final account.
     ///
     /// # Errors
-    /// [`Code::Invalid`] without a username, [`Code::ValueTaken`], [`Code::PasswordUnfit`]; [`Code::FreshSignInRequired`] for a super-user.
+    /// [`Code::Invalid`] without a username, [`Code::ValueTaken`], [`Code::PasswordUnfit`]; [`Code::FreshSignInRequired`] for a super-user;
+    /// [`Code::LinksUnavailable`] and [`Code::EmailMissing`] where the person is to set the password.
     pub async fn create_user(self, new: NewUser, via: &str) -> Result<Account> {
         let context = self.context.clone();
-        let NewUser { patch, password, totp_key } = new;
+        let NewUser { patch, password, totp_key, must_set_password } = new;
         // Who makes a super-user gives away all there is (S26).
         if patch.user_role == Some(UserRole::Administrator) {
             self.require_fresh_sign_in(Concern::Others)?;
@@ -201,11 +217,14 @@ impl SuperUser {
             user.set_password(password, must_change, expiry, now);
         }
         context.trail.set_subject(user.user_id);
-        let keeper = context.clone();
+        let (keeper, services) = (context.clone(), context.services.clone());
         let create = move |tx: &mut Tx<'_>| {
             tx.insert_user(&mut user)?;
             if let Some(key) = &totp_key {
                 keeper.keep_totp_key(tx, user.user_id, key, None)?;
+            }
+            if must_set_password {
+                services.mail_set_password(tx, &user, now)?;
             }
             let account = tx.read().account(user, now)?;
             let broken = |e: serde_json::Error| Error::new(Code::Internal).cause(e.to_string());
@@ -290,7 +309,7 @@ impl Edit {
     }
 
     /// Makes the change within a transaction.
-    fn make(self, tx: &mut Tx<'_>, user_id: UserId, maker: &Maker) -> Result<(Account, Did)> {
+    fn make(self, services: &Services, tx: &mut Tx<'_>, user_id: UserId, maker: &Maker) -> Result<(Account, Did)> {
         let now = maker.now;
         tx.hold_super_users()?;
         let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
@@ -303,6 +322,10 @@ impl Edit {
         let mut after = before.clone();
         self.patch.apply(&mut after);
         after.settle_keys();
+        // Whoever took the account over would change the address first: the mailbox so far learns of it.
+        if let Some(old) = before.email.as_ref().filter(|_| maker.own_id == Some(user_id) && before.email != after.email) {
+            services.notify_at(tx, &after, old.clone(), LetterKind::EmailChanged, now)?;
+        }
         let window = |user: &User| (user.never_expire, user.valid_to);
         let is_endless = after.never_expire || after.valid_to.is_none();
         let stays = is_active_super_user(&after, now) && (is_endless || window(&before) == window(&after));
@@ -369,7 +392,8 @@ impl Authenticated {
         self.context.trail.set_subject(user_id);
         let edit = Edit::read(viewer, members, if_match)?;
         let maker = Maker { now: self.context.now(), own_id: Some(user_id), proven: self.proven(), viewer };
-        let account = self.context.change(move |tx| edit.make(tx, user_id, &maker)).await?;
+        let services = self.context.services.clone();
+        let account = self.context.change(move |tx| edit.make(&services, tx, user_id, &maker)).await?;
         let account = self.context.with_enrolment(account, viewer, self.session_id()).await?;
         Ok((account, viewer))
     }
@@ -392,7 +416,8 @@ impl SuperUser {
         let edit = Edit::read(Viewer::SuperUser, members, if_match)?;
         let (now, own_id, proven) = (self.context.now(), self.own_id(), self.proven());
         let maker = Maker { now, own_id, proven, viewer: Viewer::SuperUser };
-        self.context.change(move |tx| edit.make(tx, user_id, &maker)).await
+        let services = self.context.services.clone();
+        self.context.change(move |tx| edit.make(&services, tx, user_id, &maker)).await
     }
 
     /// What this is for needs a sign-in of the last five minutes; an API key stands for one where others are concerned.
@@ -434,12 +459,18 @@ impl SuperUser {
     /// [`Code::NotFound`], [`Code::LastSuperUser`].
     pub async fn decide(self, user_id: UserId, status: ApprovalStatus) -> Result<Account> {
         self.context.trail.set_subject(user_id);
-        let (own_id, now) = (self.own_id(), self.context.now());
+        let (own_id, now, services) = (self.own_id(), self.context.now(), self.context.services.clone());
         let decide = move |tx: &mut Tx<'_>| {
             tx.hold_super_users()?;
             let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
             let mut after = before.clone();
             after.decide(status, own_id, now);
+            let is_let_in = before.is_approval_needed
+                && before.approval_status != status
+                && after.approval_status == ApprovalStatus::Approved;
+            if is_let_in && after.sign_up_status == SignUpStatus::Final {
+                services.notify(tx, &after, LetterKind::Welcome, now)?;
+            }
             if stands(&after, now).is_err() {
                 if is_last_super_user(tx, &before, own_id, now)? {
                     return Err(Error::new(Code::LastSuperUser));

@@ -13,6 +13,7 @@ use crate::domain::ids::{
     ApiKeyId, ApplicationId, CredentialId, DataKeyId, GroupId, HookId, HookSecretId, MessageId, SessionId, SigningKeyId, TotpId,
     UserId,
 };
+use crate::domain::link::LinkPurpose;
 use crate::domain::network::Networks;
 use crate::domain::outbox::MessageKind;
 use crate::domain::secret::{PasswordHash, Sealed, TokenHash};
@@ -346,6 +347,7 @@ texts! {
     MessageKind: |t| Ok(t.parse()?), |w| w.as_str();
     HookUrl: |t| Ok(Self::parse(t)?), Self::as_str;
     EventTypes: |t| Ok(Self::from_text(t)), Self::as_str;
+    LinkPurpose: |t| Ok(t.parse()?), |w| w.as_str();
     Action: |t| Ok(t.parse()?), |w| w.as_str();
     Outcome: |t| Ok(t.parse()?), |w| w.as_str();
     ActorType: |t| Ok(t.parse()?), |w| w.as_str();

@@ -11,6 +11,7 @@ mod data_keys;
 pub mod error;
 mod groups;
 mod hooks;
+mod links;
 mod listing;
 mod migrations;
 mod outbox;

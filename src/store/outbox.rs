@@ -59,6 +59,20 @@ impl Tx<'_> {
         Ok(outbox::table.filter(outbox::message_id.eq_any(ids)).order(outbox::message_id.asc()).load(self.0)?)
     }
 
+    /// Holds a message until the transaction ends; tells whether it is still there.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn hold_message(&mut self, message_id: MessageId) -> Result<bool, StoreError> {
+        if self.0.is_postgres() {
+            diesel::sql_query("SELECT 1 FROM outbox WHERE message_id = $1 FOR UPDATE")
+                .bind::<sql::Uuid, _>(message_id)
+                .execute(self.0)?;
+        }
+        let held = outbox::table.find(message_id).select(outbox::message_id);
+        Ok(held.get_result::<MessageId>(self.0).optional()?.is_some())
+    }
+
     /// A message was delivered.
     ///
     /// # Errors
