@@ -5,4 +5,7 @@ pub mod data_key;
 pub mod hashing;
 pub mod keys;
 pub mod policy;
+pub mod recovery_code;
+pub mod signing;
 pub mod stored_hash;
+pub mod totp;

@@ -80,7 +80,7 @@ async fn run(common: &Common, services: &Services, input: Input, dry_run: bool) 
     };
     let (mut told, mut refused) = (0u64, 0u64);
     let tell = async |results: Vec<RowResult>| {
-        bar.suspend(|| results.iter().for_each(|result| tell_row(common, result)));
+        bar.suspend(|| tell_rows(common, &results));
         told += results.len() as u64;
         refused += results.iter().filter(|r| r.outcome == RowOutcome::Refused).count() as u64;
         bar.set_message(if refused > 0 { format!("{told} rows, {refused} refused") } else { format!("{told} rows") });
@@ -93,10 +93,18 @@ async fn run(common: &Common, services: &Services, input: Input, dry_run: bool) 
 }
 
 /// A refused row is told on standard error; with `--json` every row on standard output.
-fn tell_row(common: &Common, result: &RowResult) {
+fn tell_rows(common: &Common, results: &[RowResult]) {
     if common.json {
-        let _ = output::json(result);
-    } else if result.outcome == RowOutcome::Refused {
+        let mut lines = Vec::new();
+        for result in results {
+            if serde_json::to_writer(&mut lines, result).is_ok() {
+                lines.push(b'\n');
+            }
+        }
+        let _ = output::piece(&lines);
+        return;
+    }
+    for result in results.iter().filter(|result| result.outcome == RowOutcome::Refused) {
         for error in &result.errors {
             let member = error.pointer.trim_start_matches('/');
             let member = if member.is_empty() { String::new() } else { format!("{member}: ") };

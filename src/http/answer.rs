@@ -3,9 +3,10 @@
 use super::address;
 use super::crowd::Place;
 use super::desk::Desk;
+use super::dialect::Dialect;
 use super::gate::GateKind;
 use super::input::Parts;
-use super::reply::{Content, Reply, problem};
+use super::reply::Reply;
 use super::route::Route;
 use crate::domain::audit::Action;
 use crate::domain::ids::UserId;
@@ -57,7 +58,11 @@ pub enum Target<'a> {
 pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target: Target<'_>) -> HttpResponse {
     let began = desk.services.clock().now();
     let headers = request.headers().clone();
-    let (cid, replaced) = correlation_id(desk, &headers);
+    let dialect = match target {
+        Target::Route(route) => route.dialect,
+        Target::OtherMethod(_) | Target::Nowhere => Dialect::of_path(request.path(), &desk.dialects),
+    };
+    let (cid, replaced) = correlation_id(desk, &headers, dialect);
     let (action, pattern, is_probe) = match target {
         Target::Route(route) => (route.action.unwrap_or(Action::Unrouted), route.path, route.gate == GateKind::Probe),
         Target::OtherMethod(_) => (Action::Unrouted, "other method", false),
@@ -70,6 +75,7 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
         cid: cid.clone(),
         action,
         remote_addr: remote_addr.as_ref().ok().copied().flatten(),
+        is_safe: request.method().is_safe(),
         device: request.cookie(DEVICE_COOKIE).map(|c| c.value().to_owned()),
         ..claims(&headers)
     };
@@ -101,7 +107,7 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
     }
     let (mut reply, refused) = match outcome {
         Ok(reply) => (reply, None),
-        Err(error) => (problem(&error, &cid), Some(error)),
+        Err(error) => (dialect.refusal(&error, context.action(), &cid), Some(error)),
     };
     if let Target::OtherMethod(methods) = target {
         reply.headers.push(("allow", methods.to_owned()));
@@ -130,14 +136,16 @@ fn claims(headers: &HeaderMap) -> Call {
         traceparent: owned("traceparent").filter(|t| is_traceparent(t)),
         application: owned("x-current-app"),
         application_key: owned("x-application-key"),
-        token: text(headers, "authorization").and_then(bearer).map(str::to_owned),
+        token: credential(headers, "bearer"),
+        api_key: credential(headers, "key"),
         ..Call::internal(Utc::from_micros(0), String::new(), Action::Unrouted)
     }
 }
 
 /// On whom or what the call is meant to be, by its path: the trail tells it also of calls that are refused.
 fn note_subject(request: &HttpRequest, context: &Context) {
-    let named = ["user_id", "group_id", "application_id"].iter().find_map(|name| request.match_info().get(name));
+    let named =
+        ["user_id", "group_id", "application_id", "key_id", "hook_id"].iter().find_map(|name| request.match_info().get(name));
     if let Some(id) = named.and_then(|text| text.parse::<UserId>().ok()) {
         context.trail().set_subject(id);
     }
@@ -160,10 +168,7 @@ fn respond(reply: Reply, cid: &str, close: bool) -> HttpResponse {
         return response.finish();
     }
     response.content_type(reply.content_type);
-    match reply.body {
-        Content::Whole(body) => response.body(body),
-        Content::Stream(stream) => response.streaming(stream),
-    }
+    reply.body.send(&mut response)
 }
 
 /// One line for each request; `docs/LOGGING.md` is its description.
@@ -186,7 +191,7 @@ impl Line<'_> {
         let remote_addr = context.call().remote_addr.map(tracing::field::display);
         let Self { cid, replaced, method, route, status, micros, reason, cause, .. } = *self;
         let micros = u64::try_from(micros).unwrap_or(u64::MAX);
-        let action = context.call().action.as_str();
+        let action = context.action().as_str();
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -205,12 +210,13 @@ impl Line<'_> {
 }
 
 /// The caller's correlation id if it is one, else a fresh one with the beginning of the hash of what was sent instead (S41).
-fn correlation_id(desk: &Desk, headers: &HeaderMap) -> (String, Option<String>) {
+fn correlation_id(desk: &Desk, headers: &HeaderMap, dialect: Dialect) -> (String, Option<String>) {
     let sent = headers.get(CORRELATION_ID);
     if let Some(cid) = sent.and_then(|v| v.to_str().ok()).filter(|t| is_correlation_id(t)) {
         return (cid.to_owned(), None);
     }
-    let fresh = hex(&desk.services.entropy().bytes::<16>());
+    let mut fresh = hex(&desk.services.entropy().bytes::<16>());
+    fresh.truncate(dialect.cid_digits());
     (fresh, sent.map(|sent| hex(Sha256::digest(sent.as_bytes()).get(..8).unwrap_or_default())))
 }
 
@@ -235,10 +241,11 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|v| v.to_str().ok())
 }
 
-/// The token of `Authorization: Bearer …` (RFC 6750, section 2.1); the scheme's case does not matter (RFC 9110, section 11.1).
-fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
+/// What follows a scheme in `Authorization`: of `Bearer` the session token (RFC 6750, section 2.1), of `Key` the API key. The scheme's case
+/// does not matter (RFC 9110, section 11.1).
+fn credential(headers: &HeaderMap, scheme: &str) -> Option<String> {
+    let (sent, credential) = text(headers, "authorization")?.split_once(' ')?;
+    sent.eq_ignore_ascii_case(scheme).then(|| credential.trim_start().to_owned())
 }
 
 fn check_size(request: &HttpRequest, headers: &HeaderMap) -> Result<()> {
@@ -275,6 +282,20 @@ mod tests {
         fn correlation_ids(text in "(.{0,70}|[A-Za-z0-9._:-]{0,70})") {
             let is_listed = text.chars().all(|c| c.is_ascii_alphanumeric() || "._:-".contains(c));
             prop_assert_eq!(is_correlation_id(&text), is_listed && (1..=64).contains(&text.len()));
+        }
+
+        /// What stands in `Authorization` is a session token, an API key, or nothing; never two things.
+        #[test]
+        fn authorization_has_one_scheme(text in "((bearer|Bearer|key|KEY|Basic)[ ,:]{0,2}[A-Za-z0-9_ -]{0,20}|[ -~]{0,30})") {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, text.parse().unwrap());
+            let (token, key) = (credential(&headers, "bearer"), credential(&headers, "key"));
+            prop_assert!(token.is_none() || key.is_none());
+            for (sent, scheme) in [(token, "bearer "), (key, "key ")] {
+                let begins = text.get(..scheme.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(scheme));
+                prop_assert_eq!(sent.is_some(), begins, "{}", text);
+                prop_assert!(sent.is_none_or(|sent| text.ends_with(&sent)));
+            }
         }
 
         #[test]

@@ -10,7 +10,7 @@ use crate::domain::own_event::OwnEvent;
 use crate::domain::session::SessionView;
 use crate::domain::user::GroupRef;
 use crate::error::{Code, Error, Result};
-use crate::service::{Import, Intake, PersonData, SignedIn, SuperUser};
+use crate::service::{Authenticated, Import, Intake, PersonData, SuperUser};
 use actix_web::http::header;
 use actix_web::web::{Bytes, Payload};
 use futures_util::{StreamExt as _, stream};
@@ -175,7 +175,7 @@ pub(super) async fn data(caller: SuperUser, user: UserSegment) -> Result<JsonStr
     Ok(JsonStream::new(document(caller.data_of(user.0).await?)))
 }
 
-pub(super) async fn own_data(caller: SignedIn, (): ()) -> Result<JsonStream<PersonDocument<OwnEvent>>> {
+pub(super) async fn own_data(caller: Authenticated, (): ()) -> Result<JsonStream<PersonDocument<OwnEvent>>> {
     Ok(JsonStream::new(document(caller.own_data().await?)))
 }
 

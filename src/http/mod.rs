@@ -8,28 +8,38 @@
 
 mod address;
 mod answer;
+mod api_keys;
 mod applications;
 mod audit_events;
 mod bulk;
 mod crowd;
 mod desk;
+mod dialect;
 mod docs;
 mod find;
 mod gate;
 mod groups;
 mod health;
+mod hooks;
 mod input;
+mod networks;
 mod openapi;
+mod pages;
+mod password_resets;
 mod reply;
 mod route;
 mod routes;
 mod schema;
+mod second_factor;
 mod server;
 mod sessions;
+mod sign_ups;
 mod spool;
+mod tokens;
 mod users;
 mod views;
 
+pub use dialect::Dialect;
 pub use gate::GateKind;
 pub use route::Route;
 pub use routes::table;

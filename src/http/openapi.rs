@@ -1,5 +1,6 @@
 //! The OpenAPI 3.1 document, made of the route table, the types that handlers read and answer, the attribute table and the error table.
 
+use super::dialect::Dialect;
 use super::gate::GateKind;
 use super::route::Route;
 use crate::error::Code;
@@ -10,7 +11,8 @@ use serde_json::{Map, Value, json};
 pub fn document(routes: &[Route]) -> Value {
     let mut schemas = SchemaSettings::draft2020_12().with(|s| s.definitions_path = "/components/schemas".into()).into_generator();
     let mut paths: Map<String, Value> = Map::new();
-    for route in routes {
+    // Dialects are described where their own systems describe them.
+    for route in routes.iter().filter(|route| route.dialect == Dialect::Native) {
         let mut operation = (route.describe_input)(&mut schemas);
         let (status, body) = (route.describe_answer)(&mut schemas);
         let answer = match body {
@@ -53,6 +55,7 @@ pub fn document(routes: &[Route]) -> Value {
             "schemas": schemas.take_definitions(true),
             "securitySchemes": {
                 "ust": {"type": "http", "scheme": "bearer", "description": "A session token (UST), as POST /api/v1/sessions answers it."},
+                "key": {"type": "http", "scheme": "key", "description": "An API key. One of scope `read` makes GET calls only."},
                 "application": {"type": "apiKey", "in": "header", "name": "X-Application-Key", "description": "The key of the application in X-Current-App."},
             },
             "parameters": {
@@ -110,8 +113,9 @@ fn tag(path: &str) -> &str {
 fn security(gate: GateKind) -> Value {
     match gate {
         GateKind::Probe | GateKind::Anyone => json!([]),
-        GateKind::Bearer | GateKind::SignedIn | GateKind::SuperUser => json!([{"ust": []}]),
-        GateKind::TrustedApplication => json!([{"application": []}, {"ust": []}]),
+        GateKind::Bearer | GateKind::SignedIn => json!([{"ust": []}]),
+        GateKind::Authenticated | GateKind::SuperUser => json!([{"ust": []}, {"key": []}]),
+        GateKind::TrustedApplication => json!([{"application": []}, {"ust": []}, {"key": []}]),
     }
 }
 
@@ -120,6 +124,7 @@ fn gate_name(gate: GateKind) -> &'static str {
         GateKind::Probe => "probe",
         GateKind::Anyone => "anyone",
         GateKind::Bearer => "bearer",
+        GateKind::Authenticated => "authenticated",
         GateKind::SignedIn => "signed_in",
         GateKind::SuperUser => "super_user",
         GateKind::TrustedApplication => "trusted_application",

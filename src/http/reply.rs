@@ -4,6 +4,7 @@ use crate::domain::attribute::Viewer;
 use crate::domain::user::Account;
 use crate::error::{Code, Error, Result};
 use actix_web::web::Bytes;
+use actix_web::{HttpResponse, HttpResponseBuilder};
 use futures_util::stream::LocalBoxStream;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
@@ -31,6 +32,22 @@ pub(super) enum Content {
     Stream(ByteStream),
 }
 
+impl Content {
+    /// Puts it into a response.
+    pub(super) fn send(self, response: &mut HttpResponseBuilder) -> HttpResponse {
+        match self {
+            Self::Whole(body) => response.body(body),
+            Self::Stream(stream) => response.streaming(stream),
+        }
+    }
+}
+
+impl From<Vec<u8>> for Content {
+    fn from(whole: Vec<u8>) -> Self {
+        Self::Whole(whole)
+    }
+}
+
 /// Bytes as they are made.
 pub(super) type ByteStream = LocalBoxStream<'static, Result<Bytes>>;
 
@@ -52,7 +69,7 @@ pub trait Answer {
 fn json_reply(status: u16, body: &impl Body) -> Result<Reply> {
     let json = serde_json::to_vec(body).map_err(|e| Error::new(Code::Internal).cause(e.to_string()))?;
     let headers = body.etag().map(|tag| ("etag", tag)).into_iter().collect();
-    Ok(Reply { status, content_type: "application/json", body: Content::Whole(json), headers })
+    Ok(Reply { status, content_type: "application/json", body: json.into(), headers })
 }
 
 /// The body of an answer.
@@ -99,11 +116,24 @@ pub struct Done;
 
 impl Answer for Done {
     fn into_reply(self) -> Result<Reply> {
-        Ok(Reply { status: 204, content_type: "", body: Content::Whole(Vec::new()), headers: Vec::new() })
+        Ok(Reply { status: 204, content_type: "", body: Vec::new().into(), headers: Vec::new() })
     }
 
     fn describe(_: &mut SchemaGenerator) -> (u16, Option<Value>) {
         (204, None)
+    }
+}
+
+/// 202: it was taken down, and what comes of it is told elsewhere.
+pub struct Accepted;
+
+impl Answer for Accepted {
+    fn into_reply(self) -> Result<Reply> {
+        Ok(Reply { status: 202, content_type: "", body: Vec::new().into(), headers: Vec::new() })
+    }
+
+    fn describe(_: &mut SchemaGenerator) -> (u16, Option<Value>) {
+        (202, None)
     }
 }
 
@@ -117,7 +147,7 @@ pub struct Document {
 
 impl Answer for Document {
     fn into_reply(self) -> Result<Reply> {
-        Ok(Reply { status: self.status, content_type: self.content_type, body: Content::Whole(self.body), headers: self.headers })
+        Ok(Reply { status: self.status, content_type: self.content_type, body: self.body.into(), headers: self.headers })
     }
 
     fn describe(_: &mut SchemaGenerator) -> (u16, Option<Value>) {
@@ -253,7 +283,7 @@ pub fn problem(error: &Error, cid: &str) -> Reply {
         // RFC 6750, section 3. Always the same: it tells nothing of the cause.
         headers.push(("www-authenticate", "Bearer realm=\"usher\"".to_owned()));
     }
-    let body = Content::Whole(body.to_string().into_bytes());
+    let body = body.to_string().into_bytes().into();
     Reply { status, content_type: "application/problem+json", body, headers }
 }
 

@@ -1,5 +1,6 @@
 //! A route: method, path, gate, audit action and handler in one row, from which it is mounted and documented.
 
+use super::dialect::Dialect;
 use super::gate::{Gate, GateKind};
 use super::input::{Input, Parts};
 use super::reply::{Answer, Reply};
@@ -20,6 +21,8 @@ pub struct Route {
     pub method: Method,
     /// The path, with `{names}` for its variable segments.
     pub path: &'static str,
+    /// Whose wire format it speaks.
+    pub dialect: Dialect,
     /// Who may call it.
     pub gate: GateKind,
     /// What it is called in the audit trail; probes have no event.
@@ -62,6 +65,7 @@ where
     Route {
         method,
         path,
+        dialect: Dialect::Native,
         gate: G::KIND,
         action,
         summary,

@@ -5,9 +5,10 @@
 //! [`Trail`] remembers what has become known on the way, and whether the event is written.
 
 use super::Services;
+use super::notices::notify;
+use super::proof::{Credential, Places, Proof};
 use crate::domain::audit::{Action, Actor, Changes, Event, Outcome};
-use crate::domain::ids::{SessionId, UserId};
-use crate::domain::standing::may_act;
+use crate::domain::ids::{ApplicationId, UserId};
 use crate::domain::time::Utc;
 use crate::error::{Code, Error, Result};
 use crate::store::{Snapshot, Tx};
@@ -35,6 +36,10 @@ pub struct Call {
     pub application_key: Option<String>,
     /// The session token it bears.
     pub token: Option<String>,
+    /// The API key it bears.
+    pub api_key: Option<String>,
+    /// Whether its method is a safe one (RFC 9110, section 9.2.1): it asks for no change.
+    pub is_safe: bool,
     /// The device cookie it bears.
     pub device: Option<String>,
 }
@@ -52,6 +57,8 @@ impl Call {
             application: None,
             application_key: None,
             token: None,
+            api_key: None,
+            is_safe: false,
             device: None,
         }
     }
@@ -66,12 +73,14 @@ struct Draft {
     actor: Actor,
     subject: Option<String>,
     application: Option<String>,
+    action: Option<Action>,
     is_written: bool,
 }
 
 impl Default for Trail {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Draft { actor: Actor::ANONYMOUS, subject: None, application: None, is_written: false })))
+        let draft = Draft { actor: Actor::ANONYMOUS, subject: None, application: None, action: None, is_written: false };
+        Self(Arc::new(Mutex::new(draft)))
     }
 }
 
@@ -87,6 +96,11 @@ impl Trail {
     /// On whom or what the call is, or is meant to be.
     pub fn set_subject(&self, subject: impl ToString) {
         self.draft().subject = Some(subject.to_string());
+    }
+
+    /// What the call turned out to set out to do, where its route has several uses.
+    pub(super) fn set_action(&self, action: Action) {
+        self.draft().action = Some(action);
     }
 
     pub(super) fn set_application(&self, name: &str) {
@@ -118,6 +132,11 @@ impl Did {
     /// It was done as asked, to `subject`.
     pub(super) fn to(subject: impl ToString) -> Self {
         Self { outcome: Outcome::Success, reason: None, subject: Some(subject.to_string()), changes: None, actor: None, action: None }
+    }
+
+    /// It was done as asked, and on whom is not to be told, or not known yet.
+    pub(super) fn noted() -> Self {
+        Self { outcome: Outcome::Success, reason: None, subject: None, changes: None, actor: None, action: None }
     }
 
     /// It was refused, but something has to be remembered all the same.
@@ -155,22 +174,31 @@ pub struct Context {
     pub(super) bond: Option<Bond>,
 }
 
-/// The session that a caller acts through. It was good when the caller was let in; a change asks again, within its transaction, for
-/// meanwhile a body was read and perhaps a password hashed.
+/// The session or API key that a caller acts through, and the application. They were good when the caller was let in; a change asks
+/// again, within its transaction, for meanwhile a body was read and perhaps a password hashed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bond {
-    pub(super) session_id: SessionId,
+    pub(super) credential: Credential,
+    pub(super) application_id: ApplicationId,
     /// Whether it takes a super-user.
     pub(super) needs_role: bool,
 }
 
 impl Bond {
-    fn check(self, snapshot: &mut Snapshot<'_>, now: Utc) -> Result<()> {
+    /// `is_change`: whether something is about to be changed, which a key that may only read must not.
+    fn check(self, snapshot: &mut Snapshot<'_>, call: &Call, is_change: bool, now: Utc) -> Result<()> {
         let refuse = |reason| Error::new(Code::SessionInvalid).because(reason);
-        let session =
-            snapshot.session(self.session_id)?.filter(|s| !s.is_expired(now)).ok_or_else(|| refuse("session_unknown"))?;
-        let user = snapshot.user(session.user_id)?.ok_or_else(|| refuse("session_unknown"))?;
-        may_act(&user, now).map_err(|barred| refuse(barred.as_str()))?;
+        let (proof, user) = self.credential.find(snapshot)?.ok_or_else(|| refuse(self.credential.unknown()))?;
+        let through = match &proof {
+            Proof::Session(_, opened) if opened.application_id == self.application_id => opened.as_ref().clone(),
+            Proof::Session(..) | Proof::Key(_) => {
+                snapshot.application(self.application_id)?.ok_or_else(|| refuse("application_unknown"))?
+            }
+        };
+        proof.judge(snapshot, &user, &through, Places::of(call), now)?.map_err(refuse)?;
+        if is_change && proof.may_only_read() {
+            return Err(Error::new(Code::KeyReadOnly));
+        }
         if self.needs_role && !user.is_super_user() {
             return Err(Error::new(Code::Forbidden).because("not_super_user"));
         }
@@ -199,9 +227,40 @@ impl Context {
         &self.services
     }
 
+    /// What it sets out to do, as far as is known.
+    pub fn action(&self) -> Action {
+        self.trail.draft().action.unwrap_or(self.call.action)
+    }
+
     /// The trail it leaves.
     pub fn trail(&self) -> &Trail {
         &self.trail
+    }
+
+    fn check_bond(&self, tx: &mut Tx<'_>) -> Result<()> {
+        match self.bond {
+            Some(bond) => bond.check(&mut tx.read(), &self.call, true, self.services.inner.clock.now()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether what let the caller in still holds: for calls that go on reading for a while.
+    pub(super) fn check_reader(&self, snapshot: &mut Snapshot<'_>) -> Result<()> {
+        match self.bond {
+            Some(bond) => bond.check(snapshot, &self.call, false, self.services.inner.clock.now()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the caller would still be let in after what the transaction has changed so far.
+    ///
+    /// # Errors
+    /// [`Code::SelfShutOut`].
+    pub(super) fn require_remaining(&self, tx: &mut Tx<'_>) -> Result<()> {
+        self.check_bond(tx).map_err(|error| match error.code() {
+            Code::SessionInvalid | Code::Forbidden => Error::new(Code::SelfShutOut),
+            _ => error,
+        })
     }
 
     /// Runs a change with its event in one transaction.
@@ -211,12 +270,16 @@ impl Context {
     ) -> Result<T> {
         let context = self.clone();
         let done = self.services.inner.store.change(move |tx| {
-            context.check_bond(&mut tx.read())?;
+            context.check_bond(tx)?;
             let (value, did) = work(tx)?;
-            Ok((value, context.event(did)))
+            let event = context.event(did);
+            // Here, so that no use case can forget it.
+            notify(&context.services, tx, std::slice::from_ref(&event), context.now())?;
+            Ok((value, event))
         });
         let value = done.await?;
         self.trail.draft().is_written = true;
+        self.services.inner.bells.ring();
         Ok(value)
     }
 
@@ -229,20 +292,19 @@ impl Context {
     ) -> Result<T> {
         let context = self.clone();
         let bound = move |tx: &mut Tx<'_>| {
-            context.check_bond(&mut tx.read())?;
+            context.check_bond(tx)?;
             let (value, dids) = work(tx)?;
-            Ok((value, dids.into_iter().map(|did| context.event(did)).collect()))
+            let events: Vec<Event> = dids.into_iter().map(|did| context.event(did)).collect();
+            notify(&context.services, tx, &events, context.now())?;
+            Ok((value, events))
         };
         let store = &self.services.inner.store;
-        if is_rehearsal { store.rehearse(move |tx| bound(tx).map(|(value, _)| value)).await } else { store.change_many(bound).await }
-    }
-
-    /// Whether what let the caller in still holds: for calls that go on for a while.
-    pub(super) fn check_bond(&self, snapshot: &mut Snapshot<'_>) -> Result<()> {
-        match self.bond {
-            Some(bond) => bond.check(snapshot, self.services.inner.clock.now()),
-            None => Ok(()),
+        if is_rehearsal {
+            return store.rehearse(move |tx| bound(tx).map(|(value, _)| value)).await;
         }
+        let value = store.change_many(bound).await?;
+        self.services.inner.bells.ring();
+        Ok(value)
     }
 
     /// The call is over: writes its event if no change did. If it cannot be written, the answer must not be given.
@@ -271,7 +333,7 @@ impl Context {
         Event {
             time: self.call.now,
             cid: self.call.cid.clone(),
-            action: did.action.unwrap_or(self.call.action),
+            action: did.action.or(draft.action).unwrap_or(self.call.action),
             outcome: did.outcome,
             reason: did.reason.map(str::to_owned),
             actor: did.actor.unwrap_or_else(|| draft.actor.clone()),

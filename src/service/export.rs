@@ -4,7 +4,7 @@
 //! for a few. The call's event is written before the first piece; before each further one it is asked whether what let the caller in still
 //! holds.
 
-use super::caller::{SignedIn, SuperUser};
+use super::caller::{Authenticated, SuperUser};
 use super::context::Context;
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::{EventView, Link};
@@ -52,7 +52,7 @@ impl Export {
         let Some(after) = self.after else { return Ok(None) };
         let context = self.context.clone();
         let read = move |snapshot: &mut Snapshot<'_>| {
-            context.check_bond(snapshot)?;
+            context.check_reader(snapshot)?;
             let page = Page { order: Order::Number, descending: false, after: Some(Mark::Number(after)), limit: PAGE };
             let found = snapshot.find_users(&Filter::default(), &page, context.now())?;
             let mut lines = Vec::new();
@@ -108,14 +108,14 @@ impl SuperUser {
     }
 }
 
-impl SignedIn {
+impl Authenticated {
     /// Everything that is kept of oneself, as far as one may see it.
     ///
     /// # Errors
     /// Its event cannot be written.
     pub async fn own_data(self) -> Result<PersonData> {
         let (account, viewer) = self.current_user().await?;
-        PersonData::of(self.context.clone(), account, viewer, Some(self.opened.session.session_id)).await
+        PersonData::of(self.context.clone(), account, viewer, self.session_id()).await
     }
 }
 
@@ -151,7 +151,7 @@ impl PersonData {
                     }
                     match self.viewer {
                         Viewer::SuperUser => append(&mut piece, &EventView::from(link))?,
-                        Viewer::Owner | Viewer::Peer | Viewer::Nobody => {
+                        Viewer::Owner | Viewer::Colleague | Viewer::Peer | Viewer::Nobody => {
                             append(&mut piece, &OwnEvent::of(link, self.account.user.user_id))?;
                         }
                     }
@@ -213,7 +213,7 @@ impl Events {
         }
         let (search, by) = (self.search.clone(), context.clone());
         let read = move |snapshot: &mut Snapshot<'_>| {
-            by.check_bond(snapshot)?;
+            by.check_reader(snapshot)?;
             snapshot.audit_events(&search, PAGE)
         };
         self.read = context.services.inner.store.search(read).await?.into();

@@ -6,7 +6,7 @@
 
 use super::connection::AnyConnection;
 use super::error::StoreError;
-use super::search::{Terms, user_search};
+use super::search::{Terms, user_order, user_search};
 use super::users::{Counter, sign_in_names};
 use super::{Snapshot, Tx};
 use crate::domain::group::{Group, group_members, groups};
@@ -41,7 +41,7 @@ macro_rules! insert_rows {
 pub(super) use insert_rows;
 
 /// A user to be added.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NewUserRow {
     /// The user; its number is given when it is added.
     pub user: User,
@@ -71,6 +71,34 @@ struct TermRow<'a> {
     term: &'a str,
     user_id: UserId,
     is_field: bool,
+    is_person: bool,
+}
+
+#[derive(Insertable)]
+#[diesel(table_name = user_order, treat_none_as_default_value = false)]
+struct OrderRow<'a> {
+    user_id: UserId,
+    sort_key: &'a str,
+}
+
+/// Adds what finds users, of which there must be nothing yet.
+pub(super) fn insert_terms(connection: &mut AnyConnection, users: &[(UserId, &Terms)]) -> Result<(), StoreError> {
+    let mut rows: Vec<TermRow<'_>> = Vec::new();
+    for (user_id, terms) in users {
+        rows.extend(terms.terms.iter().map(|(term, kind)| TermRow {
+            term,
+            user_id: *user_id,
+            is_field: kind.is_field,
+            is_person: kind.is_person,
+        }));
+    }
+    // In the order of the index: what many users have in common comes to one place of it.
+    rows.sort_unstable_by(|a, b| (a.term, a.user_id).cmp(&(b.term, b.user_id)));
+    insert_rows!(&mut *connection, user_search::table, rows)?;
+    let mut rows: Vec<OrderRow<'_>> =
+        users.iter().map(|(user_id, terms)| OrderRow { user_id: *user_id, sort_key: &terms.sort_key }).collect();
+    rows.sort_unstable_by_key(|row| row.user_id);
+    insert_rows!(connection, user_order::table, rows)
 }
 
 impl Snapshot<'_> {
@@ -173,13 +201,7 @@ impl Tx<'_> {
                 .map(|key| NameRow { name_key: key, user_id: user.user_id })
         });
         insert_rows!(self.0, sign_in_names::table, names.collect::<Vec<_>>())?;
-        let mut terms: Vec<TermRow<'_>> = rows
-            .iter()
-            .flat_map(|row| row.terms.iter().map(|(term, is_field)| TermRow { term, user_id: row.user.user_id, is_field }))
-            .collect();
-        // In the order of the index: what many users have in common comes to one place of it.
-        terms.sort_unstable_by(|a, b| (a.term, a.user_id).cmp(&(b.term, b.user_id)));
-        insert_rows!(self.0, user_search::table, terms)?;
+        insert_terms(self.0, &rows.iter().map(|row| (row.user.user_id, &row.terms)).collect::<Vec<_>>())?;
         let members = rows.iter().flat_map(|row| {
             let user_id = row.user.user_id;
             row.groups.iter().map(move |group_id| MemberRow { group_id: *group_id, user_id })

@@ -3,14 +3,17 @@
 use crate::both;
 use crate::bulk::{HASH, PHRASE, Told};
 use crate::faults::{furnished, root};
+use crate::find::is_served_by_an_index;
 use crate::harness::postgres;
-use crate::harness::process::{Process, program, run, usher};
-use crate::harness::{Engine, Site};
+use crate::harness::process::{Process, program, usher};
+use crate::harness::{Client, Engine, Site};
 use diesel::RunQueryDsl as _;
 use serde_json::{Value, json};
 use std::fs;
-use std::io::{BufWriter, Write};
-use std::process::{Child, ChildStdin, Stdio};
+use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Write};
+use std::process::{Child, ChildStdout, Stdio};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use usher::store::connection::{AnyConnection, Location, Purpose};
 
@@ -30,10 +33,10 @@ fn syllables(number: usize, of: usize) -> String {
     (0..4).map(|at| PARTS[(mixed >> (4 * at)) & 15]).collect()
 }
 
-fn write_rows(out: impl Write, numbers: std::ops::Range<usize>) {
+fn write_rows(out: impl Write, mut numbers: std::ops::Range<usize>) -> std::io::Result<()> {
     let mut out = BufWriter::new(out);
-    numbers.for_each(|number| writeln!(out, "{}", row(number)).unwrap());
-    out.flush().unwrap();
+    numbers.try_for_each(|number| writeln!(out, "{}", row(number)))?;
+    out.flush()
 }
 
 #[derive(diesel::QueryableByName)]
@@ -54,20 +57,41 @@ fn users(site: &Site) -> i64 {
 /// An import that reads from this process, so that it is under way for as long as wanted.
 struct Importing {
     child: Child,
-    input: Option<ChildStdin>,
+    /// What it has told.
+    results: BufReader<ChildStdout>,
+    told: usize,
+    /// Dropped, it ends the import's input once all rows were sent.
+    more: Option<Sender<()>>,
+    feeder: Option<JoinHandle<()>>,
 }
 
 impl Importing {
-    fn begin(site: &Site) -> Self {
+    /// Begins an import of rows of these numbers.
+    fn of(site: &Site, numbers: std::ops::Range<usize>) -> Self {
         let mut command = program(site.folder.path());
-        command.args(["user", "import", "-", "--config"]).arg(site.settings()).stdin(Stdio::piped()).stderr(Stdio::piped());
+        command.args(["user", "import", "-", "--json", "--config"]).arg(site.settings());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let input = child.stdin.take();
-        Self { child, input }
+        let mut input = child.stdin.take().unwrap();
+        let (more, is_over) = channel::<()>();
+        let feeder = std::thread::spawn(move || {
+            // A process that was killed reads no more.
+            if write_rows(&mut input, numbers).is_ok() {
+                let _ = is_over.recv();
+            }
+        });
+        let results = BufReader::new(child.stdout.take().unwrap());
+        Self { child, results, told: 0, more: Some(more), feeder: Some(feeder) }
     }
 
-    fn send(&mut self, numbers: std::ops::Range<usize>) {
-        write_rows(self.input.as_mut().unwrap(), numbers);
+    /// Waits until it has told of so many rows.
+    fn wait_for(&mut self, rows: usize) {
+        let mut line = String::new();
+        while self.told < rows {
+            line.clear();
+            assert!(self.results.read_line(&mut line).unwrap() > 0, "it has ended after {} rows", self.told);
+            self.told += 1;
+        }
     }
 
     /// The most memory that it has had so far, in KiB.
@@ -80,12 +104,19 @@ impl Importing {
     fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+        drop(self.more.take());
+        self.feeder.take().unwrap().join().unwrap();
     }
 
-    fn finish(mut self) {
-        drop(self.input.take());
+    /// Ends its input, and waits until it has ended.
+    fn finish(mut self) -> Told {
+        drop(self.more.take());
+        let mut rest = String::new();
+        self.results.read_to_string(&mut rest).unwrap();
+        self.feeder.take().unwrap().join().unwrap();
         let output = self.child.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Told::read(&rest)
     }
 }
 
@@ -98,20 +129,20 @@ fn import(site: &Site, file: &str) -> Told {
 /// Kills an import of so many rows `kills` times on its way, runs it to its end, and once more.
 fn killed_and_resumed(engine: Engine, rows: usize, kills: usize) {
     let site = furnished(Site::new(engine));
-    write_rows(fs::File::create(site.folder.path().join("users.ndjson")).unwrap(), 0..rows);
+    write_rows(fs::File::create(site.folder.path().join("users.ndjson")).unwrap(), 0..rows).unwrap();
+    let mut is_cut_short = false;
     for kill in 1..=kills {
-        let mut importing = Importing::begin(&site);
-        importing.send(0..rows * kill / (kills + 1));
-        // It has not come to its end, for its input has not; but it has written something new.
-        let enough = i64::try_from(rows * kill / (kills + 2)).unwrap();
-        while users(&site) < enough {
-            std::thread::yield_now();
-        }
+        // All of its input is there, and it waits for more: it has not come to its end when it is killed.
+        let enough = rows * kill / (kills + 1);
+        let mut importing = Importing::of(&site, 0..rows);
+        importing.wait_for(enough);
         importing.kill();
-        let so_far = users(&site);
-        assert!((enough..i64::try_from(rows).unwrap()).contains(&so_far), "{so_far}");
+        let so_far = usize::try_from(users(&site)).unwrap();
+        assert!(so_far >= enough, "{so_far} of {enough}");
+        is_cut_short |= so_far < rows;
         usher(&site, &["audit", "verify"], "").expect(0);
     }
+    assert!(is_cut_short, "no import was killed on its way");
     let before = users(&site);
     let told = import(&site, "users.ndjson");
     let rows = u64::try_from(rows).unwrap();
@@ -142,11 +173,11 @@ both! {
         let site = furnished(Site::new(engine));
         let service = Process::serve(&site);
         let by = root(&service);
-        let mut importing = Importing::begin(&site);
+        let mut importing = Importing::of(&site, 0..4000);
         std::thread::scope(|scope| {
-            let feeding = scope.spawn(|| importing.send(0..4000));
+            let waiting = scope.spawn(|| importing.wait_for(4000));
             let mut calls = 0;
-            while !feeding.is_finished() || users(&site) < 4000 {
+            while !waiting.is_finished() {
                 by.get("/api/v1/users/me").expect(200);
                 by.post("/api/v1/users", &json!({"username": format!("by-call-{calls}")})).expect(201);
                 calls += 1;
@@ -189,16 +220,14 @@ mod soak {
         let mut peaks = Vec::new();
         for rows in [rows / 5, rows] {
             let site = Site::new(engine);
-            let mut importing = Importing::begin(&site);
             let began = Instant::now();
-            importing.send(0..rows);
-            while users(&site) < i64::try_from(rows).unwrap() {
-                std::thread::sleep(Duration::from_millis(20));
-            }
+            let mut importing = Importing::of(&site, 0..rows);
+            importing.wait_for(rows);
             let took = began.elapsed();
             peaks.push(importing.peak());
             importing.finish();
-            println!("{engine:?}: {rows} rows in {took:.2?}: {:.0} users/s, peak {} KiB", rows as f64 / took.as_secs_f64(), peaks[peaks.len() - 1]);
+            let (rate, peak) = (rows as f64 / took.as_secs_f64(), peaks[peaks.len() - 1]);
+            println!("{engine:?}: {rows} rows in {took:.2?}: {rate:.0} users/s, peak {peak} KiB");
         }
         assert!(peaks[1] < peaks[0] + peaks[0] / 5, "{peaks:?}");
     }
@@ -213,5 +242,67 @@ mod soak {
     #[ignore = "takes minutes"]
     fn memory_and_speed_of_an_import_postgres() {
         on_postgres(|engine| memory_and_speed(engine, asked_for("USHER_SOAK_ROWS", 100_000)));
+    }
+
+    /// The median of some times.
+    fn median(times: &mut [Duration]) -> Duration {
+        times.sort_unstable();
+        times[times.len() / 2]
+    }
+
+    /// Walks a list to its end; the times of its pages.
+    fn walk(by: &Client, query: &str) -> Vec<Duration> {
+        let (mut times, mut cursor, mut found) = (Vec::new(), String::new(), 0);
+        loop {
+            let began = Instant::now();
+            let page = by.get(&format!("/api/v1/users?{query}&limit=500{cursor}")).expect(200);
+            times.push(began.elapsed());
+            found += page.json["items"].as_array().unwrap().len();
+            match page.json["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        println!("  {query}: {found} users in {} pages", times.len());
+        times
+    }
+
+    /// A page deep in a list costs what the first one costs, among as many users as are asked for (`USHER_SOAK_USERS`), and is no scan.
+    fn pages_of_many_users(engine: Engine, users_in_all: usize) {
+        let site = furnished(Site::new(engine).with("sessions.idle_seconds", "43200"));
+        let began = Instant::now();
+        let mut importing = Importing::of(&site, 0..users_in_all);
+        importing.wait_for(users_in_all);
+        importing.finish();
+        println!("{engine:?}: {users_in_all} users imported in {:.0?}", began.elapsed());
+        assert_eq!(users(&site), i64::try_from(users_in_all).unwrap());
+        let service = Process::serve(&site);
+        let by = root(&service);
+        for query in ["sort=number", "sort=username", "prefix=b", "q=che", "group=group-3&sort=username"] {
+            let mut times = walk(&by, query);
+            // The first pages warm up what the later ones find warm.
+            let at = times.len().min(3);
+            times.drain(..at.min(times.len() - 1));
+            let some = (times.len() / 10).clamp(1, 20);
+            let (first, deep) = (median(&mut times[..some].to_vec()), median(&mut times[times.len() - some..].to_vec()));
+            let ratio = deep.as_secs_f64() / first.as_secs_f64();
+            println!("  {query}: first page {first:.1?}, deep page {deep:.1?}, ratio {ratio:.2}");
+            assert!(ratio < 2.0, "{query}: {ratio}");
+        }
+        let location = Location::parse(&site.url).unwrap();
+        is_served_by_an_index(engine, &location, "b", None);
+        is_served_by_an_index(engine, &location, "b", Some("bewe"));
+    }
+
+    #[test]
+    #[ignore = "takes many minutes"]
+    fn pages_of_many_users_sqlite() {
+        pages_of_many_users(Engine::Sqlite, asked_for("USHER_SOAK_USERS", 1_000_000));
+    }
+
+    #[test]
+    #[ignore = "takes many minutes"]
+    fn pages_of_many_users_postgres() {
+        on_postgres(|engine| pages_of_many_users(engine, asked_for("USHER_SOAK_USERS", 200_000)));
     }
 }

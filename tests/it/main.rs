@@ -12,21 +12,38 @@
     reason = "a test that panics has said what is wrong"
 )]
 
+mod access;
+mod api_keys;
 mod audit;
 mod bulk;
 mod bulk_soak;
 mod canary;
 mod command_line;
+mod connect;
+mod connect_matrix;
+mod connect_sdk;
 mod faults;
 mod find;
 mod groups;
 mod harness;
+mod hook_commands;
+mod hooks;
+mod hooks_outside;
 mod house;
+mod mail;
 mod matrix;
+mod pages;
+mod password_life;
+mod password_reset;
 mod person_data;
 mod refused_start;
+mod rotation;
+mod second_factor;
+mod second_factor_races;
 mod session;
 mod sign_in;
+mod sign_up;
 mod starting;
+mod tokens;
 mod transport;
 mod users;

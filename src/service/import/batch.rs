@@ -3,12 +3,11 @@
 //! Everything that the rows may collide with is looked up at once and held; then the rows are judged one after the other, each as if those
 //! before it had been written. What they make and change is written together at the end, or when a row needs to see it.
 
-use super::{Entry, Importer};
+use super::{Candidate, Entry, Importer};
 use crate::domain::audit::{Action, Changes};
 use crate::domain::bulk::{Facts, RowOutcome, RowResult};
 use crate::domain::group::Group;
 use crate::domain::ids::{GroupId, UserId};
-use crate::domain::standing::may_act;
 use crate::domain::text::{Line, Name};
 use crate::domain::user::{Account, ApprovalStatus, GroupRef, LockCause, User, UserRole};
 use crate::error::{Code, Error, Result};
@@ -53,7 +52,6 @@ struct Edited {
     after: Account,
     joins: Vec<GroupId>,
     leaves: Vec<GroupId>,
-    ends_sessions: bool,
     forgives: bool,
 }
 
@@ -71,7 +69,7 @@ struct Clerk<'t, 'c> {
     groups: HashMap<String, Group>,
     supervisors: HashSet<UserId>,
     /// What is to be written, each with its row's place in the batch.
-    new: Vec<(usize, &'t Changes, NewUserRow)>,
+    new: Vec<(usize, &'t Candidate, NewUserRow)>,
     edits: Vec<(usize, Edited)>,
     dids: Vec<(usize, Did)>,
     groups_created: u64,
@@ -158,13 +156,13 @@ impl<'t, 'c> Clerk<'t, 'c> {
         let (user, maker) = (&candidate.user, &self.importer.maker);
         if user.user_role == UserRole::Administrator {
             // Who makes a super-user gives away all there is (S26).
-            require_fresh(maker.signed_in, maker.now).map_err(Halt::Refused)?;
+            require_fresh(maker.proven, false, maker.now).map_err(Halt::Refused)?;
         }
         self.check_supervisor(row)?;
         self.claim_names(None, user)?;
         let groups = self.groups_of_row(at, row.groups.as_deref().unwrap_or_default())?;
         let user_id = user.user_id;
-        self.new.push((at, &candidate.changes, NewUserRow { user: user.clone(), terms: candidate.terms.clone(), groups }));
+        self.new.push((at, candidate, NewUserRow { user: user.clone(), terms: candidate.terms.clone(), groups }));
         self.unwritten.extend(entry.external_id.clone().map(String::from));
         Ok((RowOutcome::Created, (!self.importer.is_rehearsal).then_some(user_id)))
     }
@@ -189,12 +187,11 @@ impl<'t, 'c> Clerk<'t, 'c> {
         if !stays_super_user(&before.user, &user, maker.now) {
             // Who is left counts after the rows so far.
             self.write().map_err(Halt::Failed)?;
-            if is_last_super_user(self.tx, &before.user, maker.now).map_err(Halt::Failed)? {
+            if is_last_super_user(self.tx, &before.user, maker.own_id, maker.now).map_err(Halt::Failed)? {
                 return Err(Halt::Refused(Error::new(Code::LastSuperUser)));
             }
         }
         self.claim_names(Some(&before.user), &user)?;
-        let ends_sessions = before.user.user_role != user.user_role || may_act(&user, maker.now).is_err();
         let had: Vec<GroupId> = before.groups.iter().map(|group| group.group_id).collect();
         let (mut joins, mut leaves, mut groups) = (Vec::new(), Vec::new(), before.groups.clone());
         if let (Some(wanted), true) = (wanted, is_moved) {
@@ -207,7 +204,7 @@ impl<'t, 'c> Clerk<'t, 'c> {
         if let Some(id) = &after.user.external_id {
             self.accounts.insert(id.as_str().to_owned(), after.clone());
         }
-        self.edits.push((at, Edited { before, after, joins, leaves, ends_sessions, forgives }));
+        self.edits.push((at, Edited { before, after, joins, leaves, forgives }));
         Ok((RowOutcome::Updated, Some(user_id)))
     }
 
@@ -292,7 +289,7 @@ impl<'t, 'c> Clerk<'t, 'c> {
 
     fn make_group(&mut self, at: usize, name: Name, name_key: String) -> Result<GroupId, Halt> {
         let group_id = GroupId::mint(self.importer.maker.now, &self.importer.context.services.inner.entropy);
-        let group = Group { group_id, name_key: name_key.clone(), name };
+        let group = Group { group_id, name_key: name_key.clone(), name, external_id: None };
         self.tx.insert_group(&group)?;
         let broken = |e: serde_json::Error| Halt::Failed(Error::new(Code::Internal).cause(e.to_string()));
         let shown = serde_json::to_value(group.view()).map_err(broken)?;
@@ -313,10 +310,13 @@ impl<'t, 'c> Clerk<'t, 'c> {
     /// Writes what the rows so far make and change. Changes come first: they may free names that new users bear.
     fn write(&mut self) -> Result<()> {
         let now = self.importer.maker.now;
-        for (at, Edited { before, after, joins, leaves, ends_sessions, forgives }) in std::mem::take(&mut self.edits) {
+        for (at, Edited { before, after, joins, leaves, forgives }) in std::mem::take(&mut self.edits) {
             let user_id = after.user.user_id;
+            let services = &self.importer.context.services;
             if before.user != after.user {
                 self.tx.save_user(&before.user, &after.user)?;
+                services.follow_decision(self.tx, &before.user, &after.user, now)?;
+                services.follow_edit(self.tx, &before.user, &after.user, &self.importer.maker)?;
             }
             for group_id in leaves {
                 self.tx.remove_member(group_id, user_id)?;
@@ -324,23 +324,23 @@ impl<'t, 'c> Clerk<'t, 'c> {
             for group_id in joins {
                 self.tx.add_member(group_id, user_id)?;
             }
-            if ends_sessions {
-                self.tx.end_sessions(user_id)?;
-            }
             if forgives {
-                self.importer.context.services.inner.lockout.forgive(self.tx, user_id)?;
+                services.inner.lockout.forgive(self.tx, user_id)?;
             }
             let did = Did::to(user_id).as_action(Action::UserUpdate).changing(changes_between(&before, &after)?);
             self.dids.push((at, did));
         }
-        let (places, mut rows): (Vec<(usize, &Changes)>, Vec<NewUserRow>) =
-            std::mem::take(&mut self.new).into_iter().map(|(at, changes, row)| ((at, changes), row)).unzip();
+        let (places, mut rows): (Vec<(usize, &Candidate)>, Vec<NewUserRow>) =
+            std::mem::take(&mut self.new).into_iter().map(|(at, candidate, row)| ((at, candidate), row)).unzip();
         self.tx.insert_users(&mut rows)?;
-        for ((at, changes), NewUserRow { user, groups, .. }) in places.into_iter().zip(rows) {
+        for ((at, candidate), NewUserRow { user, groups, .. }) in places.into_iter().zip(rows) {
+            if let Some(key) = candidate.totp_key.as_ref().filter(|_| !self.importer.is_rehearsal) {
+                self.importer.context.keep_totp_key(self.tx, user.user_id, key, None)?;
+            }
             let account = Account { groups: self.shown(&groups), user, enrolment: None, as_of: now };
             let broken = |e: serde_json::Error| Error::new(Code::Internal).cause(e.to_string());
             // What is told of the user was put together beforehand; its number and groups are known from here on.
-            let mut changes = changes.with_new("number", &account.user.number).map_err(broken)?;
+            let mut changes = candidate.changes.with_new("number", &account.user.number).map_err(broken)?;
             if !account.groups.is_empty() {
                 changes = changes.with_new("groups", &account.groups).map_err(broken)?;
             }

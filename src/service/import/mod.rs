@@ -12,14 +12,14 @@ mod row;
 use super::caller::SuperUser;
 use super::context::Context;
 use super::users::Maker;
+use crate::auth::totp::Key;
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::{Changes, Shown};
 use crate::domain::bulk::{RowError, RowOutcome, RowResult, Summary};
 use crate::domain::ids::UserId;
 use crate::domain::ndjson::{Cutter, Line};
-use crate::domain::secret::PasswordHash;
 use crate::domain::text;
-use crate::domain::user::{Account, ApprovalStatus, CreationContext, LockCause, User};
+use crate::domain::user::{Account, ApprovalStatus, CreationContext, FitPassword, LockCause, User};
 use crate::error::{Code, Error, Result};
 use crate::store::{Scratch, Snapshot, Terms, Tx};
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -123,6 +123,8 @@ struct Candidate {
     terms: Terms,
     /// What its event tells of it, but for what is not known yet.
     changes: Changes,
+    /// The key of its one-time codes.
+    totp_key: Option<Key>,
 }
 
 type Batch = Arc<Vec<Entry>>;
@@ -137,7 +139,7 @@ impl SuperUser {
         let maker = Maker {
             now: self.context.now(),
             own_id: self.own_id(),
-            signed_in: self.signed_in_since(),
+            proven: self.proven(),
             viewer: Viewer::SuperUser,
         };
         let creation_ctx = self.creation_ctx("import");
@@ -322,23 +324,29 @@ impl Importer {
         if facts.is_locked == Some(true) {
             user.lock(LockCause::Administrator, maker.own_id, facts.lock_reason.clone().flatten(), maker.now);
         }
+        // A password may be shorter where a one-time code is asked for as well.
+        if row.totp_key.is_some() {
+            user.enable_totp();
+        }
         if let Some(password) = &row.password {
             inner.policy.check(password, &user, self.creation_ctx.application.as_deref(), "password")?;
         }
-        self.candidate(user, row.hash.clone())
+        // How long the password behind a hash is, nobody knows: its source has let it be the only factor.
+        let password = row.hash.clone().map(|hash| FitPassword { hash, needs_totp: false, life: inner.policy.life });
+        self.candidate(user, password, row.totp_key.clone())
     }
 
     /// A user that is complete, with this password.
-    fn candidate(&self, mut user: User, hash: Option<PasswordHash>) -> Result<Candidate> {
-        if let Some(hash) = hash {
+    fn candidate(&self, mut user: User, password: Option<FitPassword>, totp_key: Option<Key>) -> Result<Candidate> {
+        if let Some(password) = password {
             let (must_change, expiry) = (user.password_must_change, user.password_expiry);
-            user.set_password(hash, must_change, expiry, self.maker.now);
+            user.set_password(password, must_change, expiry, self.maker.now);
         }
         let terms = Terms::of(&user);
         let account = Account { user, groups: Vec::new(), enrolment: None, as_of: self.maker.now };
         let broken = |e: serde_json::Error| Error::new(Code::Internal).cause(e.to_string());
         let changes = Changes::of_new(&account.view(Viewer::SuperUser), &self.blank).map_err(broken)?;
-        Ok(Candidate { user: account.user, terms, changes })
+        Ok(Candidate { user: account.user, terms, changes, totp_key })
     }
 }
 
@@ -388,8 +396,11 @@ async fn fetch(
 async fn hash_password(importer: &Importer, mut entry: Entry) -> Result<Entry> {
     let password = entry.row.as_ref().ok().and_then(|row| row.password.clone()).filter(|_| !importer.is_rehearsal);
     if let (Some(password), Some(Ok(candidate))) = (password, &mut entry.candidate) {
-        let turn = importer.context.services.inner.hasher.turn_in_time().await?;
-        *candidate = importer.candidate(candidate.user.clone(), Some(turn.hash(password).await?))?;
+        let inner = &importer.context.services.inner;
+        let needs_totp = !inner.policy.is_enough_alone(&password);
+        let hash = inner.hasher.turn_in_time().await?.hash(password).await?;
+        let password = FitPassword { hash, needs_totp, life: inner.policy.life };
+        *candidate = importer.candidate(candidate.user.clone(), Some(password), candidate.totp_key.take())?;
     }
     Ok(entry)
 }

@@ -2,6 +2,7 @@
 
 use super::super::users::read_patch;
 use crate::auth::stored_hash::StoredHash;
+use crate::auth::totp::Key;
 use crate::domain::attribute::{Viewer, Why};
 use crate::domain::bulk::{Facts, RowError};
 use crate::domain::ndjson::{self, LONGEST_LINE};
@@ -11,6 +12,7 @@ use crate::domain::user::Patch;
 use crate::error::{Code, Error, Fault};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
+use zeroize::Zeroizing;
 
 /// A row that can be read.
 #[derive(Debug, Default)]
@@ -21,6 +23,8 @@ pub(super) struct Row {
     pub(super) password: Option<Password>,
     /// The password's hash, one that is verified.
     pub(super) hash: Option<PasswordHash>,
+    /// The key of the one-time codes, which are enabled with it.
+    pub(super) totp_key: Option<Key>,
     /// The names of all groups that the user is to be in.
     pub(super) groups: Option<Vec<Name>>,
     /// What else a migration brings along.
@@ -74,6 +78,14 @@ impl Read {
                 }
             }
             Some(_) => unfit("password_hash", "is no string".to_owned()),
+        }
+        match members.remove("totp_key") {
+            None | Some(Value::Null) => {}
+            Some(Value::String(text)) => match Key::from_base32(&Zeroizing::new(text)) {
+                Ok(key) => row.totp_key = Some(key),
+                Err(flaw) => unfit("totp_key", flaw),
+            },
+            Some(_) => unfit("totp_key", "is no string".to_owned()),
         }
         if let Some(value) = members.remove("groups") {
             match names(value) {
