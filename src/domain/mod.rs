@@ -22,6 +22,7 @@ pub mod outbox;
 pub mod own_event;
 pub mod secret;
 pub mod session;
+pub mod shown;
 pub mod signed_token;
 pub mod signing_key;
 pub mod sql;

@@ -15,13 +15,19 @@ diesel::table! {
 }
 
 diesel::table! {
+    groups (name_key) {
+        name_key -> Text,
+    }
+}
+
+diesel::table! {
     rows (external_id) {
         external_id -> Text,
         digest -> Binary,
     }
 }
 
-/// The names and external ids that a dry run would have taken so far.
+/// The names and external ids that a dry run would have taken so far, and the groups that it would have made.
 pub struct Scratch(SqliteConnection);
 
 impl Scratch {
@@ -37,6 +43,7 @@ impl Scratch {
             .batch_execute(
                 "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; \
                  CREATE TABLE names (name_key TEXT NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID; \
+                 CREATE TABLE groups (name_key TEXT NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID; \
                  CREATE TABLE rows (external_id TEXT NOT NULL PRIMARY KEY, digest BLOB NOT NULL) STRICT, WITHOUT ROWID;",
             )
             .map_err(|e| unavailable(e.to_string()))?;
@@ -58,6 +65,15 @@ impl Scratch {
     /// The database fails.
     pub fn row_of(&mut self, external_id: &str) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(rows::table.find(external_id).select(rows::digest).get_result(&mut self.0).optional()?)
+    }
+
+    /// A row would make a group; tells whether no earlier one would have.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn take_group(&mut self, name_key: &str) -> Result<bool, StoreError> {
+        let taken = diesel::insert_or_ignore_into(groups::table).values(groups::name_key.eq(name_key)).execute(&mut self.0)?;
+        Ok(taken > 0)
     }
 
     /// A row would make a user with these names.

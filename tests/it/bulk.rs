@@ -316,6 +316,36 @@ both! {
         town.anon().try_sign_in("user-0", PHRASE).refused(401, "credentials_invalid");
     }
 
+    /// One-time codes come along with their keys, which nobody is told (S11): sign-in asks for them at once, and beside them a password may
+    /// be shorter.
+    fn imported_one_time_codes(engine) {
+        let town = Town::new(engine);
+        let root = town.root();
+        let (key, short) = ("JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", "kq7 wz2v");
+        let rows = [
+            json!({"external_id": "a", "username": "ann", "password_hash": HASH, "totp_key": "jbsw y3dp ehpk 3pxp jbsw y3dp ehpk 3pxp"}),
+            json!({"username": "bob", "password": short, "totp_key": key}),
+            json!({"username": "cat", "password": short}),
+            json!({"username": "dan", "totp_key": "0189"}),
+        ];
+        let answer = post(&root, IMPORT, &lines(&rows)).expect(200);
+        let told = Told::read(&answer.text);
+        assert_eq!(told.outcomes(), ["created", "created", "refused", "refused"], "{told:?}");
+        assert!(!answer.text.contains(key));
+        town.anon().try_sign_in("ann", PHRASE).refused(401, "totp_required");
+        town.anon().try_sign_in_with("ann", PHRASE, &town.code(key)).expect(201);
+        town.anon().try_sign_in_with("bob", short, &town.code(key)).expect(201);
+        // Again, with another key: the person may have one of its own by now.
+        let mut again = rows[0].clone();
+        again["totp_key"] = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U".into();
+        assert_eq!(import(&root, &[again]).outcomes(), ["unchanged"]);
+        town.advance(Duration::from_secs(60));
+        town.anon().try_sign_in_with("ann", PHRASE, &town.code(key)).expect(201);
+        let event = root.get(&format!("/api/v1/audit-events?cid={}&action=user.create", answer.cid())).json["items"][0].clone();
+        assert_eq!(event["changes"]["is_totp_enabled"]["after"], true);
+        assert!(!event.to_string().contains(key));
+    }
+
     /// The answer comes while the body goes: also to a client that sends everything before it reads anything.
     fn an_answer_does_not_wait_for_its_reader(engine) {
         let town = Town::new(engine);
@@ -392,7 +422,7 @@ both! {
     /// A dry run over several batches knows what its earlier rows would have taken.
     fn a_dry_run_remembers(engine) {
         let town = Town::new(engine);
-        let mut rows: Vec<Value> = (0..1200).map(|n| json!({"external_id": format!("x{n}"), "username": format!("user-{n}")})).collect();
+        let mut rows: Vec<Value> = (0..3200).map(|n| json!({"external_id": format!("x{n}"), "username": format!("user-{n}"), "groups": [format!("g{}", n % 3)]})).collect();
         rows.push(json!({"external_id": "new", "username": "user-3"}));
         rows.push(json!({"external_id": "x7", "username": "user-7", "email": "seven@example.com"}));
         rows.push(rows[8].clone());
@@ -400,9 +430,10 @@ both! {
         let dry = import_file(&town, &lines(&rows), &["--dry-run", "--json"]).expect(1);
         let wet = import_file(&town, &lines(&rows), &["--json"]).expect(1);
         let (dry, wet) = (Told::read(&dry.out), Told::read(&wet.out));
-        assert_eq!((dry.outcomes(), dry.counts()), (wet.outcomes(), [1201, 1, 1, 1]));
-        assert_eq!(dry.rows[1200]["errors"][0]["pointer"], "/username");
-        assert_eq!(town.count("SELECT count(*) AS count FROM users"), 1202);
+        assert_eq!((dry.outcomes(), dry.counts()), (wet.outcomes(), [3201, 1, 1, 1]));
+        assert_eq!((&dry.summary["groups_created"], &wet.summary["groups_created"]), (&json!(3), &json!(3)));
+        assert_eq!(dry.rows[3200]["errors"][0]["pointer"], "/username");
+        assert_eq!(town.count("SELECT count(*) AS count FROM users"), 3202);
     }
 
     /// An export has every user as GET shows it, over several pages, and never a hash.

@@ -283,9 +283,12 @@ both! {
         // Rows of an import with secrets in the right places, and in wrong ones; a hash that came in is as secret as a password.
         let mut hashes = Canaries::default();
         hashes.add("an imported hash", HASH);
+        let totp_key = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
+        canaries.add("an imported key of one-time codes", totp_key);
         for row in [
             json!({"username": "imported-1", "password": PASSWORD}),
-            json!({"username": "imported-2", "password_hash": HASH}),
+            json!({"username": "imported-2", "password_hash": HASH, "totp_key": totp_key}),
+            json!({"username": totp_key.len(), "totp_key": [totp_key], "groups": [{"totp_key": totp_key}], "is_locked": totp_key}),
             json!({"username": "imported-3", "password": HASH, "password_hash": PASSWORD, "email": PASSWORD, "groups": [{"password": PASSWORD}], "nonsense": HASH}),
             json!({"username": "imported-4", "password": [PASSWORD], "password_hash": {"hash": HASH}, "is_locked": PASSWORD, "created_time": HASH}),
             json!([PASSWORD, HASH]),

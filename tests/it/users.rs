@@ -36,6 +36,7 @@ fn imported(name: &str) -> Value {
     match name {
         "password" => PASSWORD.into(),
         "password_hash" => HASH.into(),
+        "totp_key" => "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP".into(),
         "created_time" => "2001-01-01T00:00:00Z".into(),
         "sign_up_status" => "before_confirmation".into(),
         "approval_status" => "rejected".into(),
@@ -68,7 +69,8 @@ both! {
             let victim = town.create(&format!("victim-of-{name}"));
             let may = by_root.contains(&(*name).to_owned());
             check(root.patch(&path(&victim), &body), may);
-            // Creating takes the same, and a password; an import also its hash, groups, and what a migration brings along.
+            // Creating takes the same, and a password; an import also its hash, the key of one-time codes, groups, and what a migration
+            // brings along.
             let mut row = json!({"username": format!("made-with-{name}"), "external_id": format!("x-{name}")});
             row[*name] = if *name == "groups" { json!(["staff"]) } else { fitting(name) };
             let is_password = *name == "password";
@@ -81,7 +83,7 @@ both! {
             row["external_id"] = format!("y-{name}").into();
             row[*name] = if *name == "groups" { json!(["staff"]) } else { imported(name) };
             let told = import(&root, &[row.clone()]);
-            let is_taken = may || is_password || ["password_hash", "groups"].contains(name) || IMPORT_ONLY.contains(name);
+            let is_taken = may || is_password || ["password_hash", "totp_key", "groups"].contains(name) || IMPORT_ONLY.contains(name);
             assert_eq!(told.outcomes(), [if is_taken { "created" } else { "refused" }], "{name}: {told:?}");
             if !is_taken {
                 let code = if is_known { "member_forbidden" } else { "unknown_member" };

@@ -23,7 +23,8 @@ use std::collections::{HashMap, HashSet};
 /// What became of a batch.
 pub(super) struct Written {
     pub(super) results: Vec<RowResult>,
-    pub(super) groups_created: u64,
+    /// The keys of the names of the groups that were made.
+    pub(super) groups_made: Vec<String>,
     /// What SQLite calls the state that the file was in.
     pub(super) version: Option<i64>,
 }
@@ -72,7 +73,7 @@ struct Clerk<'t, 'c> {
     new: Vec<(usize, &'t Candidate, NewUserRow)>,
     edits: Vec<(usize, Edited)>,
     dids: Vec<(usize, Did)>,
-    groups_created: u64,
+    groups_made: Vec<String>,
 }
 
 /// Judges and writes the rows of a batch; returns an event for each user that was made or changed, and each group that was made.
@@ -92,9 +93,9 @@ pub(super) fn write(tx: &mut Tx<'_>, importer: &Importer, entries: &[Entry]) -> 
         });
     }
     clerk.write()?;
-    let Clerk { mut dids, groups_created, .. } = clerk;
+    let Clerk { mut dids, groups_made, .. } = clerk;
     dids.sort_by_key(|(at, _)| *at);
-    Ok((Written { results, groups_created, version }, dids.into_iter().map(|(_, did)| did).collect()))
+    Ok((Written { results, groups_made, version }, dids.into_iter().map(|(_, did)| did).collect()))
 }
 
 impl<'t, 'c> Clerk<'t, 'c> {
@@ -134,7 +135,7 @@ impl<'t, 'c> Clerk<'t, 'c> {
             new: Vec::new(),
             edits: Vec::new(),
             dids: Vec::new(),
-            groups_created: 0,
+            groups_made: Vec::new(),
         })
     }
 
@@ -295,8 +296,8 @@ impl<'t, 'c> Clerk<'t, 'c> {
         let shown = serde_json::to_value(group.view()).map_err(broken)?;
         let did = Did::to(group_id).as_action(Action::GroupCreate).changing(Changes::between(&Value::Null, &shown));
         self.dids.push((at, did));
-        self.groups.insert(name_key, group);
-        self.groups_created += 1;
+        self.groups.insert(name_key.clone(), group);
+        self.groups_made.push(name_key);
         Ok(group_id)
     }
 
@@ -357,8 +358,15 @@ impl<'t, 'c> Clerk<'t, 'c> {
 
 /// In a dry run nothing is there of what earlier batches would have written: they are asked for what they would have taken, and this
 /// one's rows are told accordingly.
-pub(super) fn claim(scratch: &mut Scratch, entries: &[Entry], results: &mut [RowResult]) -> Result<()> {
-    for (entry, result) in entries.iter().zip(results) {
+pub(super) fn claim(scratch: &mut Scratch, entries: &[Entry], written: &mut Written) -> Result<()> {
+    let mut groups_made = Vec::new();
+    for key in std::mem::take(&mut written.groups_made) {
+        if scratch.take_group(&key)? {
+            groups_made.push(key);
+        }
+    }
+    written.groups_made = groups_made;
+    for (entry, result) in entries.iter().zip(&mut written.results) {
         if result.outcome != RowOutcome::Created {
             continue;
         }

@@ -14,10 +14,11 @@ use super::context::Context;
 use super::users::Maker;
 use crate::auth::totp::Key;
 use crate::domain::attribute::Viewer;
-use crate::domain::audit::{Changes, Shown};
+use crate::domain::audit::Changes;
 use crate::domain::bulk::{RowError, RowOutcome, RowResult, Summary};
 use crate::domain::ids::UserId;
 use crate::domain::ndjson::{Cutter, Line};
+use crate::domain::shown::Shown;
 use crate::domain::text;
 use crate::domain::user::{Account, ApprovalStatus, CreationContext, FitPassword, LockCause, User};
 use crate::error::{Code, Error, Result};
@@ -157,8 +158,9 @@ impl Import {
         format!("usher-import-{:032x}", u128::from_be_bytes(self.importer.context.services.inner.entropy.bytes()))
     }
 
-    /// Takes batches of lines from `next`, which is told how many rows there may be in one, until there are none, and hands what became of each row to `tell`, in order. It stops early where
-    /// `next` or the database fails, where what let the caller in no longer holds, and where `tell` answers that nobody listens.
+    /// Takes batches of lines from `next`, which is told how many rows there may be in one, until there are none, and hands what became of
+    /// each row to `tell`, in order. It stops early where `next` or the database fails, where what let the caller in no longer holds, and
+    /// where `tell` answers that nobody listens.
     pub async fn run(
         mut self,
         mut next: impl AsyncFnMut(usize) -> Result<Option<Vec<Line>>>,
@@ -256,17 +258,17 @@ impl Import {
         let began = Instant::now();
         let mut written = importer.context.change_many(importer.is_rehearsal, work).await?;
         self.pace.rest(began, written.version, importer.context.services.inner.store.has_waiting()).await;
-        self.summary.groups_created += written.groups_created;
         if let Some(mut scratch) = self.scratch.take() {
             let claim = move || {
                 let entries = batch.get(range).unwrap_or_default();
-                let claimed = batch::claim(&mut scratch, entries, &mut written.results);
+                let claimed = batch::claim(&mut scratch, entries, &mut written);
                 (claimed.map(|()| written), scratch)
             };
             let (claimed, scratch) = tokio::task::spawn_blocking(claim).await.map_err(|_| panicked())?;
             self.scratch = Some(scratch);
             written = claimed?;
         }
+        self.summary.groups_created += written.groups_made.len() as u64;
         Ok(written.results)
     }
 }
@@ -379,7 +381,7 @@ async fn fetch(
     let look_up = move |snapshot: &mut Snapshot<'_>| {
         Ok(snapshot.known_external_ids(&ids.iter().map(String::as_str).collect::<Vec<_>>())?)
     };
-    let known = inner.store.read(look_up).await?;
+    let known = inner.store.search(look_up).await?;
     let by = Arc::clone(importer);
     let compose = move || {
         for entry in entries.iter_mut().filter(|e| e.external_id.as_ref().is_none_or(|id| !known.contains(id.as_str()))) {

@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn every_member_at_fault_is_named() {
         let row = json!({
-            "external_id": "x-1", "username": "", "email": 7, "nonsense": 1, "a/b~c": 1, "number": 3, "password": 5, "password_hash": "md5",
+            "external_id": "x-1", "username": "", "email": 7, "nonsense": 1, "a/b~c": 1, "number": 3, "password": 5, "password_hash": "md5", "totp_key": "0189",
             "groups": "staff", "created_time": "yesterday", "is_locked": "no", "lock_reason": "left",
         });
         let read = read(&row.to_string());
@@ -219,7 +219,7 @@ mod tests {
         #[test]
         fn only_known_members_are_taken(
             names in prop::collection::vec(prop::sample::select(&[
-                "username", "external_id", "email", "password", "password_hash", "groups", "is_locked", "number", "user_id", "is_super_user",
+                "username", "external_id", "email", "password", "password_hash", "totp_key", "groups", "is_locked", "number", "user_id", "is_super_user",
                 "creation_ctx", "totp_secret", "login_count", "created_time", "user_role", "password_last_set", "nonsense",
             ][..]), 0..6),
             values in prop::collection::vec(any_value(), 6),
