@@ -131,6 +131,21 @@ impl Services {
         Ok(())
     }
 
+    /// Takes what the audit trail has gained into its index, a stride at a time; correctness never depends on it.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn index_audit(&self) -> Result<()> {
+        let store = &self.inner.store;
+        while store.read(|snapshot| Ok(snapshot.has_audit_tail()?)).await? {
+            if store.keep_count(|tx| Ok(tx.index_audit()?)).await? == 0 {
+                // Another node is at it.
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the heads of the audit chains into the log, those that have grown since `told`: a log that is kept elsewhere shows later
     /// whether an older head was put back.
     ///

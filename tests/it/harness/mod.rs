@@ -84,6 +84,27 @@ impl Site {
         self.folder.path().join("usher.db")
     }
 
+    /// Runs a statement on the database, behind the service's back.
+    pub fn sql(&self, statement: &str) {
+        match self.engine {
+            Engine::Sqlite => sqlite(&self.file(), statement),
+            Engine::Postgres => Postgres::run(&self.url, statement),
+        }
+    }
+
+    /// The `count` that a query of the database answers, behind the service's back.
+    pub fn count(&self, query: &str) -> i64 {
+        use diesel::RunQueryDsl as _;
+        use usher::store::connection::{AnyConnection, Purpose};
+        let mut connection = AnyConnection::open(&self.location(), Purpose::Reading).unwrap();
+        diesel::sql_query(query).get_result::<Count>(&mut connection).unwrap().count
+    }
+
+    /// Where the database is.
+    pub fn location(&self) -> usher::store::connection::Location {
+        usher::store::connection::Location::parse(&self.url).unwrap()
+    }
+
     /// Writes the settings file and, on PostgreSQL, the key file.
     pub fn settings(&self) -> PathBuf {
         if self.engine == Engine::Postgres && !self.keys().exists() {
@@ -158,6 +179,13 @@ impl Town {
         again
     }
 
+    /// Stops the service; the site stays.
+    pub fn halt(mut self) -> Site {
+        self.stop();
+        let folder = std::mem::replace(&mut self.site.folder, TempDir::new().unwrap());
+        Site { folder, engine: self.site.engine, url: self.site.url.clone(), extra: self.site.extra.clone() }
+    }
+
     pub fn now(&self) -> Utc {
         Utc::from_micros(self.clock.load(Ordering::SeqCst))
     }
@@ -186,27 +214,6 @@ impl Town {
     pub fn create(&self, name: &str) -> String {
         let body = serde_json::json!({"username": name, "password": PASSWORD});
         self.root().post("/api/v1/users", &body).expect(201).json["user_id"].as_str().unwrap().to_owned()
-    }
-
-    /// Runs a statement on the database, behind the service's back.
-    pub fn sql(&self, statement: &str) {
-        match self.site.engine {
-            Engine::Sqlite => sqlite(&self.site.file(), statement),
-            Engine::Postgres => Postgres::run(&self.site.url, statement),
-        }
-    }
-
-    /// The `count` that a query of the database answers, behind the service's back.
-    pub fn count(&self, query: &str) -> i64 {
-        use diesel::RunQueryDsl as _;
-        use usher::store::connection::{AnyConnection, Purpose};
-        let mut connection = AnyConnection::open(&self.location(), Purpose::Reading).unwrap();
-        diesel::sql_query(query).get_result::<Count>(&mut connection).unwrap().count
-    }
-
-    /// Where the database is.
-    pub fn location(&self) -> usher::store::connection::Location {
-        usher::store::connection::Location::parse(&self.site.url).unwrap()
     }
 
     /// The command line on this town's site.
