@@ -2,6 +2,7 @@
 //!
 //! Types in here may derive how they are read from and written to a row; nothing in here runs a query.
 
+pub mod api_key;
 pub mod application;
 pub mod attribute;
 pub mod audit;
@@ -9,6 +10,7 @@ pub mod chance;
 pub mod group;
 pub mod ids;
 pub mod outbox;
+pub mod network;
 pub mod secret;
 pub mod session;
 pub mod sql;

@@ -2,6 +2,7 @@
 
 use super::caller::{SignedIn, SuperUser, user_actor};
 use super::context::Did;
+use super::proof::Concern;
 use super::sign_in::NewSession;
 use crate::auth::hashing::Verdict;
 use crate::domain::ids::UserId;
@@ -83,7 +84,7 @@ impl SuperUser {
                 .because("own_password")
                 .detail("One's own password is changed with the old one."));
         }
-        self.require_fresh_sign_in()?;
+        self.require_fresh_sign_in(Concern::User(user_id))?;
         let context = self.context;
         let inner = &context.services.inner;
         inner.policy.check(&new, &user, context.trail.application().as_deref(), "new_password")?;

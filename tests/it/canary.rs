@@ -66,6 +66,9 @@ fn suspicious_members<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
         "password_expiry",
         "password_never_expires",
         "is_key_required",
+        "key_id",
+        // Of an audit event: the public part of a key that was made or revoked.
+        "api_key",
         // Of an audit event: its place in the chain.
         "hash",
     ];
@@ -84,14 +87,16 @@ fn suspicious_members<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
     }
 }
 
-/// An answer tells no secret but the token of a session that it opened, in the member for it.
+/// An answer tells no secret but the token of a session that it opened and the key that it made, each in the member for it.
 #[track_caller]
 fn is_clean(answer: &Answer, canaries: &Canaries, what: &str) {
     let mut json = answer.json.clone();
     let opened = json.as_object_mut().and_then(|members| members.remove("ust"));
     assert!(opened.is_none() || what.contains("/sessions ") || what.contains("/password "), "{what} told a token");
+    let made = json.as_object_mut().and_then(|members| members.remove("key"));
+    assert!(made.is_none() || ["/api-keys ", "/applications ", "/key "].iter().any(|at| what.contains(at)), "{what} told a key");
     let place = format!("the answer of {what}");
-    let body = if opened.is_some() { json.to_string() } else { answer.text.clone() };
+    let body = if opened.is_some() || made.is_some() { json.to_string() } else { answer.text.clone() };
     canaries.are_not_in(&place, body.as_bytes());
     canaries.are_not_in(&place, format!("{:?}", answer.headers).as_bytes());
     assert!(!body.contains("$argon2"), "{place} has a hash: {body}");
@@ -126,6 +131,10 @@ both! {
         canaries.add("the application's key", &key);
         let by = root(&service);
         let ann = newcomer(&service, &by, "ann");
+        let api_key = by.post("/api/v1/api-keys", &json!({"user_id": by.id(), "name": "robot", "scope": "manage"})).expect(201);
+        let api_key = text(&api_key.json["key"]);
+        canaries.add("an API key", &api_key);
+        let robot = service.anon().with("authorization", &format!("Key {api_key}"));
         let application = service.anon().with("x-current-app", "desk").with("x-application-key", &key);
         application.post("/api/v1/sessions/introspect", &json!({"ust": ann.ust})).expect(200);
         [&by, &ann].iter().for_each(|client| canaries.add("a token", client.ust.as_deref().unwrap()));
@@ -151,6 +160,11 @@ both! {
                     Some(json!({"username": {"password": PASSWORD}, "password": [PASSWORD]})),
                     Some(json!({"ust": peer.ust})),
                     Some(json!({"ust": key})),
+                    Some(json!({"ust": api_key})),
+                    Some(json!({"name": format!("made-{calls}"), "user_id": peer.id(), "scope": "read", "expires_in": 60})),
+                    Some(json!({"name": format!("made-{calls}")})),
+                    Some(json!({"name": api_key, "scope": PASSWORD, "networks": [PASSWORD], "allowed_networks": [PASSWORD], "allowed_groups": [PASSWORD]})),
+                    Some(json!({"networks": ["127.0.0.0/8"]})),
                     Some(json!({"old_password": "violet harbour sixteen", "new_password": OTHER_PASSWORD})),
                     Some(json!({"old_password": PASSWORD, "new_password": PASSWORD})),
                     Some(json!({"old_password": PASSWORD, "new_password": OTHER_PASSWORD})),
@@ -160,6 +174,9 @@ both! {
                 let clients = [
                     ("nobody", service.anon()),
                     ("an impostor", service.anon().with("authorization", &format!("Bearer {PASSWORD}")).with("x-application-key", PASSWORD)),
+                    ("one with a key in the wrong place", service.anon().with("authorization", &format!("Bearer {api_key}")).with("x-application-key", &api_key)),
+                    ("one with a password for a key", service.anon().with("authorization", &format!("Key {PASSWORD}"))),
+                    ("a robot", robot.clone()),
                     ("one of bad manners", service.anon().with("authorization", &format!("Basic {}", STANDARD.encode(PASSWORD))).with(CORRELATION_ID, PASSWORD).with("x-current-app", PASSWORD)),
                     ("an application", application.clone()),
                     ("its owner", peer.clone()),
@@ -172,6 +189,9 @@ both! {
                         is_clean(&answer, &canaries, &what);
                         if let Some(ust) = answer.json["ust"].as_str() {
                             canaries.add("a token from an answer", ust);
+                        }
+                        if let Some(key) = answer.json["key"].as_str() {
+                            canaries.add("a key from an answer", key);
                         }
                     }
                 }
@@ -193,7 +213,7 @@ both! {
         }
         let exported = usher(&site, &["audit", "export"], "").expect(0).out;
         canaries.are_not_in("the exported trail", exported.as_bytes());
-        for arguments in [&["user", "list"][..], &["user", "list", "--json"], &["user", "show", "ann"], &["app", "list", "--json"], &["session", "list", "--json"], &["config", "show"]] {
+        for arguments in [&["user", "list"][..], &["user", "list", "--json"], &["user", "show", "ann"], &["app", "list", "--json"], &["key", "list"], &["key", "list", "--json"], &["session", "list", "--json"], &["config", "show"]] {
             let shown = usher(&site, arguments, "").expect(0);
             canaries.are_not_in(&format!("{arguments:?}"), (shown.out + &shown.err).as_bytes());
         }

@@ -19,7 +19,7 @@ use super::connection::AnyConnection;
 use super::error::StoreError;
 use crate::domain::audit::{Action, Actor, ActorType, Changes, Event, Head, Link, Outcome, audit_chains, audit_events};
 use crate::domain::chance::Entropy;
-use crate::domain::ids::SessionId;
+use crate::domain::ids::CredentialId;
 use crate::domain::secret::MacKey;
 use crate::domain::time::Utc;
 use diesel::prelude::*;
@@ -70,7 +70,7 @@ struct LinkRow {
     reason: Option<String>,
     actor_type: ActorType,
     actor: Option<String>,
-    actor_session: Option<SessionId>,
+    actor_session: Option<CredentialId>,
     subject: Option<String>,
     application: Option<String>,
     remote_addr: Option<String>,
