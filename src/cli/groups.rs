@@ -82,7 +82,11 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
                 root.delete_group(group_id).await.map(|()| group_id)
             };
             let group_id = common.act(Action::GroupDelete, delete).await?;
-            if common.json { output::json(&json!({ "group_id": group_id })) } else { output::line(&format!("{group_id} is removed")) }
+            if common.json {
+                output::json(&json!({ "group_id": group_id }))
+            } else {
+                output::line(&format!("{group_id} is removed"))
+            }
         }
         Command::Members { group } => {
             let accounts = common.act(Action::MemberList, |root| members(root, group)).await?;

@@ -117,7 +117,17 @@ mod tests {
 
     #[test]
     fn what_is_no_network() {
-        let nonsense = ["", "10.0.0.0", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0/8", "10.0.0.0/8 ", "example.com/8", "10.1.2.3/8", "2001:db8::1/32"];
+        let nonsense = [
+            "",
+            "10.0.0.0",
+            "10.0.0.0/33",
+            "10.0.0.0/-1",
+            "10.0.0/8",
+            "10.0.0.0/8 ",
+            "example.com/8",
+            "10.1.2.3/8",
+            "2001:db8::1/32",
+        ];
         for text in nonsense {
             assert!(Networks::parse(&[text]).is_err(), "{text}");
         }

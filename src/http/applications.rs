@@ -85,8 +85,10 @@ fn read_name(name: String) -> Result<Name> {
 
 impl SettingsBody {
     fn read(self) -> Result<ApplicationPatch> {
-        let no_group = |_| Error::new(Code::Invalid).because("group_unknown").at("allowed_groups", "names a group that does not exist");
-        let group_ids = |texts: Vec<String>| texts.iter().map(|text| text.parse()).collect::<std::result::Result<Vec<GroupId>, _>>();
+        let no_group =
+            |_| Error::new(Code::Invalid).because("group_unknown").at("allowed_groups", "names a group that does not exist");
+        let group_ids =
+            |texts: Vec<String>| texts.iter().map(|text| text.parse()).collect::<std::result::Result<Vec<GroupId>, _>>();
         Ok(ApplicationPatch {
             name: None,
             session_scope: self.session_scope,

@@ -33,7 +33,10 @@ pub(super) async fn of_user(caller: SuperUser, user: UserSegment) -> Result<Foun
     Ok(Found(NetworksAnswer { networks: caller.networks_of(user.0).await? }))
 }
 
-pub(super) async fn set(caller: SuperUser, (user, Body(body)): (UserSegment, Body<NetworksBody>)) -> Result<Found<NetworksAnswer>> {
+pub(super) async fn set(
+    caller: SuperUser,
+    (user, Body(body)): (UserSegment, Body<NetworksBody>),
+) -> Result<Found<NetworksAnswer>> {
     let networks = read("networks", &body.networks)?;
     Ok(Found(NetworksAnswer { networks: caller.set_networks(user.0, networks).await? }))
 }

@@ -50,7 +50,9 @@ impl Lifetime {
             (None, None) => Ok(Self::Endless),
             (Some(seconds), None) => Ok(Self::For(Duration::from_secs(seconds))),
             (None, Some(expiry)) => Ok(Self::Until(expiry)),
-            (Some(_), Some(_)) => Err(Error::new(Code::Invalid).at("expires_in", "is given beside expiry; one of them is enough")),
+            (Some(_), Some(_)) => {
+                Err(Error::new(Code::Invalid).at("expires_in", "is given beside expiry; one of them is enough"))
+            }
         }
     }
 
@@ -159,7 +161,12 @@ impl SuperUser {
     ///
     /// # Errors
     /// [`Code::BadQuery`] for a cursor that was not given out here.
-    pub async fn api_keys(&self, of: Option<UserId>, limit: i64, cursor: Option<&str>) -> Result<(Vec<ApiKeyView>, Option<String>)> {
+    pub async fn api_keys(
+        &self,
+        of: Option<UserId>,
+        limit: i64,
+        cursor: Option<&str>,
+    ) -> Result<(Vec<ApiKeyView>, Option<String>)> {
         if let Some(user_id) = of {
             self.context.trail.set_subject(user_id);
         }

@@ -38,7 +38,8 @@ fn list_groups(tx: &mut Tx<'_>, application_id: ApplicationId, mut group_ids: Ve
         return Err(unfit(format!("has more than {MOST_GROUPS} groups")));
     }
     for group_id in &group_ids {
-        tx.hold_group(*group_id)?.ok_or_else(|| unfit("names a group that does not exist".to_owned()).because("group_unknown"))?;
+        tx.hold_group(*group_id)?
+            .ok_or_else(|| unfit("names a group that does not exist".to_owned()).because("group_unknown"))?;
     }
     Ok(tx.list_groups(application_id, &group_ids)?)
 }

@@ -33,6 +33,7 @@
 
 use super::Context;
 use super::context::Bond;
+use super::known::{Kind, Known};
 use super::proof::{Places, Proof, Proven};
 use crate::domain::application::{self, Application};
 use crate::domain::attribute::Viewer;
@@ -40,10 +41,11 @@ use crate::domain::audit::{Actor, ActorType};
 use crate::domain::ids::{CredentialId, SessionId, UserId};
 use crate::domain::secret::{ApiKeyToken, ApplicationKey, TokenHash, Ust};
 use crate::domain::text::fold;
+use crate::domain::time::Utc;
 use crate::domain::user::{User, viewer_of};
 use crate::error::{Code, Error, Result};
-use crate::domain::time::Utc;
-use crate::store::{Opened, Snapshot, Tx};
+use crate::store::{Opened, Tx};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// `active_time` is kept to this.
@@ -52,7 +54,7 @@ const ACTIVE_GRAIN: Duration = Duration::from_secs(60);
 /// A caller of whom nothing is known but the application.
 pub struct Anyone {
     pub(super) context: Context,
-    pub(super) application: Application,
+    pub(super) application: Arc<Application>,
     pub(super) is_keyed: bool,
 }
 
@@ -65,15 +67,14 @@ pub struct Bearer {
 /// A caller that proved by a live session or an API key to be a user whose account may act now.
 pub struct Authenticated {
     pub(super) context: Context,
-    pub(super) application: Application,
-    pub(super) user: User,
-    pub(super) proof: Proof,
+    pub(super) application: Arc<Application>,
+    pub(super) known: Arc<Known>,
 }
 
 /// The same by a live session.
 pub struct SignedIn {
     pub(super) context: Context,
-    pub(super) application: Application,
+    pub(super) application: Arc<Application>,
     pub(super) opened: Opened,
 }
 
@@ -98,7 +99,7 @@ pub struct Operator(pub String);
 /// A caller that may ask about other people's tokens: an application with its key, or a super-user.
 pub struct TrustedApplication {
     pub(super) context: Context,
-    pub(super) application: Application,
+    pub(super) application: Arc<Application>,
     pub(super) super_user: Option<Box<Authenticated>>,
 }
 
@@ -150,38 +151,25 @@ impl Anyone {
     /// [`Code::SessionInvalid`], whatever the cause; the audit trail knows it. [`Code::KeyReadOnly`].
     pub async fn authenticate(self) -> Result<Authenticated> {
         let refuse = |reason| Error::new(Code::SessionInvalid).because(reason);
-        let (through, places, now) = (self.application.clone(), Places::of(&self.context.call), self.context.now());
-        let store = &self.context.services.inner.store;
-        let found = if let Some(key) = &self.context.call.api_key {
-            let token = ApiKeyToken::parse(key).ok_or_else(|| refuse("key_malformed"))?.hash();
-            let look_up = move |snapshot: &mut Snapshot<'_>| {
-                let Some((key, user)) = snapshot.key_by_token(&token)? else { return Ok(None) };
-                let proof = Proof::Key(Box::new(key));
-                let judged = proof.judge(snapshot, &user, &through, places, now)?;
-                Ok(Some((proof, user, judged)))
-            };
-            store.read(look_up).await?.ok_or_else(|| refuse("key_unknown"))
-        } else {
-            let token = self.token()?;
-            let look_up = move |snapshot: &mut Snapshot<'_>| {
-                let Some(Opened { session, user, application }) = snapshot.session_by_token(&token)? else { return Ok(None) };
-                let proof = Proof::Session(Box::new(session), Box::new(application));
-                let judged = proof.judge(snapshot, &user, &through, places, now)?;
-                Ok(Some((proof, user, judged)))
-            };
-            store.read(look_up).await?.ok_or_else(|| refuse("session_unknown"))
+        let (places, now) = (Places::of(&self.context.call), self.context.now());
+        let (token, kind, unknown) = match &self.context.call.api_key {
+            Some(key) => (ApiKeyToken::parse(key).ok_or_else(|| refuse("key_malformed"))?.hash(), Kind::Key, "key_unknown"),
+            None => (self.token()?, Kind::Session, "session_unknown"),
         };
-        let (proof, user, judged) = found?;
-        self.context.trail.set_actor(user_actor(&user, proof.id()));
-        judged.map_err(refuse)?;
-        match &proof {
+        let known = self.context.known(token, kind, &self.application).await?.ok_or_else(|| refuse(unknown))?;
+        self.context.trail.set_actor(user_actor(known.user(), known.proof.id()));
+        known.stands(&self.application, places, now).map_err(refuse)?;
+        match &known.proof {
             Proof::Key(key) if !key.permits(self.context.call.is_safe) => return Err(Error::new(Code::KeyReadOnly)),
             Proof::Key(_) | Proof::Session(..) => {}
         }
-        let bond =
-            Some(Bond { credential: proof.credential(), application_id: self.application.application_id, needs_role: false });
+        let bond = Some(Bond {
+            credential: known.proof.credential(),
+            application_id: self.application.application_id,
+            needs_role: false,
+        });
         let context = Context { bond, ..self.context };
-        let authenticated = Authenticated { context, application: self.application, user, proof };
+        let authenticated = Authenticated { context, application: self.application, known };
         authenticated.note_activity();
         Ok(authenticated)
     }
@@ -192,11 +180,11 @@ impl Anyone {
     /// Those of [`Anyone::authenticate`]; [`Code::SessionRequired`].
     pub async fn sign_on(self) -> Result<SignedIn> {
         let authenticated = self.authenticate().await?;
-        match authenticated.proof {
+        match &authenticated.known.proof {
             Proof::Session(session, application) => {
-                let Authenticated { context, application: through, user, .. } = authenticated;
-                let opened = Opened { session: *session, user, application: *application };
-                Ok(SignedIn { context, application: through, opened })
+                let user = authenticated.known.user().clone();
+                let opened = Opened { session: (**session).clone(), user, application: (**application).clone() };
+                Ok(SignedIn { context: authenticated.context, application: authenticated.application, opened })
             }
             Proof::Key(_) => Err(authenticated.lacks_session()),
         }
@@ -223,11 +211,9 @@ impl Anyone {
     }
 }
 
-async fn find_application(context: &Context, name: &str) -> Result<(Application, bool)> {
+async fn find_application(context: &Context, name: &str) -> Result<(Arc<Application>, bool)> {
     let refuse = |reason| Error::new(Code::ApplicationInvalid).because(reason);
-    let key = fold(name);
-    let found = context.services.inner.store.read(move |snapshot| Ok(snapshot.application_by_name(&key)?)).await?;
-    let application = found.ok_or_else(|| refuse("application_unknown"))?;
+    let application = context.application_by_name(fold(name)).await?.ok_or_else(|| refuse("application_unknown"))?;
     let is_keyed = match (&context.call.application_key, &application.key_hash) {
         (Some(sent), Some(known)) => {
             let sent = ApplicationKey::parse(sent).ok_or_else(|| refuse("application_key_wrong"))?;
@@ -273,7 +259,7 @@ impl Authenticated {
     }
 
     fn require_role(&self) -> Result<()> {
-        if self.user.is_super_user() { Ok(()) } else { Err(Error::new(Code::Forbidden).because("not_super_user")) }
+        if self.known.user().is_super_user() { Ok(()) } else { Err(Error::new(Code::Forbidden).because("not_super_user")) }
     }
 
     fn lacks_session(&self) -> Error {
@@ -282,17 +268,17 @@ impl Authenticated {
 
     /// The caller's id as a user.
     pub fn user_id(&self) -> UserId {
-        self.user.user_id
+        self.known.user().user_id
     }
 
     /// The viewer that the caller is towards a user.
     pub fn viewer_of(&self, subject: UserId) -> Viewer {
-        viewer_of(Some(&self.user), subject)
+        viewer_of(Some(self.known.user()), subject)
     }
 
     /// The session in use, if it is one.
     pub(super) fn session_id(&self) -> Option<SessionId> {
-        match &self.proof {
+        match &self.known.proof {
             Proof::Session(session, _) => Some(session.session_id),
             Proof::Key(_) => None,
         }
@@ -300,7 +286,7 @@ impl Authenticated {
 
     /// When the caller last proved who it is.
     pub(super) fn proven(&self) -> Proven {
-        match &self.proof {
+        match &self.known.proof {
             Proof::Session(session, _) => Proven::AtSignIn(session.created_time),
             Proof::Key(_) => Proven::ByKey,
         }
@@ -310,11 +296,11 @@ impl Authenticated {
     fn note_activity(&self) {
         let (user_id, now) = (self.user_id(), self.context.now());
         let is_stale = |last: Option<Utc>| last.is_none_or(|t| t + ACTIVE_GRAIN <= now);
-        let key_id = match &self.proof {
+        let key_id = match &self.known.proof {
             Proof::Key(key) => Some(key.key_id).filter(|_| is_stale(key.last_used_time)),
             Proof::Session(..) => None,
         };
-        if is_stale(self.user.active_time) || key_id.is_some() {
+        if is_stale(self.known.user().active_time) || key_id.is_some() {
             let store = self.context.services.inner.store.clone();
             tokio::spawn(async move {
                 let note = move |tx: &mut Tx<'_>| {

@@ -13,6 +13,7 @@ mod courier;
 mod find;
 mod first_start;
 mod groups;
+mod known;
 mod lockout;
 mod networks;
 mod paging;
@@ -45,6 +46,8 @@ use crate::error::Result;
 use crate::settings::Settings;
 use crate::store::Store;
 use courier::Carriers;
+use known::Memories;
+pub use known::Shown;
 use lockout::Lockout;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +64,7 @@ struct Inner {
     hasher: Hasher,
     keys: Keys,
     vault: Vault,
+    memories: Memories,
     carriers: Carriers,
     lockout: Lockout,
     policy: Policy,
@@ -75,8 +79,10 @@ impl Services {
     pub fn new(settings: &Settings, store: Store, hasher: Hasher, keys: Keys, clock: Clock, entropy: Entropy) -> Self {
         let policy =
             Policy { min_length: settings.passwords.min_length, min_length_with_totp: settings.passwords.min_length_with_totp };
+        let memories = Memories { uses: store.memory(), applications: store.memory() };
         let inner = Inner {
             store,
+            memories,
             hasher,
             vault: Vault::new(keys.clone(), entropy.clone()),
             carriers: Carriers::default(),

@@ -20,6 +20,7 @@ use crate::domain::throttle::Bucket;
 use crate::domain::user::{Account, LockCause, User};
 use crate::error::{Code, Error, Result};
 use crate::store::{Snapshot, Tx};
+use std::sync::Arc;
 
 /// What one signs in with.
 #[derive(Debug)]
@@ -218,18 +219,12 @@ impl Context {
     /// Whether a user may act through an application, from where the call comes.
     async fn standing_of(&self, user: &User, application: &Application) -> Result<Result<(), Barred>> {
         let (user, application, places, now) = (user.clone(), application.clone(), Places::of(&self.call), self.now());
-        let ask = move |snapshot: &mut Snapshot<'_>| Ok(standing(snapshot, &user, &application, None, places, now)?);
+        let ask = move |snapshot: &mut Snapshot<'_>| Ok(standing(snapshot, &user, &application, places, now)?);
         self.services.inner.store.read(ask).await
     }
 
     /// What stands in the way of a user whose password was right.
-    fn judge(
-        &self,
-        user: &User,
-        given: &SignIn,
-        application: &Application,
-        standing: Result<(), Barred>,
-    ) -> Result<Demand> {
+    fn judge(&self, user: &User, given: &SignIn, application: &Application, standing: Result<(), Barred>) -> Result<Demand> {
         if let Err(barred) = standing
             && !barred.is_mendable()
         {
@@ -259,7 +254,7 @@ impl Context {
     async fn open_after_sign_in(
         &self,
         verified: User,
-        application: Application,
+        application: Arc<Application>,
         attempt: Attempt,
         renewal: Option<(PasswordHash, Renewal)>,
         device: Option<[u8; 16]>,
@@ -288,7 +283,7 @@ impl Context {
             }
             let gone = || Error::new(Code::ApplicationInvalid).because("application_unknown");
             let application = tx.read().application(session.application_id)?.ok_or_else(gone)?;
-            standing(&mut tx.read(), &after, &application, None, Places::of(&context.call), now)?.map_err(error_of)?;
+            standing(&mut tx.read(), &after, &application, Places::of(&context.call), now)?.map_err(error_of)?;
             context.services.inner.lockout.succeed(tx, after.user_id, &attempt)?;
             after.login_count += 1;
             after.failed_login_count = 0;

@@ -2,6 +2,7 @@
 
 use super::caller::{Authenticated, SuperUser};
 use super::context::Did;
+use super::known::Shown;
 use super::proof::{Concern, Proven};
 use crate::domain::attribute::{Refused, Viewer, Why};
 use crate::domain::audit::Changes;
@@ -14,6 +15,7 @@ use crate::domain::user::{Account, ApprovalStatus, CreationContext, LockCause, P
 use crate::error::{Code, Error, Fault, Result};
 use crate::store::Tx;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A user to be created.
@@ -89,12 +91,10 @@ impl Authenticated {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn current_user(&self) -> Result<(Account, Viewer)> {
-        let (user, now) = (self.user.clone(), self.context.now());
-        self.context.trail.set_subject(user.user_id);
-        let viewer = self.viewer_of(user.user_id);
-        let account = self.context.services.inner.store.read(move |snapshot| Ok(snapshot.account(user, now)?)).await?;
-        Ok((account, viewer))
+    pub fn current_user(&self) -> Result<Arc<Shown>> {
+        let user_id = self.user_id();
+        self.context.trail.set_subject(user_id);
+        self.known.shown(self.viewer_of(user_id))
     }
 }
 

@@ -38,7 +38,8 @@ impl Snapshot<'_> {
     /// The database fails.
     pub fn applications(&mut self) -> Result<Vec<(Application, Vec<GroupId>)>, StoreError> {
         let found: Vec<Application> = applications::table.order(applications::name_key.asc()).load(self.0)?;
-        let rows: Vec<(ApplicationId, GroupId)> = application_groups::table.order(application_groups::group_id.asc()).load(self.0)?;
+        let rows: Vec<(ApplicationId, GroupId)> =
+            application_groups::table.order(application_groups::group_id.asc()).load(self.0)?;
         let mut groups: HashMap<ApplicationId, Vec<GroupId>> = HashMap::new();
         for (application_id, group_id) in rows {
             groups.entry(application_id).or_default().push(group_id);

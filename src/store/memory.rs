@@ -39,8 +39,8 @@ pub struct Dependencies {
 
 /// A reading that can be remembered.
 pub trait Reading: Send + Sync {
-    /// What it depends on.
-    fn dependencies(&self) -> Dependencies;
+    /// What it depends on; `None`: on what everything depends on alone.
+    fn dependencies(&self) -> Option<Dependencies>;
 }
 
 /// How the memories of a store stand towards its feed of changes.
@@ -109,13 +109,13 @@ impl<K, V> Default for Shard<K, V> {
     }
 }
 
-impl<K: Copy + Eq + Hash, V: Reading> Shard<K, V> {
+impl<K: Clone + Eq + Hash, V: Reading> Shard<K, V> {
     fn get(&mut self, key: &K) -> Option<Arc<V>> {
         if let Some(found) = self.young.get(key) {
             return Some(Arc::clone(found));
         }
         let found = self.old.remove(key)?;
-        self.insert(*key, Arc::clone(&found));
+        self.insert(key.clone(), Arc::clone(&found));
         Some(found)
     }
 
@@ -123,34 +123,35 @@ impl<K: Copy + Eq + Hash, V: Reading> Shard<K, V> {
         if self.young.len() >= GENERATION {
             let dropped = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
             for (key, reading) in dropped {
-                self.unlink(&key, &reading.dependencies());
+                self.unlink(&key, reading.dependencies());
             }
         }
-        let Dependencies { user_id, credential_id } = reading.dependencies();
-        let link = |keys: &mut Vec<K>| {
-            if !keys.contains(&key) {
-                keys.push(key);
-            }
-        };
-        link(self.by_user.entry(user_id).or_default());
-        link(self.by_credential.entry(credential_id).or_default());
+        if let Some(Dependencies { user_id, credential_id }) = reading.dependencies() {
+            let link = |keys: &mut Vec<K>| {
+                if !keys.contains(&key) {
+                    keys.push(key.clone());
+                }
+            };
+            link(self.by_user.entry(user_id).or_default());
+            link(self.by_credential.entry(credential_id).or_default());
+        }
         self.young.insert(key, reading);
     }
 
-    fn unlink(&mut self, key: &K, dependencies: &Dependencies) {
+    fn unlink(&mut self, key: &K, dependencies: Option<Dependencies>) {
         if self.young.contains_key(key) || self.old.contains_key(key) {
             return;
         }
-        let Dependencies { user_id, credential_id } = dependencies;
-        unlink(&mut self.by_user, user_id, key);
-        unlink(&mut self.by_credential, credential_id, key);
+        let Some(Dependencies { user_id, credential_id }) = dependencies else { return };
+        unlink(&mut self.by_user, &user_id, key);
+        unlink(&mut self.by_credential, &credential_id, key);
     }
 
     fn remove(&mut self, keys: &[K]) {
         for key in keys {
             let reading = [self.young.remove(key), self.old.remove(key)].into_iter().flatten().next();
             if let Some(reading) = reading {
-                self.unlink(key, &reading.dependencies());
+                self.unlink(key, reading.dependencies());
             }
         }
     }
@@ -191,7 +192,7 @@ impl<K, V> Clone for Memory<K, V> {
     }
 }
 
-impl<K: Copy + Eq + Hash + Send + Sync + 'static, V: Reading + 'static> Memory<K, V> {
+impl<K: Clone + Eq + Hash + Send + Sync + 'static, V: Reading + 'static> Memory<K, V> {
     pub(super) fn new(coherence: Arc<Coherence>) -> Self {
         let shards = std::array::from_fn(|_| Mutex::default());
         Self { inner: Arc::new(Inner { shards, hasher: RandomState::new(), coherence }) }
@@ -221,7 +222,7 @@ impl<K: Copy + Eq + Hash + Send + Sync + 'static, V: Reading + 'static> Memory<K
     }
 }
 
-impl<K: Copy + Eq + Hash, V: Reading> Inner<K, V> {
+impl<K: Clone + Eq + Hash, V: Reading> Inner<K, V> {
     fn shard(&self, key: &K) -> MutexGuard<'_, Shard<K, V>> {
         let at = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0);
         #[expect(clippy::indexing_slicing, reason = "a remainder of the number of shards is one of them")]
@@ -230,7 +231,7 @@ impl<K: Copy + Eq + Hash, V: Reading> Inner<K, V> {
     }
 }
 
-impl<K: Copy + Eq + Hash + Send + Sync, V: Reading> Forgetful for Inner<K, V> {
+impl<K: Clone + Eq + Hash + Send + Sync, V: Reading> Forgetful for Inner<K, V> {
     fn forget(&self, touched: &[Touched]) {
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -267,8 +268,8 @@ mod tests {
     }
 
     impl Reading for Read {
-        fn dependencies(&self) -> Dependencies {
-            Dependencies { user_id: user(self.0), credential_id: credential(self.1) }
+        fn dependencies(&self) -> Option<Dependencies> {
+            Some(Dependencies { user_id: user(self.0), credential_id: credential(self.1) })
         }
     }
 
@@ -351,7 +352,8 @@ mod tests {
                     _ => {}
                 }
                 for key in 0..12 {
-                    prop_assert_eq!(memory.get(&key).as_deref(), expected.get(&key));
+                    let kept = memory.get(&key);
+                    prop_assert_eq!(kept.as_deref(), expected.get(&key));
                 }
             }
             for shard in &memory.inner.shards {

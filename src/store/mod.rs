@@ -145,7 +145,7 @@ impl Store {
     }
 
     /// A memory for readings of one kind, which forgets what changes.
-    pub fn memory<K: Copy + Eq + Hash + Send + Sync + 'static, V: Reading + 'static>(&self) -> Memory<K, V> {
+    pub fn memory<K: Clone + Eq + Hash + Send + Sync + 'static, V: Reading + 'static>(&self) -> Memory<K, V> {
         let memory = Memory::new(Arc::clone(self.inner.feed.coherence()));
         self.inner.feed.add(memory.as_forgetful());
         memory

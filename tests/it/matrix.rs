@@ -99,7 +99,15 @@ const SESSION: &[&str] = &[
 ];
 
 const APPLICATION: &[&str] = &[
-    "application_id", "name", "session_scope", "is_key_required", "access", "allowed_roles", "allowed_groups", "allowed_networks", "created_time",
+    "application_id",
+    "name",
+    "session_scope",
+    "is_key_required",
+    "access",
+    "allowed_roles",
+    "allowed_groups",
+    "allowed_networks",
+    "created_time",
 ];
 
 const API_KEY: &[&str] = &["key_id", "user_id", "name", "scope", "created_time", "expiry", "last_used_time"];
@@ -314,7 +322,17 @@ impl Scene {
         let group = made("/api/v1/groups", "group_id", format!("group-{number}"));
         self.root.post(&format!("/api/v1/groups/{group}/members"), &json!({"user_id": peer.id()})).expect(200);
         let application = made("/api/v1/applications", "application_id", format!("application-{number}"));
-        Stage { api_key, own_api_key, group, application, client, own_other_session: other, peer, peer_name, fresh_name: format!("fresh-{number}") }
+        Stage {
+            api_key,
+            own_api_key,
+            group,
+            application,
+            client,
+            own_other_session: other,
+            peer,
+            peer_name,
+            fresh_name: format!("fresh-{number}"),
+        }
     }
 
     /// Makes one call of the table and compares everything about it.
