@@ -16,7 +16,7 @@ use super::feed::Touched;
 use crate::domain::ids::{CredentialId, UserId};
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -50,13 +50,15 @@ pub(super) struct Coherence {
     /// When the feed last proved that it hears, in microseconds since `began`; 0: it does not.
     heard: AtomicU64,
     version: AtomicU64,
-    is_off: AtomicBool,
 }
 
 impl Coherence {
     pub(super) fn new() -> Self {
         let (heard, version) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { began: Instant::now(), heard, version, is_off: AtomicBool::new(false) }
+        // A little before now, so that every moment that matters comes after it.
+        let now = Instant::now();
+        let began = now.checked_sub(BOUND * 2).unwrap_or(now);
+        Self { began, heard, version }
     }
 
     fn micros(&self, at: Instant) -> u64 {
@@ -73,15 +75,10 @@ impl Coherence {
         self.heard.store(0, Ordering::Release);
     }
 
-    /// For measurements: nothing is remembered.
-    pub(super) fn switch_off(&self) {
-        self.is_off.store(true, Ordering::Release);
-    }
-
     fn holds(&self) -> bool {
         let heard = self.heard.load(Ordering::Acquire);
         let bound = u64::try_from(BOUND.as_micros()).unwrap_or(0);
-        heard > 0 && self.micros(Instant::now()).saturating_sub(heard) <= bound && !self.is_off.load(Ordering::Acquire)
+        heard > 0 && self.micros(Instant::now()).saturating_sub(heard) <= bound
     }
 }
 
@@ -120,6 +117,8 @@ impl<K: Clone + Eq + Hash, V: Reading> Shard<K, V> {
     }
 
     fn insert(&mut self, key: K, reading: Arc<V>) {
+        // What was known by this key may have depended on something else.
+        self.remove(std::slice::from_ref(&key));
         if self.young.len() >= GENERATION {
             let dropped = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
             for (key, reading) in dropped {
@@ -304,9 +303,6 @@ mod tests {
             coherence.hears(long_ago);
             assert!(memory.get(&1).is_none());
         }
-        coherence.hears(Instant::now());
-        coherence.switch_off();
-        assert!(memory.get(&1).is_none());
     }
 
     #[test]

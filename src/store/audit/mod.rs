@@ -58,8 +58,7 @@ impl HeadRow {
     }
 }
 
-#[derive(Queryable, Insertable)]
-#[diesel(table_name = audit_events, treat_none_as_default_value = false)]
+#[derive(Queryable)]
 struct LinkRow {
     chain: i64,
     seq: i64,
@@ -81,31 +80,76 @@ struct LinkRow {
     hash: Vec<u8>,
 }
 
-impl From<Link> for LinkRow {
-    fn from(link: Link) -> Self {
-        let Event { time, cid, action, outcome, reason, actor, subject, application, remote_addr, traceparent, changes } =
-            link.event;
+/// A link as it is written. Of plain types, and put into each database by itself: what stands for both builds a statement's text anew
+/// every time, and every call writes one of these.
+#[derive(Insertable)]
+#[diesel(table_name = audit_events, treat_none_as_default_value = false)]
+struct Record<'a> {
+    chain: i64,
+    seq: i64,
+    time: Utc,
+    cid: &'a str,
+    action: &'static str,
+    outcome: &'static str,
+    reason: Option<&'a str>,
+    actor_type: &'static str,
+    actor: Option<&'a str>,
+    actor_session: Option<CredentialId>,
+    subject: Option<&'a str>,
+    application: Option<&'a str>,
+    remote_addr: Option<&'a str>,
+    traceparent: Option<&'a str>,
+    changes: Option<&'a str>,
+    changes_salt: Option<&'a [u8]>,
+    changes_digest: Option<&'a [u8]>,
+    hash: &'a [u8],
+}
+
+impl<'a> From<&'a Link> for Record<'a> {
+    fn from(link: &'a Link) -> Self {
+        let event = &link.event;
         Self {
             chain: link.chain,
             seq: link.seq,
-            time,
-            cid,
-            action,
-            outcome,
-            reason,
-            actor_type: actor.kind,
-            actor: actor.id,
-            actor_session: actor.session,
-            subject,
-            application,
-            remote_addr,
-            traceparent,
-            changes: changes.map(|c| c.as_text().to_owned()),
-            changes_salt: link.changes_salt,
-            changes_digest: link.changes_digest,
-            hash: link.hash,
+            time: event.time,
+            cid: &event.cid,
+            action: event.action.as_str(),
+            outcome: event.outcome.as_str(),
+            reason: event.reason.as_deref(),
+            actor_type: event.actor.kind.as_str(),
+            actor: event.actor.id.as_deref(),
+            actor_session: event.actor.session,
+            subject: event.subject.as_deref(),
+            application: event.application.as_deref(),
+            remote_addr: event.remote_addr.as_deref(),
+            traceparent: event.traceparent.as_deref(),
+            changes: event.changes.as_ref().map(Changes::as_text),
+            changes_salt: link.changes_salt.as_deref(),
+            changes_digest: link.changes_digest.as_deref(),
+            hash: &link.hash,
         }
     }
+}
+
+/// Rows in one statement on PostgreSQL: fewer than its parameters allow.
+const ROWS: usize = 500;
+
+fn insert(connection: &mut AnyConnection, links: &[Link]) -> Result<(), StoreError> {
+    let records = links.iter().map(Record::from);
+    match connection {
+        AnyConnection::Sqlite(c) => {
+            for record in records {
+                diesel::insert_into(audit_events::table).values(record).execute(c)?;
+            }
+        }
+        AnyConnection::Postgres(c) => {
+            let records: Vec<Record<'_>> = records.collect();
+            for rows in records.chunks(ROWS) {
+                diesel::insert_into(audit_events::table).values(rows).execute(c)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 impl LinkRow {
@@ -201,7 +245,7 @@ pub(super) fn append(
     entropy: &Entropy,
 ) -> Result<(), StoreError> {
     let mut head = take_chain(connection, key, entropy)?;
-    let mut deleted = Vec::new();
+    let (mut deleted, mut links) = (Vec::new(), Vec::with_capacity(events.len()));
     for event in events {
         if event.action == Action::UserDelete && event.outcome == Outcome::Success {
             deleted.extend(event.subject.clone());
@@ -209,8 +253,9 @@ pub(super) fn append(
         let salt = if event.changes.is_some() { entropy.bytes() } else { [0; 16] };
         let link = Link::forge(&head, event, salt);
         head = link.as_head();
-        diesel::insert_into(audit_events::table).values(LinkRow::from(link)).execute(connection)?;
+        links.push(link);
     }
+    insert(connection, &links)?;
     diesel::update(audit_chains::table.find(head.chain))
         .set((
             audit_chains::seq.eq(head.seq),
