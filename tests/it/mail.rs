@@ -171,7 +171,7 @@ both! {
         let Some(python) = python() else { return };
         for behaviour in ["later", "drop", "hang"] {
             let site = Site::new(engine);
-            let server = Server::start(&python, &site.folder.path().to_owned(), &[]);
+            let server = Server::start(&python, site.folder.path(), &[]);
             server.behave(behaviour);
             let town = Town::on(posting(site, &server));
             ann(&town);
@@ -218,7 +218,7 @@ both! {
     fn what_is_refused_for_good_is_given_up(engine) {
         let Some(python) = python() else { return };
         let site = Site::new(engine);
-        let server = Server::start(&python, &site.folder.path().to_owned(), &[]);
+        let server = Server::start(&python, site.folder.path(), &[]);
         server.behave("never");
         let town = Town::on(posting(site, &server));
         let id = ann(&town);
@@ -236,7 +236,7 @@ both! {
     fn a_second_copy_has_the_same_id(engine) {
         let Some(python) = python() else { return };
         let site = Site::new(engine);
-        let server = Server::start(&python, &site.folder.path().to_owned(), &[]);
+        let server = Server::start(&python, site.folder.path(), &[]);
         server.behave("forget");
         let town = Town::on(posting(site, &server));
         ann(&town);

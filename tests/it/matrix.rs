@@ -108,9 +108,9 @@ const APPLICATION: &[&str] = &[
     "allowed_roles",
     "allowed_groups",
     "allowed_networks",
-    "created_time",
     "is_sign_up_open",
     "is_sign_up_approval_needed",
+    "created_time",
 ];
 
 const API_KEY: &[&str] = &["key_id", "user_id", "name", "scope", "created_time", "expiry", "last_used_time"];
@@ -268,10 +268,10 @@ const TABLE: &[Row] = &[
     Row { method: "post",   path: "/api/v1/groups/{group_id}/members",             body: |s| Some(json!({"user_id": s.peer.id()})), status: [401, 403, 200, 401], shape: Shape::User, action: "group.add_member", subject: Subject::Peer },
     Row { method: "delete", path: "/api/v1/groups/{group_id}/members/{user_id}",   body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "group.remove_member", subject: Subject::Peer },
     Row { method: "get",    path: "/api/v1/applications",                          body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Items(APPLICATION), action: "application.list", subject: Subject::None },
-    Row { method: "post",   path: "/api/v1/applications",                          body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 201, 401], shape: Shape::Keys(&["application_id", "name", "session_scope", "is_key_required", "access", "allowed_roles", "allowed_groups", "allowed_networks", "created_time", "is_sign_up_open", "is_sign_up_approval_needed", "key"]), action: "application.create", subject: Subject::Shown },
+    Row { method: "post",   path: "/api/v1/applications",                          body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 201, 401], shape: Shape::Keys(&["application_id", "name", "session_scope", "is_key_required", "access", "allowed_roles", "allowed_groups", "allowed_networks", "is_sign_up_open", "is_sign_up_approval_needed", "created_time", "key"]), action: "application.create", subject: Subject::Shown },
     Row { method: "get",    path: "/api/v1/applications/{application_id}",         body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(APPLICATION), action: "application.read", subject: Subject::Application },
     Row { method: "patch",  path: "/api/v1/applications/{application_id}",         body: |_| Some(json!({"access": "listed"})), status: [401, 403, 200, 401], shape: Shape::Keys(APPLICATION), action: "application.update", subject: Subject::Application },
-    Row { method: "post",   path: "/api/v1/applications/{application_id}/key",     body: NO_BODY, status: [401, 403, 201, 401], shape: Shape::Keys(&["application_id", "name", "session_scope", "is_key_required", "access", "allowed_roles", "allowed_groups", "allowed_networks", "created_time", "is_sign_up_open", "is_sign_up_approval_needed", "key"]), action: "application.renew_key", subject: Subject::Application },
+    Row { method: "post",   path: "/api/v1/applications/{application_id}/key",     body: NO_BODY, status: [401, 403, 201, 401], shape: Shape::Keys(&["application_id", "name", "session_scope", "is_key_required", "access", "allowed_roles", "allowed_groups", "allowed_networks", "is_sign_up_open", "is_sign_up_approval_needed", "created_time", "key"]), action: "application.renew_key", subject: Subject::Application },
     Row { method: "delete", path: "/api/v1/applications/{application_id}",         body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "application.delete", subject: Subject::Application },
     Row { method: "get",    path: "/api/v1/api-keys",                              body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), action: "api_key.list", subject: Subject::None },
     Row { method: "post",   path: "/api/v1/api-keys",                              body: |s| Some(json!({"user_id": s.peer.id(), "name": "robot"})), status: [401, 403, 201, 401], shape: Shape::Keys(&["key_id", "user_id", "name", "scope", "created_time", "expiry", "last_used_time", "key"]), action: "api_key.create", subject: Subject::Peer },

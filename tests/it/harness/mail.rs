@@ -94,7 +94,7 @@ fn words(value: &str) -> String {
     let mut rest = value;
     while let Some((before, encoded)) = rest.split_once("=?utf-8?b?") {
         // White space between two encoded words is not theirs.
-        if !(before.trim().is_empty() && !out.is_empty()) {
+        if !before.trim().is_empty() || out.is_empty() {
             out.push_str(before);
         }
         let (word, after) = encoded.split_once("?=").unwrap();
@@ -133,7 +133,8 @@ impl Town {
     #[track_caller]
     pub fn settle(&self) {
         let began = Instant::now();
-        let waiting = format!("SELECT count(*) AS count FROM outbox WHERE next_time <= {}", self.in_a_minute());
+        let waiting =
+            format!("SELECT count(*) AS count FROM outbox WHERE kind <> 'hook' AND next_time <= {}", self.in_a_minute());
         while self.count(&waiting) > 0 {
             let causes = "SELECT kind || ' ' || attempts || ' ' || coalesce(last_error, 'untried') AS line FROM outbox";
             assert!(began.elapsed() < PATIENCE, "something is still waiting to be sent: {:?}", self.lines(causes));
