@@ -191,25 +191,6 @@ pub fn all_mails(site: &Site) -> Vec<Mail> {
     mail_files(site).iter().map(|file| Mail::parse(&std::fs::read_to_string(file).unwrap())).collect()
 }
 
-/// The Python that has what `tests/tools/requirements.txt` lists; `tools/test-tools` makes it. Without it tests that need it are skipped
-/// with a line that says so, unless `USHER_TEST_TOOLS=required`.
-pub fn python() -> Option<PathBuf> {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
-    let python = target.join("test-tools/bin/python");
-    let is_there = python.exists();
-    let is_required = std::env::var("USHER_TEST_TOOLS").is_ok_and(|v| v == "required");
-    assert!(
-        is_there || !is_required,
-        "the tools in Python are required, but {} is not there: run tools/test-tools",
-        python.display()
-    );
-    if !is_there {
-        println!("SKIPPED: the tools in Python are not there; run tools/test-tools");
-    }
-    is_there.then_some(python)
-}
-
 /// A mail server.
 pub struct Server {
     process: Child,
