@@ -92,6 +92,8 @@ codes! {
     SelfDelete = "self_delete", 409, "Nobody deletes their own account.";
     /// Locking oneself must be meant.
     SelfLock = "self_lock", 409, "Locking oneself needs force.";
+    /// A group that is to be removed only when empty has members.
+    GroupNotEmpty = "group_not_empty", 409, "The group has members.";
     /// The resource is not, or no longer, what If-Match says.
     PreconditionFailed = "precondition_failed", 412, "The resource has changed: read it again.";
     /// The body is too large.

@@ -49,6 +49,11 @@ impl Policy {
         }
     }
 
+    /// Why `password` may not be set for `user`: the codes of the causes, in no words of advice. Empty if it may.
+    pub fn judge(&self, password: &Password, user: &User, application: Option<&str>) -> Vec<&'static str> {
+        self.causes(password, user, application).into_iter().map(|(code, _)| code).collect()
+    }
+
     fn causes(&self, password: &Password, user: &User, application: Option<&str>) -> Vec<(&'static str, String)> {
         if is_oversized(password) {
             return vec![("too_long", format!("has more than {} characters or {} bytes", LONGEST.0, LONGEST.1))];

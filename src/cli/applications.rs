@@ -20,6 +20,9 @@ pub(super) enum Command {
         /// Every call through it must bear its key.
         #[arg(long)]
         require_key: bool,
+        /// It is believed, with its key, when it tells from which address its users come.
+        #[arg(long)]
+        may_set_remote_addr: bool,
     },
     /// List applications by name.
     List,
@@ -32,9 +35,10 @@ pub(super) enum Command {
 
 pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
     match command {
-        Command::Create { name, own_sessions, require_key } => {
+        Command::Create { name, own_sessions, require_key, may_set_remote_addr } => {
             let scope = if own_sessions { SessionScope::OwnSessions } else { SessionScope::Shared };
-            let create = |root: crate::service::SuperUser| root.create_application(name, scope, require_key);
+            let create =
+                |root: crate::service::SuperUser| root.create_application(name, scope, require_key, may_set_remote_addr);
             let (application, key) = common.act(Action::ApplicationCreate, create).await?;
             if common.json {
                 return output::json(

@@ -24,6 +24,7 @@ mod schema {
             is_key_required -> Bool,
             key_hash -> Nullable<Binary>,
             created_time -> sql::Instant,
+            may_set_remote_addr -> Bool,
         }
     }
 }
@@ -60,6 +61,8 @@ pub struct Application {
     pub key_hash: Option<TokenHash>,
     /// When it was registered.
     pub created_time: Utc,
+    /// Whether it is believed, with its key, when it tells from which address its users come.
+    pub may_set_remote_addr: bool,
 }
 
 impl Application {
@@ -78,6 +81,7 @@ impl Application {
             name: self.name.clone(),
             session_scope: self.session_scope,
             is_key_required: self.is_key_required,
+            may_set_remote_addr: self.may_set_remote_addr,
             created_time: self.created_time,
         }
     }
@@ -94,6 +98,8 @@ pub struct ApplicationView {
     pub session_scope: SessionScope,
     /// Whether every call through it must bear its key.
     pub is_key_required: bool,
+    /// Whether it is believed, with its key, when it tells from which address its users come.
+    pub may_set_remote_addr: bool,
     /// When it was registered.
     pub created_time: Utc,
 }

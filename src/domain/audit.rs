@@ -105,6 +105,10 @@ super::words::words! {
         PasswordChange = "user.change_password",
         /// Set another's password.
         PasswordSet = "user.set_password",
+        /// Check a name and a password without signing in.
+        AccountCheck = "user.check_account",
+        /// Ask whether a password would be accepted.
+        PasswordJudge = "user.judge_password",
         /// Read the attribute table.
         ViewsRead = "views.read",
         /// Search the audit trail.
@@ -135,6 +139,8 @@ super::words::words! {
         MemberAdd = "group.add_member",
         /// Take a user out of a group.
         MemberRemove = "group.remove_member",
+        /// Take every user out of a group.
+        GroupEmpty = "group.empty",
         /// List applications.
         ApplicationList = "application.list",
         /// A call that no route answers.

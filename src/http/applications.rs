@@ -19,6 +19,9 @@ pub(super) struct ApplicationBody {
     /// Whether every call through it must bear its key.
     #[serde(default)]
     is_key_required: bool,
+    /// Whether it is believed, with its key, when it tells from which address its users come (`X-User-Address`).
+    #[serde(default)]
+    may_set_remote_addr: bool,
 }
 
 /// An application just registered.
@@ -37,9 +40,10 @@ pub(super) async fn list(caller: SuperUser, (): ()) -> Result<Found<Items<Applic
 }
 
 pub(super) async fn create(caller: SuperUser, Body(body): Body<ApplicationBody>) -> Result<Created<NewApplicationBody>> {
-    let name = Name::try_from(body.name).map_err(|e| Error::new(Code::Invalid).at("name", e.to_string()))?;
-    let scope = body.session_scope.unwrap_or(SessionScope::Shared);
-    let (application, key) = caller.create_application(name, scope, body.is_key_required).await?;
+    let ApplicationBody { name, session_scope, is_key_required, may_set_remote_addr } = body;
+    let name = Name::try_from(name).map_err(|e| Error::new(Code::Invalid).at("name", e.to_string()))?;
+    let scope = session_scope.unwrap_or(SessionScope::Shared);
+    let (application, key) = caller.create_application(name, scope, is_key_required, may_set_remote_addr).await?;
     Ok(Created { body: NewApplicationBody { application, key: key.expose().to_owned() }, cookie: None })
 }
 

@@ -3,13 +3,13 @@
 use super::input::{Body, GroupSegment, Query, UserSegment, page_limit};
 use super::reply::{self, Created, Done, Found, Paged, UserAnswer};
 use crate::domain::attribute::Viewer;
-use crate::domain::group::GroupView;
+use crate::domain::group::{GroupPatch, GroupView};
 use crate::domain::ids::UserId;
-use crate::domain::text::Name;
+use crate::domain::text::{Line, Name, Unfit};
 use crate::error::{Code, Error, Result};
 use crate::service::SuperUser;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// A page of a list.
 #[derive(Deserialize, JsonSchema)]
@@ -22,17 +22,51 @@ pub(super) struct PageQuery {
     cursor: Option<String>,
 }
 
-/// A group's name.
+/// A group to be made.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct GroupBody {
     /// The name; unique without regard to case.
     name: String,
+    /// What it is for, one line; null is nothing.
+    description: Option<String>,
+    /// The profile of its members; null is none.
+    profile_id: Option<i64>,
 }
 
-impl GroupBody {
-    fn name(self) -> Result<Name> {
-        Name::try_from(self.name).map_err(|e| Error::new(Code::Invalid).at("name", e.to_string()))
-    }
+/// A change of a group (RFC 7396).
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct GroupPatchBody {
+    /// The name; unique without regard to case.
+    name: Option<String>,
+    /// What it is for, one line; null is nothing.
+    #[serde(default, deserialize_with = "given")]
+    description: Option<Option<String>>,
+    /// The profile of its members; null is none.
+    #[serde(default, deserialize_with = "given")]
+    profile_id: Option<Option<i64>>,
+}
+
+/// A member that was sent, be it null.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+fn unfit(member: &'static str) -> impl FnOnce(Unfit) -> Error {
+    move |e| Error::new(Code::Invalid).at(member, e.to_string())
+}
+
+/// Reads the members of a group, each found at fault by its name.
+pub(super) fn group_patch(
+    name: Option<String>,
+    description: Option<Option<String>>,
+    profile_id: Option<Option<i64>>,
+) -> Result<GroupPatch> {
+    let line = |text: Option<String>| text.map(Line::try_from).transpose().map_err(unfit("description"));
+    Ok(GroupPatch {
+        name: name.map(Name::try_from).transpose().map_err(unfit("name"))?,
+        description: description.map(line).transpose()?,
+        profile_id,
+    })
 }
 
 /// A user to be added.
@@ -50,15 +84,21 @@ pub(super) async fn list(caller: SuperUser, Query(query): Query<PageQuery>) -> R
 }
 
 pub(super) async fn create(caller: SuperUser, Body(body): Body<GroupBody>) -> Result<Created<GroupView>> {
-    Ok(Created { body: caller.create_group(body.name()?).await?, cookie: None })
+    let name = Name::try_from(body.name).map_err(unfit("name"))?;
+    let patch = group_patch(None, Some(body.description), Some(body.profile_id))?;
+    Ok(Created { body: caller.create_group(name, patch).await?, cookie: None })
 }
 
 pub(super) async fn by_id(caller: SuperUser, group: GroupSegment) -> Result<Found<GroupView>> {
     Ok(Found(caller.group(group.0).await?))
 }
 
-pub(super) async fn rename(caller: SuperUser, (group, Body(body)): (GroupSegment, Body<GroupBody>)) -> Result<Found<GroupView>> {
-    Ok(Found(caller.rename_group(group.0, body.name()?).await?))
+pub(super) async fn update(
+    caller: SuperUser,
+    (group, Body(body)): (GroupSegment, Body<GroupPatchBody>),
+) -> Result<Found<GroupView>> {
+    let patch = group_patch(body.name, body.description, body.profile_id)?;
+    Ok(Found(caller.update_group(group.0, patch).await?))
 }
 
 pub(super) async fn delete(caller: SuperUser, group: GroupSegment) -> Result<Done> {

@@ -21,6 +21,7 @@ impl SuperUser {
         name: Name,
         session_scope: SessionScope,
         is_key_required: bool,
+        may_set_remote_addr: bool,
     ) -> Result<(ApplicationView, ApplicationKey)> {
         // It is named in a header.
         if !name.as_str().bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
@@ -39,6 +40,7 @@ impl SuperUser {
             is_key_required,
             key_hash: Some(key.hash()),
             created_time: context.now(),
+            may_set_remote_addr,
         };
         let create = move |tx: &mut Tx<'_>| {
             tx.insert_application(&application)?;

@@ -90,11 +90,13 @@ impl Anyone {
     /// A call arrives through the application that it names.
     ///
     /// # Errors
-    /// [`Code::ApplicationInvalid`]: the application is unknown, or its key is wrong or missing where it is demanded.
+    /// [`Code::ApplicationInvalid`]: the application is unknown, or its key is wrong or missing where it is demanded. Those of an
+    /// address that is claimed for its user and not to be believed.
     pub async fn arrive(context: Context) -> Result<Self> {
         let name = context.call.application.clone().unwrap_or_else(|| application::DEFAULT.to_owned());
         let (application, is_keyed) = find_application(&context, &name).await?;
         context.trail.set_application(application.name.as_str());
+        context.believe_address(is_keyed && application.may_set_remote_addr)?;
         Ok(Self { context, application, is_keyed })
     }
 
@@ -106,6 +108,7 @@ impl Anyone {
         if fold(name) != self.application.name_key {
             (self.application, self.is_keyed) = find_application(&self.context, name).await?;
             self.context.trail.set_application(self.application.name.as_str());
+            self.context.believe_address(self.is_keyed && self.application.may_set_remote_addr)?;
         }
         Ok(self)
     }

@@ -25,6 +25,8 @@ pub struct Call {
     pub action: Action,
     /// From which address.
     pub remote_addr: Option<IpAddr>,
+    /// From which address its user comes, as it claims; see [`Context::believe_address`].
+    pub claimed_addr: Option<String>,
     /// With which user agent.
     pub user_agent: Option<String>,
     /// The W3C trace context.
@@ -47,6 +49,7 @@ impl Call {
             cid,
             action,
             remote_addr: None,
+            claimed_addr: None,
             user_agent: None,
             traceparent: None,
             application: None,
@@ -66,12 +69,18 @@ struct Draft {
     actor: Actor,
     subject: Option<String>,
     application: Option<String>,
+    /// The call turned out to be one of these.
+    action: Option<Action>,
+    /// The address of the user, told by an application that is believed.
+    told_addr: Option<IpAddr>,
     is_written: bool,
 }
 
 impl Default for Trail {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Draft { actor: Actor::ANONYMOUS, subject: None, application: None, is_written: false })))
+        let (subject, application, action, told_addr) = (None, None, None, None);
+        let draft = Draft { actor: Actor::ANONYMOUS, subject, application, action, told_addr, is_written: false };
+        Self(Arc::new(Mutex::new(draft)))
     }
 }
 
@@ -91,6 +100,11 @@ impl Trail {
 
     pub(super) fn set_application(&self, name: &str) {
         self.draft().application = Some(name.to_owned());
+    }
+
+    /// What the call sets out to do, where its path alone does not tell.
+    pub(super) fn set_action(&self, action: Action) {
+        self.draft().action = Some(action);
     }
 
     pub(super) fn application(&self) -> Option<String> {
@@ -183,6 +197,33 @@ impl Context {
         self.call.now
     }
 
+    /// From which address whoever is served comes: the call's own, unless an application that may do so has told its user's. This is what
+    /// lock-out counts by and records keep.
+    pub fn remote_addr(&self) -> Option<IpAddr> {
+        self.trail.draft().told_addr.or(self.call.remote_addr)
+    }
+
+    /// What the call set out to do.
+    pub fn action(&self) -> Action {
+        self.trail.draft().action.unwrap_or(self.call.action)
+    }
+
+    /// Takes the address that the call claims for its user, if `is_believed`: it came with the key of an application that may tell.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`] from anyone else, [`Code::BadRequest`] if it is no address: a claim is never passed over.
+    pub(super) fn believe_address(&self, is_believed: bool) -> Result<()> {
+        let Some(claimed) = &self.call.claimed_addr else { return Ok(()) };
+        if !is_believed {
+            let detail = "X-User-Address is taken only from an application that bears its key and may set it.";
+            return Err(Error::new(Code::Forbidden).because("user_address_forbidden").detail(detail));
+        }
+        let bad = || Error::new(Code::BadRequest).because("user_address_malformed").detail("X-User-Address is no IP address.");
+        let address: IpAddr = claimed.trim().parse().map_err(|_| bad())?;
+        self.trail.draft().told_addr = Some(address.to_canonical());
+        Ok(())
+    }
+
     /// The call itself.
     pub fn call(&self) -> &Call {
         &self.call
@@ -242,13 +283,13 @@ impl Context {
         Event {
             time: self.call.now,
             cid: self.call.cid.clone(),
-            action: self.call.action,
+            action: draft.action.unwrap_or(self.call.action),
             outcome: did.outcome,
             reason: did.reason.map(str::to_owned),
             actor: did.actor.unwrap_or_else(|| draft.actor.clone()),
             subject: did.subject.or_else(|| draft.subject.clone()),
             application: draft.application.clone(),
-            remote_addr: self.call.remote_addr.map(|a| a.to_string()),
+            remote_addr: draft.told_addr.or(self.call.remote_addr).map(|a| a.to_string()),
             traceparent: self.call.traceparent.clone(),
             changes: did.changes,
         }

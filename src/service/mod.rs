@@ -4,9 +4,11 @@
 //! methods that it may call, so a use case that is not allowed to a caller does not exist for it. How one becomes another is told in
 //! [`caller`]. The use cases of a noun are in the file of that noun.
 
+mod amend;
 mod applications;
 mod audit;
 pub mod caller;
+mod check_account;
 mod context;
 mod courier;
 mod find;
@@ -15,16 +17,20 @@ mod groups;
 mod lockout;
 mod paging;
 mod passwords;
+mod seen;
 mod sessions;
 mod sign_in;
 mod users;
 mod vault;
 
+pub use amend::Amendment;
 pub use audit::{AuditPage, AuditQuery, Finding, Search};
 pub use caller::{Anyone, Bearer, Operator, SignedIn, SuperUser, TrustedApplication};
+pub use check_account::Checked;
 pub use context::{Call, Context, Trail};
 pub use find::{Filter, Find, Found, Order};
 pub use paging::LARGEST_PAGE;
+pub use seen::{Seen, Whom};
 pub use sessions::Introspection;
 pub use sign_in::{NewSession, SignIn};
 pub use users::{NewUser, Password};

@@ -2,14 +2,15 @@
 
 use super::caller::{SignedIn, SuperUser, user_actor};
 use super::context::Did;
+use super::lockout::Lockout;
 use super::sign_in::NewSession;
 use crate::auth::hashing::Verdict;
 use crate::domain::ids::UserId;
-use crate::domain::secret::Password;
+use crate::domain::secret::{Password, PasswordHash};
 use crate::domain::session::SessionView;
 use crate::domain::throttle::Bucket;
 use crate::domain::time::Utc;
-use crate::domain::user::Account;
+use crate::domain::user::{Account, User};
 use crate::error::{Code, Error, Result};
 use crate::store::Tx;
 
@@ -77,28 +78,50 @@ impl SuperUser {
     /// [`Code::NotFound`], [`Code::PasswordUnfit`], [`Code::FreshSignInRequired`]; [`Code::Forbidden`] for one's own.
     pub async fn set_password(self, user_id: UserId, new: Password, must_change: bool, expiry: Option<Utc>) -> Result<Account> {
         let user = self.user(user_id).await?.user;
-        // One's own is changed by proving the old one: a stolen session must not become the account.
-        if self.own_id() == Some(user_id) {
-            return Err(Error::new(Code::Forbidden)
-                .because("own_password")
-                .detail("One's own password is changed with the old one."));
-        }
-        self.require_fresh_sign_in()?;
+        let hash = self.hash_for(&user, new, "new_password").await?;
         let context = self.context;
-        let inner = &context.services.inner;
-        inner.policy.check(&new, &user, context.trail.application().as_deref(), "new_password")?;
-        let hash = context.hash(new).await?;
-        let (now, lockout) = (context.now(), inner.lockout.clone());
+        let (now, lockout) = (context.now(), context.services.inner.lockout.clone());
         let set = move |tx: &mut Tx<'_>| {
-            let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
-            let mut after = before.clone();
-            after.set_password(hash, must_change, expiry, now);
-            tx.save_user(&before, &after)?;
-            tx.end_sessions(user_id)?;
-            lockout.forgive(tx, user_id)?;
+            let (before, after) = set_in(tx, user_id, hash, must_change, expiry, &lockout, now)?;
             let did = Did::to(user_id).changing(super::users::changes(tx, &before, &after, now)?);
             Ok((tx.read().account(after, now)?, did))
         };
         context.change(set).await
     }
+
+    /// The hash of a password that this super-user may set for `user`, found at fault as `member`.
+    ///
+    /// # Errors
+    /// Those of [`SuperUser::set_password`].
+    pub(super) async fn hash_for(&self, user: &User, new: Password, member: &str) -> Result<PasswordHash> {
+        // One's own is changed by proving the old one: a stolen session must not become the account.
+        if self.own_id() == Some(user.user_id) {
+            return Err(Error::new(Code::Forbidden)
+                .because("own_password")
+                .detail("One's own password is changed with the old one."));
+        }
+        self.require_fresh_sign_in()?;
+        let application = self.context.trail.application();
+        self.context.services.inner.policy.check(&new, user, application.as_deref(), member)?;
+        self.context.hash(new).await
+    }
+}
+
+/// Sets a user's password by its hash and ends the user's sessions; tells the user before and after.
+pub(super) fn set_in(
+    tx: &mut Tx<'_>,
+    user_id: UserId,
+    hash: PasswordHash,
+    must_change: bool,
+    expiry: Option<Utc>,
+    lockout: &Lockout,
+    now: Utc,
+) -> Result<(User, User)> {
+    let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
+    let mut after = before.clone();
+    after.set_password(hash, must_change, expiry, now);
+    tx.save_user(&before, &after)?;
+    tx.end_sessions(user_id)?;
+    lockout.forgive(tx, user_id)?;
+    Ok((before, after))
 }

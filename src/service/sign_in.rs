@@ -147,7 +147,7 @@ impl Context {
         let inner = &self.services.inner;
         let place = inner.lockout.line_up(target).await?;
         let turn = inner.hasher.turn()?;
-        let (lockout, address, now) = (inner.lockout.clone(), self.call.remote_addr, self.now());
+        let (lockout, address, now) = (inner.lockout.clone(), self.remote_addr(), self.now());
         let (target, user_id) = (target.clone(), user.map(|u| u.user_id));
         let begun = inner.store.keep_count(move |tx| {
             // A name that nobody bears costs a write as well: whether it is borne must not be told by the time.
@@ -184,7 +184,7 @@ impl Context {
         self.change(remember).await
     }
 
-    async fn withdraw(&self, attempt: Attempt, user_id: UserId) -> Result<()> {
+    pub(super) async fn withdraw(&self, attempt: Attempt, user_id: UserId) -> Result<()> {
         let lockout = self.services.inner.lockout.clone();
         let withdraw = move |tx: &mut Tx<'_>| {
             tx.uncount_failure(user_id)?;
@@ -277,7 +277,7 @@ impl Context {
             after.login_count += 1;
             after.failed_login_count = 0;
             after.login_time = Some(now);
-            after.login_station = context.call.remote_addr.map(|a| a.to_string());
+            after.login_station = context.remote_addr().map(|a| a.to_string());
             after.active_time = Some(now);
             tx.save_user(&before, &after)?;
             tx.insert_session(&session)?;
@@ -310,7 +310,7 @@ impl Context {
             renewed_time: None,
             idle_expiry: (now + inner.idle).min(absolute_expiry),
             absolute_expiry,
-            remote_addr: self.call.remote_addr.map(|a| a.to_string()),
+            remote_addr: self.remote_addr().map(|a| a.to_string()),
             user_agent: self.call.user_agent.clone(),
         };
         (ust, session)

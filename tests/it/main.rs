@@ -15,6 +15,8 @@
 mod audit;
 mod canary;
 mod command_line;
+mod ecm;
+mod ecm_matrix;
 mod faults;
 mod find;
 mod groups;
@@ -26,4 +28,5 @@ mod session;
 mod sign_in;
 mod starting;
 mod transport;
+mod user_address;
 mod users;

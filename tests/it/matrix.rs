@@ -98,7 +98,9 @@ const SESSION: &[&str] = &[
     "is_current",
 ];
 
-const APPLICATION: &[&str] = &["application_id", "name", "session_scope", "is_key_required", "created_time"];
+const APPLICATION: &[&str] = &["application_id", "name", "session_scope", "is_key_required", "may_set_remote_addr", "created_time"];
+
+const GROUP: &[&str] = &["group_id", "name", "number", "description", "profile_id"];
 
 /// Who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,15 +183,15 @@ const TABLE: &[Row] = &[
     Row { method: "delete", path: "/api/v1/users/{user_id}/sessions",              body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "session.revoke_all", subject: Subject::Peer },
     Row { method: "delete", path: "/api/v1/users/{user_id}/sessions/{session_id}", body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "session.revoke", subject: Subject::Peer },
     Row { method: "get",    path: "/api/v1/groups",                                body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), action: "group.list", subject: Subject::None },
-    Row { method: "post",   path: "/api/v1/groups",                                body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 201, 401], shape: Shape::Keys(&["group_id", "name"]), action: "group.create", subject: Subject::Shown },
-    Row { method: "get",    path: "/api/v1/groups/{group_id}",                     body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["group_id", "name"]), action: "group.read", subject: Subject::Group },
-    Row { method: "patch",  path: "/api/v1/groups/{group_id}",                     body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 200, 401], shape: Shape::Keys(&["group_id", "name"]), action: "group.update", subject: Subject::Group },
+    Row { method: "post",   path: "/api/v1/groups",                                body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 201, 401], shape: Shape::Keys(GROUP), action: "group.create", subject: Subject::Shown },
+    Row { method: "get",    path: "/api/v1/groups/{group_id}",                     body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(GROUP), action: "group.read", subject: Subject::Group },
+    Row { method: "patch",  path: "/api/v1/groups/{group_id}",                     body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 200, 401], shape: Shape::Keys(GROUP), action: "group.update", subject: Subject::Group },
     Row { method: "delete", path: "/api/v1/groups/{group_id}",                     body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "group.delete", subject: Subject::Group },
     Row { method: "get",    path: "/api/v1/groups/{group_id}/members",             body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Users, action: "group.list_members", subject: Subject::Group },
     Row { method: "post",   path: "/api/v1/groups/{group_id}/members",             body: |s| Some(json!({"user_id": s.peer.id()})), status: [401, 403, 200, 401], shape: Shape::User, action: "group.add_member", subject: Subject::Peer },
     Row { method: "delete", path: "/api/v1/groups/{group_id}/members/{user_id}",   body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "group.remove_member", subject: Subject::Peer },
     Row { method: "get",    path: "/api/v1/applications",                          body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Items(APPLICATION), action: "application.list", subject: Subject::None },
-    Row { method: "post",   path: "/api/v1/applications",                          body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 201, 401], shape: Shape::Keys(&["application_id", "name", "session_scope", "is_key_required", "created_time", "key"]), action: "application.create", subject: Subject::Shown },
+    Row { method: "post",   path: "/api/v1/applications",                          body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 201, 401], shape: Shape::Keys(&["application_id", "name", "session_scope", "is_key_required", "may_set_remote_addr", "created_time", "key"]), action: "application.create", subject: Subject::Shown },
     Row { method: "delete", path: "/api/v1/applications/{application_id}",         body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "application.delete", subject: Subject::Application },
     Row { method: "get",    path: "/api/v1/audit-events",                          body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), action: "audit.read", subject: Subject::None },
     Row { method: "get",    path: "/api/v1/views",                                 body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(&["viewer", "attributes"]), action: "views.read", subject: Subject::None },
