@@ -23,6 +23,7 @@ mod groups;
 mod harness;
 mod house;
 mod matrix;
+mod python_client;
 mod refused_start;
 mod session;
 mod sign_in;

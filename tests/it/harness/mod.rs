@@ -3,6 +3,7 @@
 pub mod client;
 pub mod postgres;
 pub mod process;
+pub mod tools;
 
 pub use client::{Answer, Client};
 
