@@ -46,8 +46,8 @@ codes! {
     BadRequest = "bad_request", 400, "The request cannot be read.";
     /// Sign-in failed; always the same, whatever the cause.
     CredentialsInvalid = "credentials_invalid", 401, "The user name or the password is wrong.";
-    /// No, unknown, expired or revoked UST; always the same.
-    SessionInvalid = "session_invalid", 401, "There is no valid session.";
+    /// No, unknown, expired or revoked UST or API key; always the same.
+    SessionInvalid = "session_invalid", 401, "There is no valid session or API key.";
     /// The application is unknown, or its key is missing or wrong.
     ApplicationInvalid = "application_invalid", 401, "The application is unknown, or its key is missing or wrong.";
     /// The password was right; a one-time code is needed as well.
@@ -68,12 +68,20 @@ codes! {
     SignUpUnconfirmed = "sign_up_unconfirmed", 401, "The sign-up is not confirmed.";
     /// The password was right; the account is outside its validity window.
     OutsideValidity = "outside_validity", 401, "The account is outside its period of validity.";
+    /// The password was right; the application is not open to the user.
+    ApplicationNotAllowed = "application_not_allowed", 401, "This application is not open to the account.";
+    /// The password was right; the application or the user may not be used from this address.
+    AddressNotAllowed = "address_not_allowed", 401, "The account may not be used from this address.";
     /// Signed in, but not allowed; the same whether or not the target exists.
     Forbidden = "forbidden", 403, "This is not allowed.";
     /// A member of the body may not be changed by this caller.
     MemberForbidden = "member_forbidden", 403, "A member of the body may not be changed by this caller.";
     /// A change of this kind needs a sign-in of the last five minutes.
     FreshSignInRequired = "fresh_sign_in_required", 403, "This needs a recent sign-in: sign in again.";
+    /// An API key that may only read.
+    KeyReadOnly = "key_read_only", 403, "This API key may only read.";
+    /// What an API key does not do.
+    SessionRequired = "session_required", 403, "This needs a session: an API key is not enough.";
     /// The old password is wrong.
     OldPasswordWrong = "old_password_wrong", 403, "The old password is wrong.";
     /// Told only to callers who may know.
@@ -94,6 +102,10 @@ codes! {
     SelfLock = "self_lock", 409, "Locking oneself needs force.";
     /// A group that is to be removed only when empty has members.
     GroupNotEmpty = "group_not_empty", 409, "The group has members.";
+    /// Nobody shuts oneself out.
+    SelfShutOut = "self_shut_out", 409, "This would shut out whoever asks for it.";
+    /// A user has as many API keys as there may be.
+    TooManyKeys = "too_many_keys", 409, "The user has too many API keys: revoke one.";
     /// The resource is not, or no longer, what If-Match says.
     PreconditionFailed = "precondition_failed", 412, "The resource has changed: read it again.";
     /// The body is too large.

@@ -2,9 +2,11 @@
 //!
 //! Exit codes: 0 done; 1 refused, the reason on standard error; 2 wrong usage; 3 something is pending; 69 the database is unreachable.
 
+mod api_keys;
 mod applications;
 mod audit;
 mod config;
+mod groups;
 mod operator;
 mod output;
 mod secrets;
@@ -59,6 +61,12 @@ enum Command {
     /// Look after applications.
     #[command(subcommand)]
     App(applications::Command),
+    /// Look after groups of users.
+    #[command(subcommand)]
+    Group(groups::Command),
+    /// Look after API keys.
+    #[command(subcommand)]
+    Key(api_keys::Command),
     /// Look after sessions.
     #[command(subcommand)]
     Session(sessions::Command),
@@ -131,6 +139,8 @@ async fn execute(common: &Common, command: Command) -> Outcome {
         Command::Migrate { check } => migrate(common, check),
         Command::User(command) => users::execute(common, command).await,
         Command::App(command) => applications::execute(common, command).await,
+        Command::Group(command) => groups::execute(common, command).await,
+        Command::Key(command) => api_keys::execute(common, command).await,
         Command::Session(command) => sessions::execute(common, command).await,
         Command::Audit(command) => audit::execute(common, command).await,
         Command::Secrets(command) => secrets::execute(common, &command).await,

@@ -4,6 +4,7 @@ use super::{Common, Exit, Outcome, act, output};
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::Action;
 use crate::domain::ids::UserId;
+use crate::domain::network::Networks;
 use crate::domain::text::{Email, Line, Name};
 use crate::domain::user::{Account, ApprovalStatus, Patch, UserRole};
 use crate::error::{Code, Error};
@@ -51,6 +52,17 @@ pub(super) enum Command {
         user: String,
         /// viewer, publisher or administrator.
         role: UserRole,
+    },
+    /// Show or replace the networks that a user may come from.
+    Networks {
+        /// The username, login name or user_id.
+        user: String,
+        /// The networks, such as 10.0.0.0/8, with commas between.
+        #[arg(long, value_name = "CIDR,...", value_parser = Networks::parse_text)]
+        set: Option<Networks>,
+        /// From anywhere.
+        #[arg(long, conflicts_with = "set")]
+        clear: bool,
     },
     /// Delete a user with all that hangs on it; the audit trail keeps the user_id.
     Delete {
@@ -159,6 +171,7 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
             let account = common.act(Action::UserUpdate, set).await?;
             changed(common, &account, &format!("is {role} now"))
         }
+        Command::Networks { user, set, clear } => networks(common, &user, set.or(clear.then(Networks::default))).await,
         Command::Delete { user } => {
             let name = user.clone();
             let delete = |root: SuperUser| async move {
@@ -201,6 +214,23 @@ async fn common_create(common: &Common, create: Create) -> Outcome {
     let new = NewUser { patch, password };
     let account = common.act(Action::UserCreate, |root| root.create_user(new, "cli")).await?;
     if common.json { output::json(&account.view(Viewer::SuperUser)) } else { output::line(&account.user.user_id.to_string()) }
+}
+
+/// Shows the networks that a user may come from, or those that it may from now on.
+async fn networks(common: &Common, user: &str, set: Option<Networks>) -> Outcome {
+    let action = if set.is_some() { Action::NetworksSet } else { Action::NetworksRead };
+    let work = |root: SuperUser| async move {
+        let user_id = find(&root, user).await?.user.user_id;
+        match set {
+            Some(networks) => root.set_networks(user_id, networks).await,
+            None => root.networks_of(user_id).await,
+        }
+    };
+    let networks = common.act(action, work).await?;
+    if common.json {
+        return output::json(&serde_json::json!({ "networks": networks }));
+    }
+    output::line(if networks.is_anywhere() { "anywhere".to_owned() } else { networks.to_text() }.as_str())
 }
 
 /// By id if it is one, else by name.

@@ -9,7 +9,7 @@
 //! The values that a change replaced are personal data, which a person may have erased. The chain therefore holds only their
 //! salted digest: values can be removed while the chain still verifies, but not altered.
 
-use super::ids::SessionId;
+use super::ids::CredentialId;
 use super::time::Utc;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -121,8 +121,24 @@ super::words::words! {
         SecretsRotate = "secrets.rotate",
         /// Register an application.
         ApplicationCreate = "application.create",
+        /// Look at an application.
+        ApplicationRead = "application.read",
+        /// Change an application.
+        ApplicationUpdate = "application.update",
+        /// Give an application a new key.
+        ApplicationRenewKey = "application.renew_key",
         /// Remove an application.
         ApplicationDelete = "application.delete",
+        /// Look at the networks that a user may come from.
+        NetworksRead = "user.read_networks",
+        /// Change the networks that a user may come from.
+        NetworksSet = "user.set_networks",
+        /// List API keys.
+        ApiKeyList = "api_key.list",
+        /// Make an API key.
+        ApiKeyCreate = "api_key.create",
+        /// Revoke an API key.
+        ApiKeyRevoke = "api_key.revoke",
         /// Make a group.
         GroupCreate = "group.create",
         /// Look at a group.
@@ -179,8 +195,8 @@ pub struct Actor {
     pub kind: ActorType,
     /// Which one.
     pub id: Option<String>,
-    /// Through which session.
-    pub session: Option<SessionId>,
+    /// Through which session or API key.
+    pub session: Option<CredentialId>,
 }
 
 impl Actor {
@@ -402,8 +418,8 @@ pub struct EventView {
     pub actor_type: ActorType,
     /// Who acted: a user's id, an application's name, an operator's `user@host`.
     pub actor: Option<String>,
-    /// The session through which it acted.
-    pub actor_session: Option<SessionId>,
+    /// The session or API key through which it acted.
+    pub actor_session: Option<CredentialId>,
     /// On whom or what: an id.
     pub subject: Option<String>,
     /// Through which application.

@@ -73,4 +73,20 @@ ids! {
     DataKeyId;
     /// A message to the world outside.
     MessageId;
+    /// An API key; public, unlike its token.
+    ApiKeyId;
+    /// What a user acts through, a session or an API key, where it does not matter which.
+    CredentialId;
+}
+
+impl From<SessionId> for CredentialId {
+    fn from(id: SessionId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<ApiKeyId> for CredentialId {
+    fn from(id: ApiKeyId) -> Self {
+        Self(id.0)
+    }
 }

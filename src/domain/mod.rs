@@ -2,12 +2,14 @@
 //!
 //! Types in here may derive how they are read from and written to a row; nothing in here runs a query.
 
+pub mod api_key;
 pub mod application;
 pub mod attribute;
 pub mod audit;
 pub mod chance;
 pub mod group;
 pub mod ids;
+pub mod network;
 pub mod outbox;
 pub mod secret;
 pub mod session;

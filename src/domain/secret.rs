@@ -185,10 +185,19 @@ impl Purpose for OfApplication {
     const PREFIX: &'static str = "uak";
 }
 
+/// A user's API key.
+#[derive(Clone, Copy)]
+pub struct OfApiKey;
+impl Purpose for OfApiKey {
+    const PREFIX: &'static str = "key";
+}
+
 /// A user's session token.
 pub type Ust = Token<OfSession>;
 /// An application's key.
 pub type ApplicationKey = Token<OfApplication>;
+/// A user's API key.
+pub type ApiKeyToken = Token<OfApiKey>;
 
 /// Characters of the random part: 256 bits in base64url.
 const RANDOM: usize = 43;
@@ -290,7 +299,7 @@ mod tests {
             let token = Ust::mint(&entropy);
             prop_assert_eq!(token.expose().len(), 53);
             prop_assert_eq!(Ust::parse(token.expose()).map(|t| t.hash()), Some(token.hash()));
-            prop_assert!(ApplicationKey::parse(token.expose()).is_none());
+            prop_assert!(ApplicationKey::parse(token.expose()).is_none() && ApiKeyToken::parse(token.expose()).is_none());
             let mut mistyped = token.expose().to_owned();
             mistyped.replace_range(at..=at, &other);
             prop_assert_eq!(Ust::parse(&mistyped).is_some(), mistyped == token.expose());

@@ -3,6 +3,7 @@
 
 use super::attribute::{Viewer, attributes};
 use super::ids::{GroupId, UserId};
+use super::network::Networks;
 use super::secret::{PasswordHash, Sealed};
 use super::text::{Email, Line, Name, Note};
 use super::time::Utc;
@@ -178,6 +179,8 @@ attributes! {
     updated_time: Utc => sql::Instant, see [SuperUser];
     /// The last authenticated use, to the minute.
     active_time: Option<Utc> => Nullable<sql::Instant>, see [SuperUser];
+    /// The networks that the user may come from: a resource of its own.
+    hidden networks: Networks => Text;
     /// Whether the sign-up is final.
     derived confirmed: bool = Account::confirmed, see [SuperUser];
     /// Locked, licensed or inactive.
@@ -295,6 +298,7 @@ impl User {
             created_time: now,
             updated_time: now,
             active_time: None,
+            networks: Networks::default(),
         }
     }
 

@@ -77,6 +77,7 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
         cid: cid.clone(),
         action,
         remote_addr: remote_addr.as_ref().ok().copied().flatten(),
+        is_safe: request.method().is_safe(),
         device: request.cookie(DEVICE_COOKIE).map(|c| c.value().to_owned()),
         ..claims(&headers)
     };
@@ -138,14 +139,15 @@ fn claims(headers: &HeaderMap) -> Call {
         claimed_addr: owned(USER_ADDRESS),
         application: owned("x-current-app"),
         application_key: owned("x-application-key"),
-        token: text(headers, "authorization").and_then(bearer).map(str::to_owned),
+        token: credential(headers, "bearer"),
+        api_key: credential(headers, "key"),
         ..Call::internal(Utc::from_micros(0), String::new(), Action::Unrouted)
     }
 }
 
 /// On whom or what the call is meant to be, by its path: the trail tells it also of calls that are refused.
 fn note_subject(request: &HttpRequest, context: &Context) {
-    let named = ["user_id", "group_id", "application_id"].iter().find_map(|name| request.match_info().get(name));
+    let named = ["user_id", "group_id", "application_id", "key_id"].iter().find_map(|name| request.match_info().get(name));
     if let Some(id) = named.and_then(|text| text.parse::<UserId>().ok()) {
         context.trail().set_subject(id);
     }
@@ -241,10 +243,11 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|v| v.to_str().ok())
 }
 
-/// The token of `Authorization: Bearer …` (RFC 6750, section 2.1); the scheme's case does not matter (RFC 9110, section 11.1).
-fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
+/// What follows a scheme in `Authorization`: of `Bearer` the session token (RFC 6750, section 2.1), of `Key` the API key. The scheme's case
+/// does not matter (RFC 9110, section 11.1).
+fn credential(headers: &HeaderMap, scheme: &str) -> Option<String> {
+    let (sent, credential) = text(headers, "authorization")?.split_once(' ')?;
+    sent.eq_ignore_ascii_case(scheme).then(|| credential.trim_start().to_owned())
 }
 
 fn check_size(request: &HttpRequest, headers: &HeaderMap) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Endpoints of groups.
 
-use super::input::{Body, GroupSegment, Query, UserSegment, page_limit};
+use super::input::{Body, GroupSegment, Query, UserSegment, given, page_limit};
 use super::reply::{self, Created, Done, Found, Paged, UserAnswer};
 use crate::domain::attribute::Viewer;
 use crate::domain::group::{GroupPatch, GroupView};
@@ -9,7 +9,7 @@ use crate::domain::text::{Line, Name, Unfit};
 use crate::error::{Code, Error, Result};
 use crate::service::SuperUser;
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 /// A page of a list.
 #[derive(Deserialize, JsonSchema)]
@@ -44,11 +44,6 @@ pub(super) struct GroupPatchBody {
     /// The profile of its members; null is none.
     #[serde(default, deserialize_with = "given")]
     profile_id: Option<Option<i64>>,
-}
-
-/// A member that was sent, be it null.
-fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }
 
 fn unfit(member: &'static str) -> impl FnOnce(Unfit) -> Error {

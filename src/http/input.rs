@@ -10,6 +10,7 @@ use actix_web::web::{Bytes, BytesMut, Payload, Query as ActixQuery};
 use futures_util::{FutureExt as _, StreamExt as _};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use std::str::FromStr;
 use std::time::Duration;
@@ -74,7 +75,7 @@ impl<A: Input, B: Input> Input for (A, B) {
 pub struct Segment<const AT: usize, T>(pub T);
 
 /// The names of variable segments.
-const SEGMENTS: [&str; 4] = ["user_id", "session_id", "group_id", "application_id"];
+const SEGMENTS: [&str; 5] = ["user_id", "session_id", "group_id", "application_id", "key_id"];
 
 impl<const AT: usize, T: FromStr> Input for Segment<AT, T> {
     async fn read(parts: &mut Parts) -> Result<Self> {
@@ -98,6 +99,8 @@ pub type SessionSegment = Segment<1, crate::domain::ids::SessionId>;
 pub type GroupSegment = Segment<2, crate::domain::ids::GroupId>;
 /// `{application_id}` in the path.
 pub type ApplicationSegment = Segment<3, crate::domain::ids::ApplicationId>;
+/// `{key_id}` in the path.
+pub type KeySegment = Segment<4, crate::domain::ids::ApiKeyId>;
 
 /// A variable segment of the path that is a name.
 pub struct NameSegment<const AT: usize>(pub String);
@@ -165,6 +168,14 @@ pub fn page_limit(limit: Option<i64>) -> Result<i64> {
     let limit = limit.unwrap_or(50);
     let bad = || Error::new(Code::BadQuery).at("limit", format!("is not between 1 and {LARGEST_PAGE}"));
     (1..=LARGEST_PAGE).contains(&limit).then_some(limit).ok_or_else(bad)
+}
+
+/// Reads a member of a merge patch that may be absent, but not null: to say nothing and to say "nothing" are two things.
+///
+/// # Errors
+/// The value is no `T`.
+pub fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> std::result::Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// A JSON object with exactly the members of `T`.

@@ -8,6 +8,7 @@
 
 mod address;
 mod answer;
+mod api_keys;
 mod applications;
 mod audit_events;
 mod crowd;
@@ -19,6 +20,7 @@ mod gate;
 mod groups;
 mod health;
 mod input;
+mod networks;
 mod openapi;
 mod reply;
 mod route;

@@ -3,7 +3,7 @@
 //! Paths that are more exact stand before those with variable segments that would match them too.
 
 use super::route::{Route, route};
-use super::{applications, audit_events, dialect, docs, find, groups, health, sessions, users, views};
+use super::{api_keys, applications, audit_events, dialect, docs, find, groups, health, networks, sessions, users, views};
 use crate::domain::audit::Action;
 use actix_web::http::Method;
 
@@ -33,6 +33,9 @@ pub fn table() -> Vec<Route> {
         route(get(),    "/api/v1/users/me/sessions",                     Some(A::SessionList),           "One's own live sessions.",                                sessions::own),
         route(delete(), "/api/v1/users/me/sessions",                     Some(A::SessionRevokeAll),      "Ends all of one's own sessions.",                         sessions::end_own_all),
         route(delete(), "/api/v1/users/me/sessions/{session_id}",        Some(A::SessionRevoke),         "Ends one of one's own sessions.",                         sessions::end_own),
+        route(get(),    "/api/v1/users/me/api-keys",                     Some(A::ApiKeyList),            "One's own API keys.",                                     api_keys::own),
+        route(post(),   "/api/v1/users/me/api-keys",                     Some(A::ApiKeyCreate),          "Makes an API key of one's own.",                          api_keys::create_own),
+        route(delete(), "/api/v1/users/me/api-keys/{key_id}",            Some(A::ApiKeyRevoke),          "Revokes one of one's own API keys.",                      api_keys::revoke_own),
         route(get(),    "/api/v1/users",                                 Some(A::UserList),              "Finds users.",                                            find::find),
         route(get(),    "/api/v1/users/count",                           Some(A::UserCount),             "Counts users.",                                           find::count),
         route(post(),   "/api/v1/users",                                 Some(A::UserCreate),            "Creates a user.",                                         users::create),
@@ -47,6 +50,8 @@ pub fn table() -> Vec<Route> {
         route(get(),    "/api/v1/users/{user_id}/sessions",              Some(A::SessionList),           "A user's live sessions.",                                 sessions::of_user),
         route(delete(), "/api/v1/users/{user_id}/sessions",              Some(A::SessionRevokeAll),      "Ends all sessions of a user.",                            sessions::end_all),
         route(delete(), "/api/v1/users/{user_id}/sessions/{session_id}", Some(A::SessionRevoke),         "Ends one session of a user.",                             sessions::end_one),
+        route(get(),    "/api/v1/users/{user_id}/networks",              Some(A::NetworksRead),          "The networks that a user may come from.",                 networks::of_user),
+        route(put(),    "/api/v1/users/{user_id}/networks",              Some(A::NetworksSet),           "Replaces the networks that a user may come from.",        networks::set),
         route(get(),    "/api/v1/groups",                                Some(A::GroupList),             "Lists groups by name.",                                   groups::list),
         route(post(),   "/api/v1/groups",                                Some(A::GroupCreate),           "Makes a group.",                                          groups::create),
         route(get(),    "/api/v1/groups/{group_id}",                     Some(A::GroupRead),             "A group.",                                                groups::by_id),
@@ -57,7 +62,13 @@ pub fn table() -> Vec<Route> {
         route(delete(), "/api/v1/groups/{group_id}/members/{user_id}",   Some(A::MemberRemove),          "Takes a user out of a group.",                            groups::remove_member),
         route(get(),    "/api/v1/applications",                          Some(A::ApplicationList),       "Lists applications by name.",                             applications::list),
         route(post(),   "/api/v1/applications",                          Some(A::ApplicationCreate),     "Registers an application and makes its key.",             applications::create),
+        route(get(),    "/api/v1/applications/{application_id}",         Some(A::ApplicationRead),       "An application.",                                         applications::by_id),
+        route(patch(),  "/api/v1/applications/{application_id}",         Some(A::ApplicationUpdate),     "Changes an application.",                                 applications::update),
+        route(post(),   "/api/v1/applications/{application_id}/key",     Some(A::ApplicationRenewKey),   "Makes an application's key anew; the old one is refused.", applications::renew_key),
         route(delete(), "/api/v1/applications/{application_id}",         Some(A::ApplicationDelete),     "Removes an application; its sessions end.",               applications::delete),
+        route(get(),    "/api/v1/api-keys",                              Some(A::ApiKeyList),            "Lists API keys.",                                         api_keys::list),
+        route(post(),   "/api/v1/api-keys",                              Some(A::ApiKeyCreate),          "Makes an API key for a user.",                            api_keys::create),
+        route(delete(), "/api/v1/api-keys/{key_id}",                     Some(A::ApiKeyRevoke),          "Revokes an API key.",                                     api_keys::revoke),
         route(get(),    "/api/v1/audit-events",                          Some(A::AuditRead),             "Searches the audit trail.",                               audit_events::search),
         route(get(),    "/api/v1/views",                                 Some(A::ViewsRead),             "Which attributes exist for the caller.",                  views::list),
     ];

@@ -6,7 +6,7 @@ use super::reply::{Created, Done, Found, Items, UserAnswer};
 use crate::domain::secret::Password;
 use crate::domain::session::SessionView;
 use crate::error::Result;
-use crate::service::{Anyone, Bearer, Introspection, NewSession, SignIn, SignedIn, SuperUser, TrustedApplication};
+use crate::service::{Anyone, Authenticated, Bearer, Introspection, NewSession, SignIn, SignedIn, SuperUser, TrustedApplication};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -101,16 +101,16 @@ pub(super) async fn introspect(caller: TrustedApplication, Body(body): Body<Intr
     }))
 }
 
-pub(super) async fn own(caller: SignedIn, (): ()) -> Result<Found<Items<SessionView>>> {
+pub(super) async fn own(caller: Authenticated, (): ()) -> Result<Found<Items<SessionView>>> {
     Ok(Found(Items { items: caller.own_sessions().await? }))
 }
 
-pub(super) async fn end_own(caller: SignedIn, session: SessionSegment) -> Result<Done> {
+pub(super) async fn end_own(caller: Authenticated, session: SessionSegment) -> Result<Done> {
     caller.end_own_session(session.0).await?;
     Ok(Done)
 }
 
-pub(super) async fn end_own_all(caller: SignedIn, (): ()) -> Result<Done> {
+pub(super) async fn end_own_all(caller: Authenticated, (): ()) -> Result<Done> {
     caller.end_own_sessions().await?;
     Ok(Done)
 }

@@ -9,11 +9,11 @@ use crate::domain::text::Line;
 use crate::domain::time::Utc;
 use crate::domain::user::ApprovalStatus;
 use crate::error::{Code, Error, Result};
-use crate::service::{NewUser, SignedIn, SuperUser};
+use crate::service::{Authenticated, NewUser, SignedIn, SuperUser};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub(super) async fn current(caller: SignedIn, (): ()) -> Result<Found<UserAnswer>> {
+pub(super) async fn current(caller: Authenticated, (): ()) -> Result<Found<UserAnswer>> {
     let (account, viewer) = caller.current_user().await?;
     Ok(Found(UserAnswer::new(account, viewer)))
 }
@@ -29,7 +29,7 @@ pub(super) async fn create(caller: SuperUser, Members(members): Members) -> Resu
 }
 
 pub(super) async fn update_current(
-    caller: SignedIn,
+    caller: Authenticated,
     (IfMatch(tag), Changes(members)): (IfMatch, Changes),
 ) -> Result<Found<UserAnswer>> {
     let (account, viewer) = caller.update_current(&members, tag).await?;

@@ -5,12 +5,12 @@
 //! who exists and who is locked, and is told. An application with its key learns what a sign-in through it would tell: without the right
 //! password nothing but that it is not right.
 
-use super::caller::{SignedIn, TrustedApplication};
+use super::caller::{Authenticated, TrustedApplication};
 use super::context::Did;
 use crate::auth::hashing::Verdict;
 use crate::auth::policy::is_oversized;
 use crate::domain::secret::Password;
-use crate::domain::standing::{Barred, may_act};
+use crate::domain::standing::{Barred, stands};
 use crate::domain::text::fold;
 use crate::domain::throttle::Bucket;
 use crate::domain::time::Utc;
@@ -57,7 +57,7 @@ impl TrustedApplication {
     /// [`Code::TooManyAttempts`]: the account or the address is being slowed down, and nothing was verified.
     pub async fn check_account(self, username: &str, password: Password) -> Result<Checked> {
         let may_know = self.super_user.is_some();
-        let context = self.context;
+        let (context, application) = (self.context, self.application);
         let name_key = fold(username.trim());
         for (member, is_oversized) in [("password", is_oversized(&password)), ("username", username.len() > LONGEST_NAME)] {
             if is_oversized {
@@ -100,7 +100,9 @@ impl TrustedApplication {
         }
         // The attempt was no guess. It opens nothing either, so what others have guessed stays counted.
         let (lockout, user_id, now) = (context.services.inner.lockout.clone(), user.user_id, context.now());
-        let found = judge(&user, may_know, now);
+        // Where the user is, a super-user who asks does not say: what is asked is whether the account could act at all.
+        let standing = if may_know { stands(&user, now) } else { context.standing_of(&user, &application).await? };
+        let found = judge(&user, may_know, standing);
         let settle = move |tx: &mut Tx<'_>| {
             tx.uncount_failure(user_id)?;
             lockout.withdraw(tx, &attempt)?;
@@ -112,8 +114,7 @@ impl TrustedApplication {
 }
 
 /// What stands in the way of a user whose password was right.
-fn judge(user: &User, may_know: bool, now: Utc) -> Checked {
-    let standing = may_act(user, now);
+fn judge(user: &User, may_know: bool, standing: Result<(), Barred>) -> Checked {
     match standing {
         Err(Barred::Locked) => Checked::Locked,
         Err(barred) if !barred.is_mendable() => Checked::Barred(barred),
@@ -135,12 +136,12 @@ fn did_of(found: Checked, user: &User) -> Did {
     Did::refused(reason, Some(user.user_id))
 }
 
-impl SignedIn {
+impl Authenticated {
     /// Why a password would not be accepted for the caller's own account: the codes of the causes, none if it would. Nothing is hashed or
     /// compared: it is no check of a credential.
     pub fn judge_password(&self, password: &Password) -> Vec<&'static str> {
         self.context.trail.set_subject(self.user_id());
         let policy = &self.context.services.inner.policy;
-        policy.judge(password, &self.opened.user, Some(self.application.name.as_str()))
+        policy.judge(password, &self.user, Some(self.application.name.as_str()))
     }
 }

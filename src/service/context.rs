@@ -5,9 +5,10 @@
 //! [`Trail`] remembers what has become known on the way, and whether the event is written.
 
 use super::Services;
+use super::proof::{Credential, Places};
+use crate::domain::application::Application;
 use crate::domain::audit::{Action, Actor, Changes, Event, Outcome};
-use crate::domain::ids::{SessionId, UserId};
-use crate::domain::standing::may_act;
+use crate::domain::ids::{ApplicationId, UserId};
 use crate::domain::time::Utc;
 use crate::error::{Code, Error, Result};
 use crate::store::Tx;
@@ -37,6 +38,10 @@ pub struct Call {
     pub application_key: Option<String>,
     /// The session token it bears.
     pub token: Option<String>,
+    /// The API key it bears.
+    pub api_key: Option<String>,
+    /// Whether its method is a safe one (RFC 9110, section 9.2.1): it asks for no change.
+    pub is_safe: bool,
     /// The device cookie it bears.
     pub device: Option<String>,
 }
@@ -55,6 +60,8 @@ impl Call {
             application: None,
             application_key: None,
             token: None,
+            api_key: None,
+            is_safe: false,
             device: None,
         }
     }
@@ -162,23 +169,26 @@ pub struct Context {
     pub(super) bond: Option<Bond>,
 }
 
-/// The session that a caller acts through. It was good when the caller was let in; a change asks again, within its transaction, for
-/// meanwhile a body was read and perhaps a password hashed.
+/// The session or API key that a caller acts through, and the application. They were good when the caller was let in; a change asks
+/// again, within its transaction, for meanwhile a body was read and perhaps a password hashed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bond {
-    pub(super) session_id: SessionId,
+    pub(super) credential: Credential,
+    pub(super) application_id: ApplicationId,
     /// Whether it takes a super-user.
     pub(super) needs_role: bool,
 }
 
 impl Bond {
-    fn check(self, tx: &mut Tx<'_>, now: Utc) -> Result<()> {
+    fn check(self, tx: &mut Tx<'_>, context: &Context, now: Utc) -> Result<()> {
         let refuse = |reason| Error::new(Code::SessionInvalid).because(reason);
         let mut snapshot = tx.read();
-        let session =
-            snapshot.session(self.session_id)?.filter(|s| !s.is_expired(now)).ok_or_else(|| refuse("session_unknown"))?;
-        let user = snapshot.user(session.user_id)?.ok_or_else(|| refuse("session_unknown"))?;
-        may_act(&user, now).map_err(|barred| refuse(barred.as_str()))?;
+        let (proof, user) = self.credential.find(&mut snapshot)?.ok_or_else(|| refuse(self.credential.unknown()))?;
+        let through = snapshot.application(self.application_id)?.ok_or_else(|| refuse("application_unknown"))?;
+        proof.judge(&mut snapshot, &user, &through, Places::of(context), now)?.map_err(refuse)?;
+        if proof.may_only_read() {
+            return Err(Error::new(Code::KeyReadOnly));
+        }
         if self.needs_role && !user.is_super_user() {
             return Err(Error::new(Code::Forbidden).because("not_super_user"));
         }
@@ -203,18 +213,25 @@ impl Context {
         self.trail.draft().told_addr.or(self.call.remote_addr)
     }
 
+    /// The address that an application has told of its user.
+    pub(super) fn told_addr(&self) -> Option<IpAddr> {
+        self.trail.draft().told_addr
+    }
+
     /// What the call set out to do.
     pub fn action(&self) -> Action {
         self.trail.draft().action.unwrap_or(self.call.action)
     }
 
-    /// Takes the address that the call claims for its user, if `is_believed`: it came with the key of an application that may tell.
+    /// Takes the address that the call claims for its user, if the application may tell it: one that bears its key and has the right, and
+    /// calls from where it may.
     ///
     /// # Errors
     /// [`Code::Forbidden`] from anyone else, [`Code::BadRequest`] if it is no address: a claim is never passed over.
-    pub(super) fn believe_address(&self, is_believed: bool) -> Result<()> {
+    pub(super) fn believe_address(&self, application: &Application, is_keyed: bool) -> Result<()> {
         let Some(claimed) = &self.call.claimed_addr else { return Ok(()) };
-        if !is_believed {
+        let is_there = application.allowed_networks.admit(self.call.remote_addr);
+        if !(is_keyed && application.may_set_remote_addr && is_there) {
             let detail = "X-User-Address is taken only from an application that bears its key and may set it.";
             return Err(Error::new(Code::Forbidden).because("user_address_forbidden").detail(detail));
         }
@@ -239,6 +256,24 @@ impl Context {
         &self.trail
     }
 
+    fn check_bond(&self, tx: &mut Tx<'_>) -> Result<()> {
+        match self.bond {
+            Some(bond) => bond.check(tx, self, self.services.inner.clock.now()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the caller would still be let in after what the transaction has changed so far.
+    ///
+    /// # Errors
+    /// [`Code::SelfShutOut`].
+    pub(super) fn require_remaining(&self, tx: &mut Tx<'_>) -> Result<()> {
+        self.check_bond(tx).map_err(|error| match error.code() {
+            Code::SessionInvalid | Code::Forbidden => Error::new(Code::SelfShutOut),
+            _ => error,
+        })
+    }
+
     /// Runs a change with its event in one transaction.
     pub(super) async fn change<T: Send + 'static>(
         &self,
@@ -246,9 +281,7 @@ impl Context {
     ) -> Result<T> {
         let context = self.clone();
         let done = self.services.inner.store.change(move |tx| {
-            if let Some(bond) = context.bond {
-                bond.check(tx, context.services.inner.clock.now())?;
-            }
+            context.check_bond(tx)?;
             let (value, did) = work(tx)?;
             Ok((value, context.event(did)))
         });

@@ -1,10 +1,11 @@
 //! What can be done: use cases, each one transaction with one audit event.
 //!
-//! The services are reached only through a *caller*: [`Anyone`], [`SignedIn`], [`SuperUser`] or [`TrustedApplication`]. Each has just the
+//! The services are reached only through a *caller*: [`Anyone`], [`Authenticated`], [`SignedIn`], [`SuperUser`] or [`TrustedApplication`]. Each has just the
 //! methods that it may call, so a use case that is not allowed to a caller does not exist for it. How one becomes another is told in
 //! [`caller`]. The use cases of a noun are in the file of that noun.
 
 mod amend;
+mod api_keys;
 mod applications;
 mod audit;
 pub mod caller;
@@ -15,8 +16,10 @@ mod find;
 mod first_start;
 mod groups;
 mod lockout;
+mod networks;
 mod paging;
 mod passwords;
+mod proof;
 mod seen;
 mod sessions;
 mod sign_in;
@@ -24,8 +27,9 @@ mod users;
 mod vault;
 
 pub use amend::Amendment;
+pub use api_keys::{Lifetime, NewApiKey};
 pub use audit::{AuditPage, AuditQuery, Finding, Search};
-pub use caller::{Anyone, Bearer, Operator, SignedIn, SuperUser, TrustedApplication};
+pub use caller::{Anyone, Authenticated, Bearer, Operator, SignedIn, SuperUser, TrustedApplication};
 pub use check_account::Checked;
 pub use context::{Call, Context, Trail};
 pub use find::{Filter, Find, Found, Order};

@@ -3,6 +3,7 @@
 use super::caller::{SignedIn, SuperUser, user_actor};
 use super::context::Did;
 use super::lockout::Lockout;
+use super::proof::Concern;
 use super::sign_in::NewSession;
 use crate::auth::hashing::Verdict;
 use crate::domain::ids::UserId;
@@ -100,7 +101,7 @@ impl SuperUser {
                 .because("own_password")
                 .detail("One's own password is changed with the old one."));
         }
-        self.require_fresh_sign_in()?;
+        self.require_fresh_sign_in(Concern::User(user.user_id))?;
         let application = self.context.trail.application();
         self.context.services.inner.policy.check(&new, user, application.as_deref(), member)?;
         self.context.hash(new).await

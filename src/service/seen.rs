@@ -1,6 +1,6 @@
 //! Looking users up by what older systems know them by, as the caller may see them.
 
-use super::caller::{SignedIn, SuperUser};
+use super::caller::{Authenticated, SuperUser};
 use crate::domain::attribute::Viewer;
 use crate::domain::ids::UserId;
 use crate::domain::text::fold;
@@ -40,13 +40,13 @@ pub struct Seen {
     pub supervisor: Option<i64>,
 }
 
-impl SignedIn {
+impl Authenticated {
     /// Looks up oneself, or, as a super-user, anyone.
     ///
     /// # Errors
     /// [`Code::Forbidden`] for a regular user who asks for anyone else, whether or not there is such a user; [`Code::NotFound`].
     pub async fn look_up(self, whom: Whom) -> Result<Seen> {
-        if whom.is(&self.opened.user) {
+        if whom.is(&self.user) {
             let (account, viewer) = self.current_user().await?;
             let root = if viewer == Viewer::SuperUser { Some(self.rise()?) } else { None };
             // Who the supervisor is, a regular user does not see.

@@ -1,12 +1,12 @@
 //! Sessions: looking at them, renewing them, ending them, asking about a token.
 
-use super::caller::{Bearer, SignedIn, SuperUser, TrustedApplication, user_actor};
+use super::caller::{Authenticated, Bearer, SignedIn, SuperUser, TrustedApplication, user_actor};
 use super::context::{Context, Did};
+use super::proof::{Places, Proof};
 use crate::domain::attribute::Viewer;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::secret::Ust;
-use crate::domain::session::{Session, SessionView};
-use crate::domain::standing::may_act;
+use crate::domain::session::SessionView;
 use crate::domain::time::Utc;
 use crate::domain::user::Account;
 use crate::error::{Code, Error, Result};
@@ -100,14 +100,16 @@ impl SignedIn {
         let session = self.context.change(renew).await?;
         Ok(SessionView::of(&session, self.opened.application.name.as_str(), Some(session_id)))
     }
+}
 
+impl Authenticated {
     /// One's own live sessions.
     ///
     /// # Errors
     /// The database fails.
     pub async fn own_sessions(&self) -> Result<Vec<SessionView>> {
         self.context.trail.set_subject(self.user_id());
-        self.context.list_of(self.user_id(), Some(self.opened.session.session_id)).await
+        self.context.list_of(self.user_id(), self.session_id()).await
     }
 
     /// Ends one of one's own sessions.
@@ -119,7 +121,7 @@ impl SignedIn {
         self.context.end_one(self.user_id(), session_id).await
     }
 
-    /// Ends all of one's own sessions, this one included.
+    /// Ends all of one's own sessions, that of this call included.
     ///
     /// # Errors
     /// The database fails.
@@ -169,19 +171,22 @@ impl SuperUser {
 }
 
 impl TrustedApplication {
-    /// Whether a token is good for the asking application, and whose it is. Every cause for which it is not gives the same answer.
+    /// Whether a session token is good for the asking application, and whose it is. Every cause for which it is not gives the same
+    /// answer. Where the token's bearer is now, the application may tell; otherwise the user's networks are judged by where the session
+    /// was opened.
     ///
     /// # Errors
     /// The database fails.
     pub async fn introspect(&self, token: &str) -> Result<Introspection> {
         let Some(token) = Ust::parse(token).map(|t| t.hash()) else { return Ok(Introspection::Inactive) };
-        let (now, asker) = (self.context.now(), self.application.clone());
+        let (now, asker, call_from) = (self.context.now(), self.application.clone(), self.context.call.remote_addr);
+        let told = self.context.told_addr();
         let look_up = move |snapshot: &mut crate::store::Snapshot<'_>| {
             let Some(opened) = snapshot.session_by_token(&token)? else { return Ok(None) };
             let Opened { session, user, application } = opened;
-            let is_good =
-                !session.is_expired(now) && Session::is_accepted_by(&application, &asker) && may_act(&user, now).is_ok();
-            if !is_good {
+            let user_at = told.or_else(|| session.remote_addr.as_deref().and_then(|address| address.parse().ok()));
+            let proof = Proof::Session(Box::new(session.clone()), Box::new(application.clone()));
+            if proof.judge(snapshot, &user, &asker, Places { call_from, user_at }, now)?.is_err() {
                 return Ok(None);
             }
             let account = snapshot.account(user, now)?;

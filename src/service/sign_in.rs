@@ -6,6 +6,7 @@
 use super::caller::{Anyone, user_actor};
 use super::context::{Context, Did};
 use super::lockout::Attempt;
+use super::proof::{Places, standing};
 use crate::auth::hashing::Verdict;
 use crate::auth::policy::is_oversized;
 use crate::domain::application::Application;
@@ -13,12 +14,12 @@ use crate::domain::attribute::Viewer;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::secret::{Password, PasswordHash, Ust};
 use crate::domain::session::{Session, SessionView};
-use crate::domain::standing::{Barred, may_act};
+use crate::domain::standing::Barred;
 use crate::domain::text::fold;
 use crate::domain::throttle::Bucket;
 use crate::domain::user::{Account, LockCause, User};
 use crate::error::{Code, Error, Result};
-use crate::store::Tx;
+use crate::store::{Snapshot, Tx};
 
 /// What one signs in with.
 #[derive(Debug)]
@@ -171,7 +172,7 @@ impl Context {
             let Some(user_id) = user.filter(|_| is_exhausted) else { return Ok(((), did)) };
             tx.hold_super_users()?;
             let Some(before) = tx.hold_user(user_id)? else { return Ok(((), did)) };
-            if before.is_locked || super::users::is_last_super_user(tx, &before, now)? {
+            if before.is_locked || super::users::is_last_super_user(tx, &before, None, now)? {
                 return Ok(((), did));
             }
             let mut after = before.clone();
@@ -205,7 +206,8 @@ impl Context {
         application: &Application,
         is_weak: bool,
     ) -> Result<Option<(PasswordHash, Renewal)>> {
-        match self.judge(user, &given, application)? {
+        let standing = self.standing_of(user, application).await?;
+        match self.judge(user, &given, application, standing)? {
             Demand::NewPassword(new) => Ok(Some((self.hash(new).await?, Renewal::NewPassword))),
             // There is a next sign-in: a busy pool is no reason to refuse this one.
             Demand::Nothing if is_weak => Ok(self.hash(given.password).await.ok().map(|hash| (hash, Renewal::Rehash))),
@@ -213,9 +215,15 @@ impl Context {
         }
     }
 
+    /// Whether a user may act through an application, from where the call comes.
+    pub(super) async fn standing_of(&self, user: &User, application: &Application) -> Result<Result<(), Barred>> {
+        let (user, application, places, now) = (user.clone(), application.clone(), Places::of(self), self.now());
+        let ask = move |snapshot: &mut Snapshot<'_>| Ok(standing(snapshot, &user, &application, None, places, now)?);
+        self.services.inner.store.read(ask).await
+    }
+
     /// What stands in the way of a user whose password was right.
-    fn judge(&self, user: &User, given: &SignIn, application: &Application) -> Result<Demand> {
-        let standing = may_act(user, self.now());
+    fn judge(&self, user: &User, given: &SignIn, application: &Application, standing: Result<(), Barred>) -> Result<Demand> {
         if let Err(barred) = standing
             && !barred.is_mendable()
         {
@@ -272,7 +280,9 @@ impl Context {
                     did = did.changing(super::users::changes(tx, &before, &after, now)?);
                 }
             }
-            may_act(&after, now).map_err(error_of)?;
+            let gone = || Error::new(Code::ApplicationInvalid).because("application_unknown");
+            let application = tx.read().application(session.application_id)?.ok_or_else(gone)?;
+            standing(&mut tx.read(), &after, &application, None, Places::of(&context), now)?.map_err(error_of)?;
             context.services.inner.lockout.succeed(tx, after.user_id, &attempt)?;
             after.login_count += 1;
             after.failed_login_count = 0;
@@ -325,6 +335,8 @@ fn error_of(barred: Barred) -> Error {
         Barred::SignUpUnconfirmed => Code::SignUpUnconfirmed,
         Barred::ApprovalPending | Barred::Rejected => Code::ApprovalPending,
         Barred::OutsideValidity => Code::OutsideValidity,
+        Barred::ApplicationNotAllowed => Code::ApplicationNotAllowed,
+        Barred::AddressNotAllowed => Code::AddressNotAllowed,
         Barred::PasswordExpired => Code::PasswordExpired,
         Barred::PasswordMustChange => Code::PasswordMustChange,
     };

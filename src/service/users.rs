@@ -1,13 +1,14 @@
 //! Users: looking at oneself, looking others up, creating, locking and unlocking.
 
-use super::caller::{SignedIn, SuperUser};
+use super::caller::{Authenticated, SuperUser};
 use super::context::Did;
 use super::lockout::Lockout;
+use super::proof::{Concern, Proven};
 use crate::domain::attribute::{Refused, Viewer, Why};
 use crate::domain::audit::Changes;
 use crate::domain::ids::UserId;
 use crate::domain::secret;
-use crate::domain::standing::{is_active_super_user, may_act};
+use crate::domain::standing::{is_active_super_user, stands};
 use crate::domain::text::{Line, Name, fold};
 use crate::domain::time::Utc;
 use crate::domain::user::{Account, ApprovalStatus, CreationContext, LockCause, Patch, User, UserRole};
@@ -70,14 +71,17 @@ pub(super) fn changes(tx: &mut Tx<'_>, before: &User, after: &User, now: Utc) ->
     Ok(Changes::between(&old, &new))
 }
 
-/// Whether nobody could look after users if `user` could no longer. Hold the super-users first.
-pub(super) fn is_last_super_user(tx: &mut Tx<'_>, user: &User, now: Utc) -> Result<bool> {
+/// Whether nobody could look after users if `user` could no longer, by the doing of `by`, if a user does it. Hold the super-users first.
+pub(super) fn is_last_super_user(tx: &mut Tx<'_>, user: &User, by: Option<UserId>, now: Utc) -> Result<bool> {
     if !is_active_super_user(user, now) {
         return Ok(false);
     }
     let others = tx.read().administrators()?;
-    // Whoever's time runs out is no one to rely on.
-    let remains = |other: &User| is_active_super_user(other, now) && (other.never_expire || other.valid_to.is_none());
+    // Whoever's time runs out is no one to rely on; nor, for someone who leaves, is whoever may come from some networks only.
+    let leaves = by == Some(user.user_id);
+    let is_endless = |other: &User| other.never_expire || other.valid_to.is_none();
+    let remains =
+        |other: &User| is_active_super_user(other, now) && is_endless(other) && (!leaves || other.networks.is_anywhere());
     Ok(!others.iter().any(|other| other.user_id != user.user_id && remains(other)))
 }
 
@@ -92,7 +96,7 @@ pub(super) fn lock_in(
 ) -> Result<(User, User)> {
     tx.hold_super_users()?;
     let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
-    if is_last_super_user(tx, &before, now)? {
+    if is_last_super_user(tx, &before, own_id, now)? {
         return Err(Error::new(Code::LastSuperUser));
     }
     if own_id == Some(user_id) && !force {
@@ -115,13 +119,13 @@ pub(super) fn unlock_in(tx: &mut Tx<'_>, user_id: UserId, lockout: &Lockout) -> 
     Ok((before, after))
 }
 
-impl SignedIn {
+impl Authenticated {
     /// get_current_user.
     ///
     /// # Errors
     /// The database fails.
     pub async fn current_user(&self) -> Result<(Account, Viewer)> {
-        let (user, now) = (self.opened.user.clone(), self.context.now());
+        let (user, now) = (self.user.clone(), self.context.now());
         self.context.trail.set_subject(user.user_id);
         let viewer = self.viewer_of(user.user_id);
         let account = self.context.services.inner.store.read(move |snapshot| Ok(snapshot.account(user, now)?)).await?;
@@ -176,7 +180,7 @@ impl SuperUser {
         let NewUser { patch, password } = new;
         // Who makes a super-user gives away all there is (S26).
         if patch.user_role == Some(UserRole::Administrator) {
-            self.require_fresh_sign_in()?;
+            self.require_fresh_sign_in(Concern::Others)?;
         }
         let username: Name = patch.username.clone().ok_or_else(|| Error::new(Code::Invalid).at("username", "is missing"))?;
         let inner = &context.services.inner;
@@ -291,7 +295,7 @@ impl Edit {
         let window = |user: &User| (user.never_expire, user.valid_to);
         let is_endless = after.never_expire || after.valid_to.is_none();
         let stays = is_active_super_user(&after, now) && (is_endless || window(&before) == window(&after));
-        if !stays && is_last_super_user(tx, &before, now)? {
+        if !stays && is_last_super_user(tx, &before, maker.own_id, now)? {
             return Err(Error::new(Code::LastSuperUser));
         }
         let changes = changes(tx, &before, &after, now)?;
@@ -299,39 +303,49 @@ impl Edit {
             after.updated_time = now;
             tx.save_user(&before, &after)?;
         }
-        if before.user_role != after.user_role || may_act(&after, now).is_err() {
+        if before.user_role != after.user_role || stands(&after, now).is_err() {
             tx.end_sessions(user_id)?;
+        }
+        // A key that was made for one role must not become one for another (S19).
+        if before.user_role != after.user_role {
+            tx.delete_api_keys(user_id)?;
         }
         Ok((tx.read().account(after, now)?, Did::to(user_id).changing(changes)))
     }
 }
 
-/// Whether the sign-in, if there was one, is recent enough.
-fn require_fresh(signed_in: Option<Utc>, now: Utc) -> Result<()> {
-    if signed_in.is_none_or(|since| now <= since + FRESH) { Ok(()) } else { Err(Error::new(Code::FreshSignInRequired)) }
+/// Whether a proof is recent enough for what asks for that. An API key is, but not for its own user's account.
+pub(super) fn require_fresh(proven: Proven, is_own: bool, now: Utc) -> Result<()> {
+    match proven {
+        Proven::AtTheCommandLine => Ok(()),
+        Proven::AtSignIn(since) if now <= since + FRESH => Ok(()),
+        Proven::AtSignIn(_) => Err(Error::new(Code::FreshSignInRequired)),
+        Proven::ByKey if is_own => Err(Error::new(Code::SessionRequired)),
+        Proven::ByKey => Ok(()),
+    }
 }
 
 /// Who makes an edit.
 pub(super) struct Maker {
     now: Utc,
     own_id: Option<UserId>,
-    /// Since when the session exists; an operator needs none.
-    signed_in: Option<Utc>,
+    proven: Proven,
     viewer: Viewer,
 }
 
 impl Maker {
     /// Nobody raises their own role; an owner's e-mail address and anyone's role are changed soon after signing in only.
     fn may_make(&self, before: &User, after: &User) -> Result<()> {
-        if self.own_id == Some(before.user_id) && after.user_role > before.user_role {
+        let is_own = self.own_id == Some(before.user_id);
+        if is_own && after.user_role > before.user_role {
             return Err(Error::new(Code::Forbidden).because("own_role"));
         }
-        let needs_fresh = before.user_role != after.user_role || (self.viewer == Viewer::Owner && before.email != after.email);
-        if needs_fresh { require_fresh(self.signed_in, self.now) } else { Ok(()) }
+        let needs_fresh = before.user_role != after.user_role || (is_own && before.email != after.email);
+        if needs_fresh { require_fresh(self.proven, is_own, self.now) } else { Ok(()) }
     }
 }
 
-impl SignedIn {
+impl Authenticated {
     /// Changes oneself; returns the account and as whom one sees it.
     ///
     /// # Errors
@@ -342,8 +356,7 @@ impl SignedIn {
         let viewer = self.viewer_of(user_id);
         self.context.trail.set_subject(user_id);
         let edit = Edit::read(viewer, members, if_match)?;
-        let signed_in = Some(self.opened.session.created_time);
-        let maker = Maker { now: self.context.now(), own_id: Some(user_id), signed_in, viewer };
+        let maker = Maker { now: self.context.now(), own_id: Some(user_id), proven: self.proven(), viewer };
         let account = self.context.change(move |tx| edit.make(tx, user_id, &maker)).await?;
         Ok((account, viewer))
     }
@@ -353,7 +366,7 @@ impl SuperUser {
     /// Changes a user.
     ///
     /// # Errors
-    /// [`Code::NotFound`], and those of [`SignedIn::update_current`].
+    /// [`Code::NotFound`], and those of [`Authenticated::update_current`].
     pub async fn update(self, user_id: UserId, members: &Map<String, Value>, if_match: Option<String>) -> Result<Account> {
         self.context.trail.set_subject(user_id);
         let edit = Edit::read(Viewer::SuperUser, members, if_match)?;
@@ -363,13 +376,18 @@ impl SuperUser {
 
     /// As which maker of edits the super-user acts.
     pub(super) fn maker(&self) -> Maker {
-        let (now, own_id, signed_in) = (self.context.now(), self.own_id(), self.signed_in_since());
-        Maker { now, own_id, signed_in, viewer: Viewer::SuperUser }
+        let (now, own_id, proven) = (self.context.now(), self.own_id(), self.proven());
+        Maker { now, own_id, proven, viewer: Viewer::SuperUser }
     }
 
-    /// What this is for needs a sign-in of the last five minutes.
-    pub(super) fn require_fresh_sign_in(&self) -> Result<()> {
-        require_fresh(self.signed_in_since(), self.context.now())
+    /// What this is for needs a sign-in of the last five minutes; an API key stands for one where others are concerned.
+    pub(super) fn require_fresh_sign_in(&self, concern: Concern) -> Result<()> {
+        let is_own = match concern {
+            Concern::User(user_id) => self.own_id() == Some(user_id),
+            Concern::NewKeys => true,
+            Concern::Others => false,
+        };
+        require_fresh(self.proven(), is_own, self.context.now())
     }
 
     /// Deletes a user with all that hangs on it; the audit trail keeps the id.
@@ -382,7 +400,7 @@ impl SuperUser {
         let delete = move |tx: &mut Tx<'_>| {
             tx.hold_super_users()?;
             let user = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
-            if is_last_super_user(tx, &user, now)? {
+            if is_last_super_user(tx, &user, own_id, now)? {
                 return Err(Error::new(Code::LastSuperUser));
             }
             if own_id == Some(user_id) {
@@ -407,8 +425,8 @@ impl SuperUser {
             let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
             let mut after = before.clone();
             after.decide(status, own_id, now);
-            if may_act(&after, now).is_err() {
-                if is_last_super_user(tx, &before, now)? {
+            if stands(&after, now).is_err() {
+                if is_last_super_user(tx, &before, own_id, now)? {
                     return Err(Error::new(Code::LastSuperUser));
                 }
                 tx.end_sessions(user_id)?;

@@ -5,9 +5,11 @@
 //! the scheme of their URL and nothing else: a mistyped PostgreSQL URL must not become an SQLite file of that name.
 
 use super::error::StoreError;
-use crate::domain::application::SessionScope;
+use crate::domain::api_key::KeyScope;
+use crate::domain::application::{Access, Roles, SessionScope};
 use crate::domain::audit::{Action, ActorType, Outcome};
-use crate::domain::ids::{ApplicationId, DataKeyId, GroupId, MessageId, SessionId, UserId};
+use crate::domain::ids::{ApiKeyId, ApplicationId, CredentialId, DataKeyId, GroupId, MessageId, SessionId, UserId};
+use crate::domain::network::Networks;
 use crate::domain::outbox::MessageKind;
 use crate::domain::secret::{PasswordHash, Sealed, TokenHash};
 use crate::domain::text::{Email, Line, Name, Note};
@@ -247,7 +249,7 @@ macro_rules! uuids {
         }
     )*};
 }
-uuids!(UserId, SessionId, ApplicationId, GroupId, DataKeyId, MessageId);
+uuids!(UserId, SessionId, ApplicationId, GroupId, DataKeyId, MessageId, ApiKeyId, CredentialId);
 
 /// Microseconds from the Unix epoch to PostgreSQL's, 2000-01-01.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
@@ -322,6 +324,8 @@ texts! {
     SignUpStatus: |t| Ok(t.parse()?), |w| w.as_str();
     SessionScope: |t| Ok(t.parse()?), |w| w.as_str();
     MessageKind: |t| Ok(t.parse()?), |w| w.as_str();
+    Access: |t| Ok(t.parse()?), |w| w.as_str();
+    KeyScope: |t| Ok(t.parse()?), |w| w.as_str();
     Action: |t| Ok(t.parse()?), |w| w.as_str();
     Outcome: |t| Ok(t.parse()?), |w| w.as_str();
     ActorType: |t| Ok(t.parse()?), |w| w.as_str();
@@ -355,6 +359,37 @@ impl ToSql<Text, Db> for CreationContext {
         Ok(IsNull::No)
     }
 }
+
+/// Lists are kept as text on both, like JSON.
+macro_rules! lists {
+    ($($name:ty),*) => {$(
+        impl FromSql<Text, Db> for $name {
+            fn from_sql(value: Raw<'_>) -> deserialize::Result<Self> {
+                let text = <String as FromSql<Text, Db>>::from_sql(value)?;
+                Ok(Self::parse_text(&text)?)
+            }
+        }
+        impl ToSql<Text, Pg> for $name {
+            fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+                out.write_all(self.to_text().as_bytes())?;
+                Ok(IsNull::No)
+            }
+        }
+        impl ToSql<Text, Sqlite> for $name {
+            fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+                out.set_value(self.to_text());
+                Ok(IsNull::No)
+            }
+        }
+        impl ToSql<Text, Db> for $name {
+            fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Db>) -> serialize::Result {
+                out.set_value((Text, self));
+                Ok(IsNull::No)
+            }
+        }
+    )*};
+}
+lists!(Networks, Roles);
 
 macro_rules! blobs {
     ($($name:ty: $read:expr, $write:expr;)*) => {$(

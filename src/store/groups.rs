@@ -1,9 +1,9 @@
 //! Groups and their members.
 
 use super::error::StoreError;
+use super::users::next_number;
 use super::{Snapshot, Tx, is_unstorable};
 use crate::domain::group::{Group, group_members, groups};
-use super::users::next_number;
 use crate::domain::ids::{GroupId, UserId};
 use crate::domain::sql;
 use crate::domain::time::Utc;
@@ -103,9 +103,7 @@ impl Tx<'_> {
     /// # Errors
     /// The name is taken, or the database fails.
     pub fn save_group(&mut self, group: &Group) -> Result<(), StoreError> {
-        diesel::update(groups::table.find(group.group_id))
-            .set(group)
-            .execute(self.0)?;
+        diesel::update(groups::table.find(group.group_id)).set(group).execute(self.0)?;
         Ok(())
     }
 

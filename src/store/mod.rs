@@ -3,6 +3,7 @@
 //! Reading happens on a [`Snapshot`], changing in a [`Tx`]; the operations on them are in one file per noun. A change returns its
 //! audit event, and the two become durable together (see `writer`); forgetting the event is a type error.
 
+mod api_keys;
 mod applications;
 mod audit;
 pub mod connection;

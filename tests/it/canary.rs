@@ -66,6 +66,9 @@ fn suspicious_members<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
         "password_expiry",
         "password_never_expires",
         "is_key_required",
+        "key_id",
+        // Of an audit event: the public part of a key that was made or revoked.
+        "api_key",
         // Of an audit event: its place in the chain.
         "hash",
     ];
@@ -84,14 +87,16 @@ fn suspicious_members<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
     }
 }
 
-/// An answer tells no secret but the token of a session that it opened, in the member for it.
+/// An answer tells no secret but the token of a session that it opened and the key that it made, each in the member for it.
 #[track_caller]
 fn is_clean(answer: &Answer, canaries: &Canaries, what: &str) {
     let mut json = answer.json.clone();
     let opened = json.as_object_mut().and_then(|members| members.remove("ust"));
     assert!(opened.is_none() || what.contains("/sessions ") || what.contains("/password "), "{what} told a token");
+    let made = json.as_object_mut().and_then(|members| members.remove("key"));
+    assert!(made.is_none() || ["/api-keys ", "/applications ", "/key "].iter().any(|at| what.contains(at)), "{what} told a key");
     let place = format!("the answer of {what}");
-    let body = if opened.is_some() { json.to_string() } else { answer.text.clone() };
+    let body = if opened.is_some() || made.is_some() { json.to_string() } else { answer.text.clone() };
     canaries.are_not_in(&place, body.as_bytes());
     canaries.are_not_in(&place, format!("{:?}", answer.headers).as_bytes());
     assert!(!body.contains("$argon2"), "{place} has a hash: {body}");
@@ -136,10 +141,25 @@ both! {
             for method in operations.as_object().unwrap().keys() {
                 // Whoever is acted on is a peer, so that the callers' own sessions last; on oneself one acts with another session.
                 let name = format!("peer-{calls}");
+                // A fresh sign-in, for some of what follows asks for one.
+                let by = root(&service);
+                canaries.add("a token", by.ust.as_deref().unwrap());
                 let peer = newcomer(&service, &by, &name);
                 let administrator = newcomer_of_role(&service, &by, &format!("chief-{calls}"), "administrator");
                 canaries.add("a peer's token", peer.ust.as_deref().unwrap());
                 canaries.add("an administrator's token", administrator.ust.as_deref().unwrap());
+                let key_of = |client: &Client, scope: &str| {
+                    by.post("/api/v1/api-keys", &json!({"user_id": client.id(), "name": "robot", "scope": scope})).expect(201).json
+                };
+                let peers_key = key_of(&peer, "read");
+                let api_key = text(&key_of(&administrator, "manage")["key"]);
+                let shelf = by.post("/api/v1/applications", &json!({"name": format!("shelf-{calls}")})).expect(201).json;
+                for made in [&peers_key["key"], &shelf["key"]] {
+                    canaries.add("a key", &text(made));
+                }
+                canaries.add("an API key", &api_key);
+                let robot = service.anon().with("authorization", &format!("Key {api_key}"));
+                let path = &path.replace("{key_id}", &text(&peers_key["key_id"])).replace("{application_id}", &text(&shelf["application_id"]));
                 let filled = path.replace("{user_id}", peer.id()).replace("{session_id}", peer.session_id.as_deref().unwrap()).replace("{file}", "index.css");
                 let bodies = [
                     None,
@@ -151,6 +171,11 @@ both! {
                     Some(json!({"username": {"password": PASSWORD}, "password": [PASSWORD]})),
                     Some(json!({"ust": peer.ust})),
                     Some(json!({"ust": key})),
+                    Some(json!({"ust": api_key})),
+                    Some(json!({"name": format!("made-{calls}"), "user_id": peer.id(), "scope": "read", "expires_in": 60})),
+                    Some(json!({"name": format!("made-{calls}")})),
+                    Some(json!({"name": api_key, "scope": PASSWORD, "networks": [PASSWORD], "allowed_networks": [PASSWORD], "allowed_groups": [PASSWORD]})),
+                    Some(json!({"networks": ["127.0.0.0/8"]})),
                     Some(json!({"old_password": "violet harbour sixteen", "new_password": OTHER_PASSWORD})),
                     Some(json!({"old_password": PASSWORD, "new_password": PASSWORD})),
                     Some(json!({"old_password": PASSWORD, "new_password": OTHER_PASSWORD})),
@@ -160,6 +185,9 @@ both! {
                 let clients = [
                     ("nobody", service.anon()),
                     ("an impostor", service.anon().with("authorization", &format!("Bearer {PASSWORD}")).with("x-application-key", PASSWORD)),
+                    ("one with a key in the wrong place", service.anon().with("authorization", &format!("Bearer {api_key}")).with("x-application-key", &api_key)),
+                    ("one with a password for a key", service.anon().with("authorization", &format!("Key {PASSWORD}"))),
+                    ("a robot", robot.clone()),
                     ("one of bad manners", service.anon().with("authorization", &format!("Basic {}", STANDARD.encode(PASSWORD))).with(CORRELATION_ID, PASSWORD).with("x-current-app", PASSWORD)),
                     ("an application", application.clone()),
                     ("its owner", peer.clone()),
@@ -172,6 +200,9 @@ both! {
                         is_clean(&answer, &canaries, &what);
                         if let Some(ust) = answer.json["ust"].as_str() {
                             canaries.add("a token from an answer", ust);
+                        }
+                        if let Some(key) = answer.json["key"].as_str() {
+                            canaries.add("a key from an answer", key);
                         }
                     }
                 }
@@ -193,7 +224,7 @@ both! {
         }
         let exported = usher(&site, &["audit", "export"], "").expect(0).out;
         canaries.are_not_in("the exported trail", exported.as_bytes());
-        for arguments in [&["user", "list"][..], &["user", "list", "--json"], &["user", "show", "ann"], &["app", "list", "--json"], &["session", "list", "--json"], &["config", "show"]] {
+        for arguments in [&["user", "list"][..], &["user", "list", "--json"], &["user", "show", "ann"], &["app", "list", "--json"], &["key", "list"], &["key", "list", "--json"], &["session", "list", "--json"], &["config", "show"]] {
             let shown = usher(&site, arguments, "").expect(0);
             canaries.are_not_in(&format!("{arguments:?}"), (shown.out + &shown.err).as_bytes());
         }

@@ -10,13 +10,49 @@ const OTHER: &str = "violet harbour lantern 9";
 
 /// The fields of the published page of `user()`, in its order, and those that newer versions or usher have beside them.
 pub const DETAIL: &[&str] = &[
-    "id", "username", "login_name", "display_name", "email", "guid", "profile_id", "locked", "remark", "account_type", "flags", "lang_id",
-    "login_count", "login_station", "login_time", "last_modified", "mfa_flag", "never_expire", "change_pwd", "pwd_changed", "server_id",
-    "station", "supervisor_id", "valid_from", "valid_to", "locked_cause", "password_never_expires", "failed_login_count",
+    "id",
+    "username",
+    "login_name",
+    "display_name",
+    "email",
+    "guid",
+    "profile_id",
+    "locked",
+    "remark",
+    "account_type",
+    "flags",
+    "lang_id",
+    "login_count",
+    "login_station",
+    "login_time",
+    "last_modified",
+    "mfa_flag",
+    "never_expire",
+    "change_pwd",
+    "pwd_changed",
+    "server_id",
+    "station",
+    "supervisor_id",
+    "valid_from",
+    "valid_to",
+    "locked_cause",
+    "password_never_expires",
+    "failed_login_count",
 ];
 /// The fields of the published page of `users()`, and the cause of a lock.
 pub const LISTED: &[&str] = &[
-    "id", "username", "login_name", "display_name", "email", "guid", "profile_id", "locked", "remark", "valid_from", "valid_to", "groups",
+    "id",
+    "username",
+    "login_name",
+    "display_name",
+    "email",
+    "guid",
+    "profile_id",
+    "locked",
+    "remark",
+    "valid_from",
+    "valid_to",
+    "groups",
     "locked_cause",
 ];
 pub const GROUP: &[&str] = &["id", "name", "guid", "profile_user_id", "description"];
@@ -491,6 +527,22 @@ both! {
         assert_eq!(judge(&"x".repeat(257)), json!({"is_complex": false, "causes": ["too_long"]}));
         refused(&ann.post(&at("check_password_complexity"), &json!({"password": 5})), 400, "missing_argument", "bad_type");
         refused(&town.anon().post(&at("check_password_complexity"), &json!({"password": OTHER})), 401, "access_denied", "session_invalid");
+    }
+
+    /// An API key calls like a session: as its user, and only to look where it may only read.
+    fn by_an_api_key(engine) {
+        let town = Town::new(engine);
+        let (root, ann) = (town.root(), town.user("ann"));
+        let key = |owner: &Client, scope: &str| {
+            let made = owner.post("/api/v1/users/me/api-keys", &json!({"name": scope, "scope": scope})).expect(201).json;
+            town.anon().with("authorization", &format!("Key {}", made["key"].as_str().unwrap()))
+        };
+        let (reading, managing, own) = (key(&root, "read"), key(&root, "manage"), key(&ann, "read"));
+        assert_eq!(reading.get(&at("user/ann")).expect(200).keys(), DETAIL);
+        refused(&reading.post(&at("users"), &json!({"username": "bob"})), 403, "access_denied", "key_read_only");
+        managing.post(&at("users"), &json!({"username": "bob"})).expect(201);
+        assert_eq!(own.get(&at("user/ann")).expect(200).json["guid"], guid(ann.id()));
+        refused(&own.get(&at("user/bob")), 403, "access_denied", "forbidden");
     }
 
     /// Whatever is wrong, the answer has the one shape: unknown paths, other methods, broken bodies.

@@ -129,9 +129,8 @@ impl Scene {
         let number = STAGES.fetch_add(1, Ordering::SeqCst);
         let (name, peer_name, group_name) = (format!("caller-{number}"), format!("peer-{number}"), format!("group-{number}"));
         let role = if caller == SuperUser { "administrator" } else { "viewer" };
-        let made = |path: &str, id: &str, body: &Value| {
-            self.root.post(path, body).expect(201).json[id].as_str().unwrap().to_owned()
-        };
+        let made =
+            |path: &str, id: &str, body: &Value| self.root.post(path, body).expect(201).json[id].as_str().unwrap().to_owned();
         let user = |name: &str, role: &str| {
             let body = json!({
                 "username": name, "password": PASSWORD, "user_role": role, "external_id": format!("hidden-external-{name}"),
@@ -162,7 +161,8 @@ impl Scene {
         let path = row.path.replace("{peer_name}", &stage.peer_name).replace("{own_name}", &stage.name);
         let path = path.replace("{group_name}", &stage.group_name).replace("{empty_group}", &guid(&stage.empty_group));
         let own = stage.client.user_id.as_deref().unwrap_or(&stage.peer);
-        let path = path.replace("{peer}", &guid(&stage.peer)).replace("{group}", &guid(&stage.group)).replace("{own}", &guid(own));
+        let path =
+            path.replace("{peer}", &guid(&stage.peer)).replace("{group}", &guid(&stage.group)).replace("{own}", &guid(own));
         let body = (row.body)(&stage).map(|b| b.to_string());
         let answer = stage.client.call(&row.method.to_uppercase(), &format!("/ecm/security/{path}"), body);
         let what = format!("{} {} as {caller:?}: {}", row.method, row.path, answer.text);
@@ -211,7 +211,13 @@ impl Scene {
     /// Every field that shows a user is drawn from an attribute that the same caller reads natively, and says the same.
     fn compare_with_native(&self, stage: &Stage, answer: &Answer, what: &str) {
         let views = stage.client.get("/api/v1/views").expect(200).json;
-        let readable: Vec<&str> = views["attributes"].as_array().unwrap().iter().filter(|a| a["readable"] == true).map(|a| a["name"].as_str().unwrap()).collect();
+        let readable: Vec<&str> = views["attributes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|a| a["readable"] == true)
+            .map(|a| a["name"].as_str().unwrap())
+            .collect();
         let users = match &answer.json {
             Value::Array(items) => items.clone(),
             item => vec![item.clone()],
@@ -221,7 +227,9 @@ impl Scene {
             let is_own = stage.client.user_id.as_deref().is_some_and(|own| guid(own) == id);
             let path = if is_own { "/api/v1/users/me".to_owned() } else { format!("/api/v1/users/{id}") };
             let native = stage.client.get(&path).expect(200).json;
-            let number = |id: &Value| id.as_str().map_or(json!(-1), |id| self.root.get(&format!("/api/v1/users/{id}")).json["number"].clone());
+            let number = |id: &Value| {
+                id.as_str().map_or(json!(-1), |id| self.root.get(&format!("/api/v1/users/{id}")).json["number"].clone())
+            };
             let is_brief = what.contains("get users as") || what.contains("group_members");
             for (field, value) in user.as_object().unwrap() {
                 let (attribute, of_native): (&str, fn(&Value) -> Value) = source(field);

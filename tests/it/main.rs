@@ -12,6 +12,8 @@
     reason = "a test that panics has said what is wrong"
 )]
 
+mod access;
+mod api_keys;
 mod audit;
 mod canary;
 mod command_line;

@@ -98,7 +98,20 @@ const SESSION: &[&str] = &[
     "is_current",
 ];
 
-const APPLICATION: &[&str] = &["application_id", "name", "session_scope", "is_key_required", "may_set_remote_addr", "created_time"];
+const APPLICATION: &[&str] = &[
+    "application_id",
+    "name",
+    "session_scope",
+    "is_key_required",
+    "may_set_remote_addr",
+    "access",
+    "allowed_roles",
+    "allowed_groups",
+    "allowed_networks",
+    "created_time",
+];
+
+const API_KEY: &[&str] = &["key_id", "user_id", "name", "scope", "created_time", "expiry", "last_used_time"];
 
 const GROUP: &[&str] = &["group_id", "name", "number", "description", "profile_id"];
 
@@ -109,9 +122,40 @@ enum Caller {
     Owner,
     SuperUser,
     Application,
+    /// A super-user's API key that may only read.
+    ReadKey,
+    /// A super-user's API key that may change as well.
+    ManageKey,
 }
-use Caller::{Application, Nobody, Owner, SuperUser};
-const CALLERS: [Caller; 4] = [Nobody, Owner, SuperUser, Application];
+use Caller::{Application, ManageKey, Nobody, Owner, ReadKey, SuperUser};
+const CALLERS: [Caller; 6] = [Nobody, Owner, SuperUser, Application, ReadKey, ManageKey];
+
+/// What an API key is not enough for, whatever its scope and its user.
+const SESSION_ONLY: &[(&str, &str)] = &[
+    ("get", "/api/v1/sessions/current"),
+    ("delete", "/api/v1/sessions/current"),
+    ("post", "/api/v1/sessions/current/renew"),
+    ("put", "/api/v1/users/me/password"),
+    ("post", "/api/v1/users/me/api-keys"),
+    ("delete", "/api/v1/users/me/api-keys/{key_id}"),
+    ("post", "/api/v1/api-keys"),
+];
+
+/// The status that a call is answered with, and the code if that is for the sake of a key.
+fn expected(row: &Row, caller: Caller) -> (u16, Option<&'static str>) {
+    let [of_nobody, of_owner, of_super_user, of_application] = row.status;
+    match caller {
+        Nobody => (of_nobody, None),
+        Owner => (of_owner, None),
+        SuperUser => (of_super_user, None),
+        Application => (of_application, None),
+        // What is open to anyone asks for nothing, so it does not look at a key.
+        ReadKey | ManageKey if of_nobody < 300 => (of_nobody, None),
+        ReadKey if row.method != "get" => (403, Some("key_read_only")),
+        ReadKey | ManageKey if SESSION_ONLY.contains(&(row.method, row.path)) => (403, Some("session_required")),
+        ReadKey | ManageKey => (of_super_user, None),
+    }
+}
 
 /// What an answer has in it.
 #[derive(Clone, Copy)]
@@ -146,7 +190,7 @@ struct Row {
     method: &'static str,
     path: &'static str,
     body: fn(&Stage) -> Option<Value>,
-    /// The status for nobody, an owner, a super-user, an application.
+    /// The status for nobody, an owner, a super-user, an application. What a key is answered follows: see [`expected`].
     status: [u16; 4],
     shape: Shape,
     action: &'static str,
@@ -168,6 +212,9 @@ const TABLE: &[Row] = &[
     Row { method: "get",    path: "/api/v1/users/me/sessions",                     body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Items(SESSION), action: "session.list", subject: Subject::Caller },
     Row { method: "delete", path: "/api/v1/users/me/sessions",                     body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.revoke_all", subject: Subject::Caller },
     Row { method: "delete", path: "/api/v1/users/me/sessions/{session_id}",        body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.revoke", subject: Subject::Caller },
+    Row { method: "get",    path: "/api/v1/users/me/api-keys",                     body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Items(API_KEY), action: "api_key.list", subject: Subject::Caller },
+    Row { method: "post",   path: "/api/v1/users/me/api-keys",                     body: |_| Some(json!({"name": "robot", "scope": "manage"})), status: [401, 201, 201, 401], shape: Shape::Keys(&["key_id", "user_id", "name", "scope", "created_time", "expiry", "last_used_time", "key"]), action: "api_key.create", subject: Subject::Caller },
+    Row { method: "delete", path: "/api/v1/users/me/api-keys/{key_id}",            body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "api_key.revoke", subject: Subject::Caller },
     Row { method: "get",    path: "/api/v1/users",                                 body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Users, action: "user.list", subject: Subject::None },
     Row { method: "get",    path: "/api/v1/users/count",                           body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["total"]), action: "user.count", subject: Subject::None },
     Row { method: "post",   path: "/api/v1/users",                                 body: |s| Some(json!({"username": s.fresh_name, "password": PASSWORD})), status: [401, 403, 201, 401], shape: Shape::User, action: "user.create", subject: Subject::Shown },
@@ -182,6 +229,8 @@ const TABLE: &[Row] = &[
     Row { method: "get",    path: "/api/v1/users/{user_id}/sessions",              body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Items(SESSION), action: "session.list", subject: Subject::Peer },
     Row { method: "delete", path: "/api/v1/users/{user_id}/sessions",              body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "session.revoke_all", subject: Subject::Peer },
     Row { method: "delete", path: "/api/v1/users/{user_id}/sessions/{session_id}", body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "session.revoke", subject: Subject::Peer },
+    Row { method: "get",    path: "/api/v1/users/{user_id}/networks",              body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["networks"]), action: "user.read_networks", subject: Subject::Peer },
+    Row { method: "put",    path: "/api/v1/users/{user_id}/networks",              body: |_| Some(json!({"networks": ["10.0.0.0/8"]})), status: [401, 403, 200, 401], shape: Shape::Keys(&["networks"]), action: "user.set_networks", subject: Subject::Peer },
     Row { method: "get",    path: "/api/v1/groups",                                body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), action: "group.list", subject: Subject::None },
     Row { method: "post",   path: "/api/v1/groups",                                body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 201, 401], shape: Shape::Keys(GROUP), action: "group.create", subject: Subject::Shown },
     Row { method: "get",    path: "/api/v1/groups/{group_id}",                     body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(GROUP), action: "group.read", subject: Subject::Group },
@@ -191,8 +240,14 @@ const TABLE: &[Row] = &[
     Row { method: "post",   path: "/api/v1/groups/{group_id}/members",             body: |s| Some(json!({"user_id": s.peer.id()})), status: [401, 403, 200, 401], shape: Shape::User, action: "group.add_member", subject: Subject::Peer },
     Row { method: "delete", path: "/api/v1/groups/{group_id}/members/{user_id}",   body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "group.remove_member", subject: Subject::Peer },
     Row { method: "get",    path: "/api/v1/applications",                          body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Items(APPLICATION), action: "application.list", subject: Subject::None },
-    Row { method: "post",   path: "/api/v1/applications",                          body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 201, 401], shape: Shape::Keys(&["application_id", "name", "session_scope", "is_key_required", "may_set_remote_addr", "created_time", "key"]), action: "application.create", subject: Subject::Shown },
+    Row { method: "post",   path: "/api/v1/applications",                          body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 201, 401], shape: Shape::Keys(&["application_id", "name", "session_scope", "is_key_required", "may_set_remote_addr", "access", "allowed_roles", "allowed_groups", "allowed_networks", "created_time", "key"]), action: "application.create", subject: Subject::Shown },
+    Row { method: "get",    path: "/api/v1/applications/{application_id}",         body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(APPLICATION), action: "application.read", subject: Subject::Application },
+    Row { method: "patch",  path: "/api/v1/applications/{application_id}",         body: |_| Some(json!({"access": "listed"})), status: [401, 403, 200, 401], shape: Shape::Keys(APPLICATION), action: "application.update", subject: Subject::Application },
+    Row { method: "post",   path: "/api/v1/applications/{application_id}/key",     body: NO_BODY, status: [401, 403, 201, 401], shape: Shape::Keys(&["application_id", "name", "session_scope", "is_key_required", "may_set_remote_addr", "access", "allowed_roles", "allowed_groups", "allowed_networks", "created_time", "key"]), action: "application.renew_key", subject: Subject::Application },
     Row { method: "delete", path: "/api/v1/applications/{application_id}",         body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "application.delete", subject: Subject::Application },
+    Row { method: "get",    path: "/api/v1/api-keys",                              body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), action: "api_key.list", subject: Subject::None },
+    Row { method: "post",   path: "/api/v1/api-keys",                              body: |s| Some(json!({"user_id": s.peer.id(), "name": "robot"})), status: [401, 403, 201, 401], shape: Shape::Keys(&["key_id", "user_id", "name", "scope", "created_time", "expiry", "last_used_time", "key"]), action: "api_key.create", subject: Subject::Peer },
+    Row { method: "delete", path: "/api/v1/api-keys/{key_id}",                     body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "api_key.revoke", subject: Subject::Peer },
     Row { method: "get",    path: "/api/v1/audit-events",                          body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), action: "audit.read", subject: Subject::None },
     Row { method: "get",    path: "/api/v1/views",                                 body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(&["viewer", "attributes"]), action: "views.read", subject: Subject::None },
 ];
@@ -204,12 +259,15 @@ const PROBES: &[&str] = &["/healthz", "/readyz", "/openapi.json", "/docs", "/doc
 struct Stage {
     client: Client,
     own_other_session: String,
+    own_api_key: Option<String>,
     peer: Client,
     peer_name: String,
     fresh_name: String,
     /// A group that the peer is in.
     group: String,
     application: String,
+    /// The id of an API key of the peer's.
+    api_key: String,
 }
 
 static STAGES: AtomicUsize = AtomicUsize::new(0);
@@ -232,25 +290,53 @@ impl Scene {
     fn stage(&self, caller: Caller) -> Stage {
         let number = STAGES.fetch_add(1, Ordering::SeqCst);
         let (name, peer_name) = (format!("caller-{number}"), format!("peer-{number}"));
-        let role = if caller == SuperUser { "administrator" } else { "viewer" };
+        let role = if [SuperUser, ReadKey, ManageKey].contains(&caller) { "administrator" } else { "viewer" };
         for (name, role) in [(&name, role), (&peer_name, "viewer")] {
             let body = json!({"username": name, "password": PASSWORD, "user_role": role});
             self.root.post("/api/v1/users", &body).expect(201);
         }
         let anon = self.town.anon();
-        let (client, other) = match caller {
-            Nobody => (anon.clone(), String::new()),
-            Application => (anon.with("x-current-app", "desk").with("x-application-key", &self.key), String::new()),
-            Owner | SuperUser => (anon.sign_in(&name, PASSWORD), anon.sign_in(&name, PASSWORD).session_id.unwrap_or_default()),
+        let key = |user_id: &str, scope: &str| {
+            self.root.post("/api/v1/api-keys", &json!({"user_id": user_id, "name": "robot", "scope": scope})).expect(201).json
+        };
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let signed_in = || {
+            let (client, other) = (anon.sign_in(&name, PASSWORD), anon.sign_in(&name, PASSWORD));
+            let own_api_key = Some(text(&key(client.id(), "read")["key_id"]));
+            (client, other.session_id.unwrap_or_default(), own_api_key)
+        };
+        let (client, other, own_api_key) = match caller {
+            Nobody => (anon.clone(), String::new(), None),
+            Application => (anon.with("x-current-app", "desk").with("x-application-key", &self.key), String::new(), None),
+            Owner | SuperUser => signed_in(),
+            ReadKey | ManageKey => {
+                let (client, other, own_api_key) = signed_in();
+                let key = key(client.id(), if caller == ReadKey { "read" } else { "manage" });
+                let mut client = client.with("authorization", &format!("Key {}", text(&key["key"])));
+                // What the trail names as that through which it acts.
+                client.session_id = Some(text(&key["key_id"]));
+                (client, other, own_api_key)
+            }
         };
         let peer = anon.sign_in(&peer_name, PASSWORD);
+        let api_key = text(&key(peer.id(), "read")["key_id"]);
         let made = |path: &str, id: &str, name: String| {
             self.root.post(path, &json!({"name": name})).expect(201).json[id].as_str().unwrap().to_owned()
         };
         let group = made("/api/v1/groups", "group_id", format!("group-{number}"));
         self.root.post(&format!("/api/v1/groups/{group}/members"), &json!({"user_id": peer.id()})).expect(200);
         let application = made("/api/v1/applications", "application_id", format!("application-{number}"));
-        Stage { group, application, client, own_other_session: other, peer, peer_name, fresh_name: format!("fresh-{number}") }
+        Stage {
+            api_key,
+            own_api_key,
+            group,
+            application,
+            client,
+            own_other_session: other,
+            peer,
+            peer_name,
+            fresh_name: format!("fresh-{number}"),
+        }
     }
 
     /// Makes one call of the table and compares everything about it.
@@ -260,15 +346,18 @@ impl Scene {
         let session = if session.is_empty() { stage.peer.session_id.as_ref().unwrap() } else { session };
         let path = row.path.replace("{user_id}", stage.peer.id()).replace("{session_id}", session);
         let path = path.replace("{group_id}", &stage.group).replace("{application_id}", &stage.application);
+        let own_api_key = stage.own_api_key.as_ref().filter(|_| row.path.contains("/me/"));
+        let path = path.replace("{key_id}", own_api_key.unwrap_or(&stage.api_key));
         let body = (row.body)(&stage).map(|b| b.to_string());
         let answer = stage.client.call(&row.method.to_uppercase(), &path, body);
         let what = format!("{} {} as {caller:?}: {}", row.method, row.path, answer.text);
-        let at = CALLERS.iter().position(|c| *c == caller).unwrap();
-        assert_eq!(answer.status, row.status[at], "{what}");
+        let (status, code) = expected(row, caller);
+        assert_eq!(answer.status, status, "{what}");
         if answer.status < 300 {
             compare_shape(row, caller, &answer, &what);
         } else {
             assert_eq!(answer.keys(), ["type", "title", "status", "code", "detail", "cid", "errors"], "{what}");
+            assert!(code.is_none_or(|code| answer.json["code"] == code), "{what}");
         }
         self.check_event(row, caller, &stage, &answer, &what);
     }
@@ -290,7 +379,7 @@ impl Scene {
             Nobody => ("anonymous", Value::Null),
             Application if answer.status < 300 => ("application", "desk".into()),
             Application => ("anonymous", Value::Null),
-            Owner | SuperUser => ("user", stage.client.id().into()),
+            Owner | SuperUser | ReadKey | ManageKey => ("user", stage.client.id().into()),
         };
         assert_eq!((event["actor_type"].as_str(), &event["actor"]), (Some(kind), &actor), "{what}");
         if kind == "user" && !signs_in {
@@ -319,7 +408,7 @@ impl Scene {
 
 fn user_keys(caller: Caller, of_peer: bool) -> &'static [&'static str] {
     match caller {
-        SuperUser => SUPER_USER,
+        SuperUser | ReadKey | ManageKey => SUPER_USER,
         Owner | Application => OWNER,
         Nobody if of_peer => OWNER,
         Nobody => &[],

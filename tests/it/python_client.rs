@@ -21,6 +21,7 @@ both! {
         };
         let setting = json!({
             "base": service.base, "root": by.ust, "ann": ann.ust, "password": PASSWORD,
+            "api_key": by.post("/api/v1/users/me/api-keys", &json!({"name": "robot", "scope": "manage"})).expect(201).json["key"],
             "keys": {"CRM": key("CRM", true), "Till": key("Till", false)},
         });
         let Some(ran) = tools::client("client_examples.py", &setting.to_string()) else { return };

@@ -75,6 +75,33 @@ both! {
         assert_eq!((refusal.status, &refusal.json["error"]), (403, &json!("access_denied")));
     }
 
+    /// S43: a user's networks are judged by it; an application's by where the call itself comes from, without which nothing is believed.
+    fn lists_of_networks(engine) {
+        let town = Town::new(engine);
+        let (root, id) = (town.root(), town.create("ann"));
+        root.put(&format!("/api/v1/users/{id}/networks"), &json!({"networks": ["192.0.2.0/24"]})).expect(200);
+        let desk = application(&town, "desk", true);
+        desk.try_sign_in("ann", PASSWORD).refused(401, "address_not_allowed");
+        desk.with(HEADER, "198.51.100.7").try_sign_in("ann", PASSWORD).refused(401, "address_not_allowed");
+        let ann = desk.with(HEADER, "192.0.2.7").sign_in("ann", PASSWORD);
+        ann.get(ME).expect(200);
+        ann.with(HEADER, "198.51.100.7").get(ME).refused(401, "session_invalid");
+        // The application asks about a token: where its bearer is, it may tell; otherwise it is where the session was opened.
+        let ask = |client: &Client| client.post("/api/v1/sessions/introspect", &json!({"ust": ann.ust})).expect(200).json["active"].clone();
+        assert_eq!((ask(&desk), ask(&desk.with(HEADER, "192.0.2.9")), ask(&desk.with(HEADER, "198.51.100.7"))), (json!(true), json!(true), json!(false)));
+        // The right can be taken away, and the networks of the application are those of the call.
+        let id = root.get("/api/v1/applications").json["items"].as_array().unwrap().iter().find(|a| a["name"] == "desk").unwrap()["application_id"].clone();
+        let path = format!("/api/v1/applications/{}", id.as_str().unwrap());
+        root.patch(&path, &json!({"allowed_networks": ["192.0.2.0/24"]})).expect(200);
+        ann.get(ME).refused(403, "forbidden");
+        root.patch(&path, &json!({"allowed_networks": ["127.0.0.0/8", "::1/128"]})).expect(200);
+        ann.get(ME).expect(200);
+        root.patch(&path, &json!({"may_set_remote_addr": false})).expect(200);
+        ann.get(ME).refused(403, "forbidden");
+        town.usher(&["app", "set", "desk", "--may-set-remote-addr", "true"]).expect(0);
+        ann.get(ME).expect(200);
+    }
+
     /// S7, S43: guesses that come through an application are counted by the address that it tells: the application is not shut out
     /// for one of its users, and that user is.
     fn guesses_are_counted_by_it(engine) {

@@ -2,7 +2,8 @@
 """Runs the examples of the four published pages against the client, as they are written there, and then asks for what they leave out.
 
 Reads where the service is, and with what to call it, as a JSON object from standard input:
-`base`, `root` (a super-user's token), `ann` (a regular user's), `keys` (of applications by name). Prints how many examples ran.
+`base`, `root` (a super-user's token), `ann` (a regular user's), `api_key` (a super-user's),
+`keys` (of applications by name). Prints how many examples ran.
 """
 
 from __future__ import annotations
@@ -375,7 +376,7 @@ def connect_page(client: Any, call: Callable[[Any], Any], wait_for: str) -> None
 def connect() -> None:
     with Client(BASE, ROOT) as client:
         connect_page(client, lambda value: value, "")
-    asynchronous = AsyncClient(BASE, ROOT)
+    asynchronous = AsyncClient(BASE, SETTING["api_key"])
     connect_page(asynchronous, wait, "await ")
     wait(asynchronous.close())
     regular = Client(BASE, ANN)

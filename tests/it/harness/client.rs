@@ -65,6 +65,11 @@ impl Client {
         client
     }
 
+    /// What the client sends in a header.
+    pub fn header(&self, name: &str) -> &str {
+        &self.headers[name]
+    }
+
     /// The same client with another token.
     pub fn bearing(&self, ust: &str) -> Self {
         Self { ust: Some(ust.to_owned()), ..self.with("authorization", &format!("Bearer {ust}")) }

@@ -23,7 +23,8 @@ fn interpreter() -> Result<PathBuf, String> {
     if !environment.exists() {
         let making = folder.join(format!("tools-{state}-{}", std::process::id()));
         run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&making))?;
-        let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "--requirement"];
+        let install =
+            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "--requirement"];
         run(Command::new(making.join("bin/python")).args(install).arg(tools().join("requirements.txt")))?;
         // Another run of the tests may have been first, with the same outcome.
         let _ = fs::rename(&making, &environment);
@@ -45,7 +46,10 @@ fn environment() -> Option<PathBuf> {
     match INTERPRETER.get_or_init(interpreter) {
         Ok(python) => Some(python.clone()),
         Err(cause) => {
-            assert!(std::env::var("USHER_TEST_TOOLS").as_deref() != Ok("required"), "the tools of the tests are not to be had: {cause}");
+            assert!(
+                std::env::var("USHER_TEST_TOOLS").as_deref() != Ok("required"),
+                "the tools of the tests are not to be had: {cause}"
+            );
             println!("SKIPPED: the tools of the tests are not to be had ({cause})");
             None
         }
@@ -62,7 +66,8 @@ fn installed_client(python: &Path) -> Result<PathBuf, String> {
         let sources = folder.join(format!("python-client-sources-{}", std::process::id()));
         let _ = fs::remove_dir_all(&sources);
         run(Command::new("cp").arg("-r").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/python")).arg(&sources))?;
-        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--target"];
+        let pip =
+            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--target"];
         run(Command::new(python).args(pip).arg(&target).arg(&sources))?;
         Ok(target)
     };
@@ -83,6 +88,8 @@ pub fn check_types() -> Option<Ran> {
     let python = environment()?;
     let mut command = process::bare(&python.to_string_lossy(), Path::new(env!("CARGO_MANIFEST_DIR")));
     command.args(["-m", "mypy", "--strict", "--python-version", "3.10", "--cache-dir"]);
-    command.arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join("mypy")).args(["clients/python/src", "tests/tools/client_examples.py"]);
+    command
+        .arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join("mypy"))
+        .args(["clients/python/src", "tests/tools/client_examples.py"]);
     Some(process::run(command, ""))
 }

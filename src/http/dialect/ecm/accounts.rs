@@ -8,7 +8,7 @@ use crate::domain::secret::Password;
 use crate::domain::standing::Barred;
 use crate::domain::time::Utc;
 use crate::error::Result;
-use crate::service::{Checked, SignedIn, TrustedApplication, Whom};
+use crate::service::{Authenticated, Checked, TrustedApplication, Whom};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -28,16 +28,16 @@ fn roles_of(view: impl serde::Serialize) -> Vec<Value> {
     roles.map(|(id, name)| json!({"id": id, "name": name})).collect()
 }
 
-async fn roles_seen(caller: SignedIn, whom: Whom) -> Result<Part> {
+async fn roles_seen(caller: Authenticated, whom: Whom) -> Result<Part> {
     let seen = caller.look_up(whom).await?;
     Ok(Part { items: roles_of(seen.account.view(seen.viewer)), next: None })
 }
 
-pub(super) async fn own_roles(caller: SignedIn, (): ()) -> Result<Part> {
+pub(super) async fn own_roles(caller: Authenticated, (): ()) -> Result<Part> {
     roles_seen(caller, Whom::Oneself).await
 }
 
-pub(super) async fn roles(caller: SignedIn, user: UserGuid) -> Result<Part> {
+pub(super) async fn roles(caller: Authenticated, user: UserGuid) -> Result<Part> {
     roles_seen(caller, Whom::Id(user.0.0)).await
 }
 
@@ -86,7 +86,7 @@ pub(super) struct JudgeBody {
     password: Password,
 }
 
-pub(super) async fn judge(caller: SignedIn, Body(body): Body<JudgeBody>) -> Result<Found<Said>> {
+pub(super) async fn judge(caller: Authenticated, Body(body): Body<JudgeBody>) -> Result<Found<Said>> {
     let causes = caller.judge_password(&body.password);
     Ok(Found(Said(json!({"is_complex": causes.is_empty(), "causes": causes}))))
 }

@@ -11,7 +11,7 @@ use crate::domain::attribute::Viewer;
 use crate::domain::group::GroupPatch;
 use crate::domain::ids::GroupId;
 use crate::error::{Code, Error, Result};
-use crate::service::{SignedIn, SuperUser, Whom};
+use crate::service::{Authenticated, SuperUser, Whom};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -98,7 +98,7 @@ pub(super) async fn members(
 }
 
 /// A super-user sees the groups as such; a regular user the groups of its own account.
-pub(super) async fn of_user(caller: SignedIn, user: UserGuid) -> Result<Part> {
+pub(super) async fn of_user(caller: Authenticated, user: UserGuid) -> Result<Part> {
     let user_id = user.0.0;
     if caller.viewer_of(user_id) == Viewer::Owner {
         let seen = caller.look_up(Whom::Id(user_id)).await?;

@@ -11,7 +11,9 @@ impl<T: FromStr> FromStr for Guid<T> {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let parsed = match text.split_at_checked(4) {
-            Some((prefix, number)) if prefix.eq_ignore_ascii_case("zusr") => format!("{:032x}", crockford(number).ok_or(())?).parse(),
+            Some((prefix, number)) if prefix.eq_ignore_ascii_case("zusr") => {
+                format!("{:032x}", crockford(number).ok_or(())?).parse()
+            }
             _ => text.parse(),
         };
         parsed.map(Self).map_err(drop)

@@ -65,7 +65,8 @@ pub(super) fn refusal(error: &Error, cid: &str) -> Reply {
         _ => "general",
     };
     let message = error.sentence().filter(|_| status < 500).unwrap_or(code.title());
-    let fault = |f: &crate::error::Fault| json!({"member": f.member, "code": f.code, "detail": format!("The value {}.", f.detail)});
+    let fault =
+        |f: &crate::error::Fault| json!({"member": f.member, "code": f.code, "detail": format!("The value {}.", f.detail)});
     let body = json!({
         "error": kind,
         "message": message,

@@ -109,7 +109,9 @@ impl Kind {
                 let number = number.as_i64().ok_or("is no whole number")?;
                 Ok(if none.contains(&number) { Value::Null } else { number.into() })
             }
-            (Self::Time, Value::String(text)) => time(&text).ok_or("is no time such as 2031-05-04T03:02:01").map(|t| t.map(|t| t.to_string()).into()),
+            (Self::Time, Value::String(text)) => {
+                time(&text).ok_or("is no time such as 2031-05-04T03:02:01").map(|t| t.map(|t| t.to_string()).into())
+            }
             (Self::Name | Self::Text, _) => Err("is no text"),
             (Self::Flag, _) => Err("is neither true nor false"),
             (Self::Number(_), _) => Err("is no whole number"),
@@ -184,9 +186,21 @@ mod tests {
         });
         let error = Sent::read(body.as_object().unwrap().clone()).unwrap_err();
         let named: Vec<&str> = error.faults().iter().map(|f| f.member.as_str()).collect();
-        assert_eq!(named, [
-            "guid", "is_super_user", "username", "locked", "profile_id", "valid_from", "email", "password", "supervisor_id", "change_pwd",
-        ]);
+        assert_eq!(
+            named,
+            [
+                "guid",
+                "is_super_user",
+                "username",
+                "locked",
+                "profile_id",
+                "valid_from",
+                "email",
+                "password",
+                "supervisor_id",
+                "change_pwd",
+            ]
+        );
     }
 
     proptest! {

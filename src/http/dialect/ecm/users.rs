@@ -9,7 +9,7 @@ use super::{Part, Said, collect, part_limit};
 use crate::domain::attribute::Viewer;
 use crate::domain::ids::UserId;
 use crate::error::{Code, Error, Result};
-use crate::service::{Amendment, Filter, Find, NewUser, Order, SignedIn, SuperUser, Whom};
+use crate::service::{Amendment, Authenticated, Filter, Find, NewUser, Order, SuperUser, Whom};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -55,7 +55,7 @@ pub(super) async fn list(caller: SuperUser, Query(query): Query<ListQuery>) -> R
     Ok(Part { items, next })
 }
 
-pub(super) async fn by_name(caller: SignedIn, NameSegment(name): NameSegment<0>) -> Result<Found<Said>> {
+pub(super) async fn by_name(caller: Authenticated, NameSegment(name): NameSegment<0>) -> Result<Found<Said>> {
     let seen = caller.look_up(Whom::Username(name)).await?;
     Ok(Found(Said(detail(seen.account.view(seen.viewer), seen.supervisor)?)))
 }
