@@ -7,6 +7,7 @@ pub mod application;
 pub mod attribute;
 pub mod audit;
 pub mod chance;
+pub mod ecm;
 pub mod group;
 pub mod ids;
 pub mod network;
