@@ -33,7 +33,7 @@
 
 use super::Context;
 use super::context::Bond;
-use super::proof::{Places, Proof, Proven};
+use super::proof::{Places, Proof, Proven, Shown};
 use crate::domain::application::{self, Application};
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::{Actor, ActorType};
@@ -129,10 +129,13 @@ impl Anyone {
         Ok(self)
     }
 
-    fn token(&self) -> Result<TokenHash> {
+    fn shown(&self) -> Result<Shown> {
         let refuse = |reason| Error::new(Code::SessionInvalid).because(reason);
+        if let Some(key) = &self.context.call.api_key {
+            return Ok(Shown::Key(ApiKeyToken::parse(key).ok_or_else(|| refuse("key_malformed"))?.hash()));
+        }
         let token = self.context.call.token.as_deref().ok_or_else(|| refuse("token_missing"))?;
-        Ok(Ust::parse(token).ok_or_else(|| refuse("token_malformed"))?.hash())
+        Ok(Shown::Session(Ust::parse(token).ok_or_else(|| refuse("token_malformed"))?.hash()))
     }
 
     /// The caller shows a session token, which is not looked at any further.
@@ -140,9 +143,9 @@ impl Anyone {
     /// # Errors
     /// [`Code::SessionInvalid`] if there is none, or it cannot be one; [`Code::SessionRequired`] for an API key.
     pub async fn show_token(self) -> Result<Bearer> {
-        match self.context.call.api_key {
-            None => Ok(Bearer { token: self.token()?, context: self.context }),
-            Some(_) => Err(self.authenticate().await?.lacks_session()),
+        match self.shown()? {
+            Shown::Session(token) => Ok(Bearer { token, context: self.context }),
+            Shown::Key(_) => self.authenticate().await.and(Err(Error::new(Code::SessionRequired))),
         }
     }
 
@@ -154,27 +157,13 @@ impl Anyone {
     pub async fn authenticate(self) -> Result<Authenticated> {
         let refuse = |reason| Error::new(Code::SessionInvalid).because(reason);
         let (through, places, now) = (self.application.clone(), Places::of(&self.context), self.context.now());
-        let store = &self.context.services.inner.store;
-        let found = if let Some(key) = &self.context.call.api_key {
-            let token = ApiKeyToken::parse(key).ok_or_else(|| refuse("key_malformed"))?.hash();
-            let look_up = move |snapshot: &mut Snapshot<'_>| {
-                let Some((key, user)) = snapshot.key_by_token(&token)? else { return Ok(None) };
-                let proof = Proof::Key(Box::new(key));
-                let judged = proof.judge(snapshot, &user, &through, places, now)?;
-                Ok(Some((proof, user, judged)))
-            };
-            store.read(look_up).await?.ok_or_else(|| refuse("key_unknown"))
-        } else {
-            let token = self.token()?;
-            let look_up = move |snapshot: &mut Snapshot<'_>| {
-                let Some(Opened { session, user, application }) = snapshot.session_by_token(&token)? else { return Ok(None) };
-                let proof = Proof::Session(Box::new(session), Box::new(application));
-                let judged = proof.judge(snapshot, &user, &through, places, now)?;
-                Ok(Some((proof, user, judged)))
-            };
-            store.read(look_up).await?.ok_or_else(|| refuse("session_unknown"))
+        let shown = self.shown()?;
+        let look_up = move |snapshot: &mut Snapshot<'_>| {
+            let (proof, user) = shown.find(snapshot)?.ok_or_else(|| refuse(shown.unknown()))?;
+            let judged = proof.judge(snapshot, &user, &through, places, now)?;
+            Ok((proof, user, judged))
         };
-        let (proof, user, judged) = found?;
+        let (proof, user, judged) = self.context.services.inner.store.read(look_up).await?;
         self.context.trail.set_actor(user_actor(&user, proof.id()));
         judged.map_err(refuse)?;
         match &proof {
@@ -201,7 +190,7 @@ impl Anyone {
                 let opened = Opened { session: *session, user, application: *application };
                 Ok(SignedIn { context, application: through, opened })
             }
-            Proof::Key(_) => Err(authenticated.lacks_session()),
+            Proof::Key(_) => Err(Error::new(Code::SessionRequired)),
         }
     }
 
@@ -277,10 +266,6 @@ impl Authenticated {
 
     fn require_role(&self) -> Result<()> {
         if self.user.is_super_user() { Ok(()) } else { Err(Error::new(Code::Forbidden).because("not_super_user")) }
-    }
-
-    fn lacks_session(&self) -> Error {
-        Error::new(Code::SessionRequired)
     }
 
     /// The caller's id as a user.

@@ -5,7 +5,7 @@
 //! [`Trail`] remembers what has become known on the way, and whether the event is written.
 
 use super::Services;
-use super::proof::{Credential, Places};
+use super::proof::{Credential, Places, Proof};
 use crate::domain::application::Application;
 use crate::domain::audit::{Action, Actor, Changes, Event, Outcome};
 use crate::domain::ids::{ApplicationId, UserId};
@@ -184,7 +184,12 @@ impl Bond {
         let refuse = |reason| Error::new(Code::SessionInvalid).because(reason);
         let mut snapshot = tx.read();
         let (proof, user) = self.credential.find(&mut snapshot)?.ok_or_else(|| refuse(self.credential.unknown()))?;
-        let through = snapshot.application(self.application_id)?.ok_or_else(|| refuse("application_unknown"))?;
+        let through = match &proof {
+            Proof::Session(_, opened) if opened.application_id == self.application_id => opened.as_ref().clone(),
+            Proof::Session(..) | Proof::Key(_) => {
+                snapshot.application(self.application_id)?.ok_or_else(|| refuse("application_unknown"))?
+            }
+        };
         proof.judge(&mut snapshot, &user, &through, Places::of(context), now)?.map_err(refuse)?;
         if proof.may_only_read() {
             return Err(Error::new(Code::KeyReadOnly));

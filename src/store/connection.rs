@@ -323,9 +323,9 @@ texts! {
     ApprovalStatus: |t| Ok(t.parse()?), |w| w.as_str();
     SignUpStatus: |t| Ok(t.parse()?), |w| w.as_str();
     SessionScope: |t| Ok(t.parse()?), |w| w.as_str();
-    MessageKind: |t| Ok(t.parse()?), |w| w.as_str();
     Access: |t| Ok(t.parse()?), |w| w.as_str();
     KeyScope: |t| Ok(t.parse()?), |w| w.as_str();
+    MessageKind: |t| Ok(t.parse()?), |w| w.as_str();
     Action: |t| Ok(t.parse()?), |w| w.as_str();
     Outcome: |t| Ok(t.parse()?), |w| w.as_str();
     ActorType: |t| Ok(t.parse()?), |w| w.as_str();

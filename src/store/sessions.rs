@@ -34,11 +34,22 @@ impl Snapshot<'_> {
     /// # Errors
     /// The database fails.
     pub fn session_by_token(&mut self, hash: &TokenHash) -> Result<Option<Opened>, StoreError> {
-        let found: Option<(Session, Application)> = sessions::table
-            .inner_join(applications::table)
-            .filter(sessions::token_hash.eq(hash))
-            .get_result(self.0)
-            .optional()?;
+        let found = sessions::table.inner_join(applications::table).filter(sessions::token_hash.eq(hash));
+        let found = found.get_result(self.0).optional()?;
+        self.with_user(found)
+    }
+
+    /// The session of this id with those it belongs to, ended or not.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn session_with_user(&mut self, session_id: SessionId) -> Result<Option<Opened>, StoreError> {
+        let found = sessions::table.inner_join(applications::table).filter(sessions::session_id.eq(session_id));
+        let found = found.get_result(self.0).optional()?;
+        self.with_user(found)
+    }
+
+    fn with_user(&mut self, found: Option<(Session, Application)>) -> Result<Option<Opened>, StoreError> {
         let Some((session, application)) = found else { return Ok(None) };
         let Some(user) = self.user(session.user_id)? else { return Ok(None) };
         Ok(Some(Opened { session, user, application }))
