@@ -1,7 +1,7 @@
 -- What the ECM tells of its groups: a number in order of creation, a description, a profile. And applications that may tell from which
 -- address their users come.
 
-ALTER TABLE applications ADD COLUMN may_set_remote_addr INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE applications ADD COLUMN may_set_remote_addr INTEGER NOT NULL DEFAULT FALSE;
 
 ALTER TABLE groups ADD COLUMN number      INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE groups ADD COLUMN description TEXT;
