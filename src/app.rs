@@ -123,7 +123,7 @@ pub fn open(settings: &Settings, migrate: Migrate, clock: Clock, entropy: Entrop
     let passwords = &settings.passwords;
     let hasher = Hasher::start(passwords.hash_memory_kib, passwords.hash_passes, passwords.hash_threads, entropy.clone());
     let hasher = hasher.map_err(StartError::Refused)?;
-    Ok(Services::new(settings, store, hasher, keys, clock, entropy))
+    Services::new(settings, store, hasher, keys, clock, entropy).map_err(StartError::Refused)
 }
 
 /// Starts the server, and the task that goes its rounds. To be called within an actix system.
@@ -142,6 +142,9 @@ pub fn start(settings: &Settings, services: &Services) -> Result<http::Running, 
             rounds.tick().await;
             if let Err(error) = services.sweep().await {
                 tracing::warn!(cause = error.logged_cause(), "what has ended was not removed");
+            }
+            if let Err(error) = services.tend_signing_keys().await {
+                tracing::warn!(cause = error.logged_cause(), "the keys that sign tokens were not looked after");
             }
             if let Err(error) = services.tell_heads(&mut told).await {
                 tracing::error!(cause = error.logged_cause(), "the heads of the audit chains cannot be told");

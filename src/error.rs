@@ -92,6 +92,12 @@ codes! {
     RequestTimeout = "request_timeout", 408, "The request did not arrive in time.";
     /// A unique value is taken.
     ValueTaken = "value_taken", 409, "The value is taken.";
+    /// One-time codes are enabled already.
+    TotpEnabled = "totp_enabled", 409, "One-time codes are enabled already: switch them off first.";
+    /// One-time codes are not enabled, or none are being enrolled.
+    TotpNotEnabled = "totp_not_enabled", 409, "One-time codes are not enabled.";
+    /// Without one-time codes the password would be too short.
+    PasswordNeedsTotp = "password_needs_totp", 409, "The password is too short to be the only factor: change it first.";
     /// At least one active super-user must remain.
     LastSuperUser = "last_super_user", 409, "At least one active super-user must remain.";
     /// The default application always exists.
@@ -100,6 +106,12 @@ codes! {
     SelfDelete = "self_delete", 409, "Nobody deletes their own account.";
     /// Locking oneself must be meant.
     SelfLock = "self_lock", 409, "Locking oneself needs force.";
+    /// Each change is written once for every hook, so there is an end to their number.
+    TooManyHooks = "too_many_hooks", 409, "There are as many hooks as there may be.";
+    /// Nothing is delivered to a hook that is switched off.
+    HookInactive = "hook_inactive", 409, "The hook is switched off.";
+    /// The feature needs a setting that is not set.
+    NotEnabled = "not_enabled", 409, "This is not enabled here.";
     /// A group that is to be removed only when empty has members.
     GroupNotEmpty = "group_not_empty", 409, "The group has members.";
     /// Nobody shuts oneself out.

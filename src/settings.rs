@@ -15,6 +15,8 @@ use std::time::Duration;
 const DEFAULT: &str = include_str!("../config/default.toml");
 /// The variable that names a settings file.
 const FILE_VARIABLE: &str = "USHER_CONFIG";
+/// Characters of an issuer at most: what an authenticator can show, and a picture holds with a label beside it.
+pub const LONGEST_ISSUER: usize = 32;
 /// Variables that begin so are settings.
 const PREFIX: &str = "USHER__";
 
@@ -29,7 +31,10 @@ pub struct Settings {
     pub bootstrap: Bootstrap,
     pub sessions: Sessions,
     pub passwords: Passwords,
+    pub totp: Totp,
     pub lockout: Lockout,
+    pub hooks: Hooks,
+    pub tokens: Tokens,
     pub dialects: Dialects,
     pub log: Log,
 }
@@ -66,10 +71,14 @@ sections! {
     Passwords {
         min_length: usize,
         min_length_with_totp: usize,
+        expire_after_days: u32,
+        notice_days: u32,
         hash_memory_kib: u32,
         hash_passes: u32,
         hash_threads: usize,
     }
+    /// `[totp]`
+    Totp { issuer: String }
     /// `[lockout]`
     Lockout {
         account_free: u32,
@@ -79,6 +88,10 @@ sections! {
         address_free: u32,
         address_window_seconds: u32,
     }
+    /// `[hooks]`
+    Hooks { allow_http: bool, allowed_networks: Vec<IpNet>, ca_file: PathBuf, max_waiting: u32 }
+    /// `[tokens]`
+    Tokens { issuer: String, seconds: u32, key_days: u32 }
     /// `[dialects]`
     Dialects { zato: bool, connect: bool, ecm: bool }
     /// `[log]`
@@ -105,6 +118,38 @@ impl Sessions {
     pub fn absolute(&self) -> Duration {
         Duration::from_secs(self.absolute_seconds.into())
     }
+}
+
+impl Tokens {
+    /// An issuer is an https URL without query and fragment (RFC 8414, section 2), as verifiers compare it: letter by letter.
+    fn check_issuer(&self) -> Result<(), &'static str> {
+        if self.issuer.is_empty() {
+            return Ok(());
+        }
+        let rest = self.issuer.strip_prefix("https://").ok_or("does not begin with https://")?;
+        let host = rest.split('/').next().unwrap_or_default();
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/[]".contains(&b);
+        if host.is_empty() || self.issuer.len() > 255 || !rest.bytes().all(is_plain) {
+            return Err("is no https URL of a host and perhaps a path, without query and fragment");
+        }
+        Ok(())
+    }
+}
+
+impl Passwords {
+    /// After this much time a password expires; `None`: never by itself.
+    pub fn life(&self) -> Option<Duration> {
+        (self.expire_after_days > 0).then(|| days(self.expire_after_days))
+    }
+
+    /// What ends within this much time is told at sign-in.
+    pub fn notice(&self) -> Duration {
+        days(self.notice_days)
+    }
+}
+
+fn days(count: u32) -> Duration {
+    Duration::from_secs(u64::from(count) * 24 * 60 * 60)
 }
 
 /// One setting in force.
@@ -233,8 +278,31 @@ impl Settings {
         at_least("lockout.lock_after", self.lockout.lock_after.into(), 1)?;
         at_least("lockout.address_free", self.lockout.address_free.into(), 1)?;
         at_least("database.readers", self.database.readers.into(), 1)?;
+        at_least("hooks.max_waiting", self.hooks.max_waiting.into(), 1)?;
+        at_least("tokens.seconds", self.tokens.seconds.into(), 1)?;
+        at_least("tokens.key_days", self.tokens.key_days.into(), 1)?;
+        if self.tokens.seconds > 300 {
+            return Err((
+                "tokens.seconds",
+                format!("{} is more than 300: nothing ends a token before its time", self.tokens.seconds),
+            ));
+        }
+        self.tokens.check_issuer().map_err(|flaw| ("tokens.issuer", flaw.to_owned()))?;
         if self.passwords.hash_memory_kib > 1 << 20 {
             return Err(("passwords.hash_memory_kib", "is more than 1 GiB".to_owned()));
+        }
+        for (key, days) in [
+            ("passwords.expire_after_days", self.passwords.expire_after_days),
+            ("passwords.notice_days", self.passwords.notice_days),
+        ] {
+            if days > 36_500 {
+                return Err((key, format!("{days} is more than 100 years")));
+            }
+        }
+        let issuer = &self.totp.issuer;
+        let is_line = !issuer.trim().is_empty() && !issuer.contains(|c: char| c == ':' || c.is_control());
+        if !is_line || issuer.chars().count() > LONGEST_ISSUER {
+            return Err(("totp.issuer", format!("{issuer:?} is not 1 to {LONGEST_ISSUER} characters without a colon")));
         }
         if self.passwords.min_length > 64 {
             return Err(("passwords.min_length", "is more than the 64 characters that must be accepted".to_owned()));

@@ -1,6 +1,7 @@
 //! `usher user …`
 
 use super::{Common, Exit, Outcome, act, output};
+use crate::auth::totp::Key;
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::Action;
 use crate::domain::ids::UserId;
@@ -11,6 +12,7 @@ use crate::error::{Code, Error};
 use crate::service::{Filter, Find, NewUser, Order, SuperUser};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -80,6 +82,11 @@ pub(super) enum Command {
         #[arg(long)]
         must_change: bool,
     },
+    /// Take a user's second factor away, be it lost: one-time codes and recovery codes. The user's sessions end.
+    ResetTotp {
+        /// The username, login name or user_id.
+        user: String,
+    },
 }
 
 #[derive(Args)]
@@ -104,6 +111,9 @@ pub(super) struct Create {
     /// Make the account without a password.
     #[arg(long)]
     must_set_password: bool,
+    /// The key of one-time codes in base32, as another system exported it: sign-in asks for a code at once.
+    #[arg(long, value_name = "KEY")]
+    totp_key: Option<String>,
     /// The name to show.
     #[arg(long)]
     display_name: Option<Line>,
@@ -193,10 +203,21 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
             let account = common.act(Action::PasswordSet, set).await?;
             changed(common, &account, "has a new password")
         }
+        Command::ResetTotp { user } => {
+            let reset = |root: SuperUser| async move {
+                let user_id = find(&root, &user).await?.user.user_id;
+                root.reset_totp(user_id).await
+            };
+            let account = common.act(Action::TotpReset, reset).await?;
+            changed(common, &account, "has no second factor now")
+        }
     }
 }
 
 async fn common_create(common: &Common, create: Create) -> Outcome {
+    // Not read by the parser of arguments, whose complaint would repeat the key.
+    let totp_key = create.totp_key.map(Zeroizing::new).map(|text| Key::from_base32(&text)).transpose();
+    let totp_key = totp_key.map_err(|flaw| Exit::Refused(format!("--totp-key: the key {flaw}")))?;
     let password = if create.password_stdin { Some(output::password_from_stdin()?) } else { None };
     let patch = Patch {
         username: Some(create.name),
@@ -211,7 +232,7 @@ async fn common_create(common: &Common, create: Create) -> Outcome {
         password_must_change: create.must_set_password.then_some(true),
         ..Patch::default()
     };
-    let new = NewUser { patch, password };
+    let new = NewUser { patch, password, totp_key };
     let account = common.act(Action::UserCreate, |root| root.create_user(new, "cli")).await?;
     if common.json { output::json(&account.view(Viewer::SuperUser)) } else { output::line(&account.user.user_id.to_string()) }
 }

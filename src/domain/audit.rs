@@ -109,6 +109,16 @@ super::words::words! {
         AccountCheck = "user.check_account",
         /// Ask whether a password would be accepted.
         PasswordJudge = "user.judge_password",
+        /// Begin to enrol one's own one-time codes.
+        TotpEnrol = "user.enrol_totp",
+        /// Confirm the enrolment.
+        TotpConfirm = "user.confirm_totp",
+        /// Switch one's own one-time codes off.
+        TotpDisable = "user.disable_totp",
+        /// Take another's second factor away.
+        TotpReset = "user.reset_totp",
+        /// Make new recovery codes for oneself.
+        RecoveryCodesRenew = "user.renew_recovery_codes",
         /// Read the attribute table.
         ViewsRead = "views.read",
         /// Search the audit trail.
@@ -159,6 +169,26 @@ super::words::words! {
         GroupEmpty = "group.empty",
         /// List applications.
         ApplicationList = "application.list",
+        /// Make a hook.
+        HookCreate = "hook.create",
+        /// Look at a hook.
+        HookRead = "hook.read",
+        /// List hooks.
+        HookList = "hook.list",
+        /// Change a hook.
+        HookUpdate = "hook.update",
+        /// Remove a hook.
+        HookDelete = "hook.delete",
+        /// Give a hook a new secret.
+        HookRenewSecret = "hook.renew_secret",
+        /// List what waits for a hook, and what was given up.
+        DeliveryList = "hook.list_deliveries",
+        /// Try a delivery again.
+        DeliveryRetry = "hook.retry_delivery",
+        /// Issue a signed token for an application.
+        TokenIssue = "token.issue",
+        /// Make another key that signs tokens.
+        SigningKeysRotate = "secrets.rotate_signing",
         /// A call that no route answers.
         Unrouted = "unrouted",
     }
@@ -249,6 +279,18 @@ impl Changes {
             }
         }
         (!changes.is_empty()).then(|| Self(Value::Object(changes).to_string()))
+    }
+
+    /// The names of what changed, in order.
+    pub fn names(&self) -> Vec<String> {
+        let changes: Map<String, Value> = serde_json::from_str(&self.0).unwrap_or_default();
+        changes.into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// What one of them is from now on; `None` if it is none of those that changed.
+    pub fn after(&self, name: &str) -> Option<Value> {
+        let mut changes: Map<String, Value> = serde_json::from_str(&self.0).unwrap_or_default();
+        changes.get_mut(name)?.get_mut("after").map(Value::take)
     }
 
     /// As the database keeps them.

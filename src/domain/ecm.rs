@@ -4,7 +4,7 @@
 //! zone.
 
 use super::time::Utc;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// How a value is spelt.
 #[derive(Clone, Copy, Debug)]

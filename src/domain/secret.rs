@@ -8,7 +8,7 @@
 use super::chance::Entropy;
 use super::ids::DataKeyId;
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use diesel::deserialize::FromSqlRow;
 use diesel::expression::AsExpression;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -50,6 +50,63 @@ impl schemars::JsonSchema for Password {
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({"type": "string", "format": "password", "maxLength": 256, "writeOnly": true})
+    }
+}
+
+/// What was sent as the second factor: a one-time code or a recovery code, as it was typed. Wiped from memory when dropped.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct SentCode(Zeroizing<String>);
+
+impl SentCode {
+    /// Takes `text` as it is.
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The clear text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SentCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SentCode")
+    }
+}
+
+impl schemars::JsonSchema for SentCode {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SentCode".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "writeOnly": true})
+    }
+}
+
+/// The key of someone's one-time codes in base32 (RFC 4648, section 6), as an authenticator takes it.
+#[derive(Clone)]
+pub struct TotpKey(Zeroizing<String>);
+
+impl TotpKey {
+    /// Wraps a key in base32.
+    pub fn new(base32: String) -> Self {
+        Self(Zeroizing::new(base32))
+    }
+
+    /// The key in base32, to be told while it is being enrolled.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for TotpKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TotpKey")
     }
 }
 
@@ -162,6 +219,43 @@ impl MacKey {
 impl fmt::Debug for MacKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MacKey")
+    }
+}
+
+/// The secret of a hook: the key by which its receiver verifies what it gets. Spelt as the Standard Webhooks specification has it.
+#[derive(Clone)]
+pub struct HookSecret(Zeroizing<[u8; 32]>);
+
+impl HookSecret {
+    /// A fresh one.
+    pub fn mint(entropy: &Entropy) -> Self {
+        Self(Zeroizing::new(entropy.bytes()))
+    }
+
+    /// From its 32 bytes; `None` if there are more or fewer.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(|bytes| Self(Zeroizing::new(bytes)))
+    }
+
+    /// Its bytes, to be encrypted.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+
+    /// The clear text, to be handed to whoever sets up the receiver, once.
+    pub fn expose(&self) -> Zeroizing<String> {
+        Zeroizing::new(format!("whsec_{}", STANDARD.encode(self.as_bytes())))
+    }
+
+    /// As a key for signing.
+    pub fn key(&self) -> MacKey {
+        MacKey::new(*self.0)
+    }
+}
+
+impl fmt::Debug for HookSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HookSecret")
     }
 }
 
@@ -318,5 +412,8 @@ mod tests {
         let token = Ust::mint(&entropy);
         let shown = format!("{token:?} {:?} {:?} {:?}", token.hash(), Password::new("pw".into()), PasswordHash::new("$a".into()));
         assert_eq!(shown, "Token(ust) TokenHash Password PasswordHash");
+        assert_eq!(format!("{:?}", HookSecret::mint(&entropy)), "HookSecret");
+        let shown = format!("{:?} {:?}", TotpKey::new("MFRGG".into()), SentCode::new("123456".into()));
+        assert_eq!(shown, "TotpKey SentCode");
     }
 }

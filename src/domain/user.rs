@@ -4,7 +4,7 @@
 use super::attribute::{Viewer, attributes};
 use super::ids::{GroupId, UserId};
 use super::network::Networks;
-use super::secret::{PasswordHash, Sealed};
+use super::secret::{PasswordHash, TotpKey};
 use super::text::{Email, Line, Name, Note};
 use super::time::Utc;
 use super::words;
@@ -91,8 +91,8 @@ attributes! {
     totp_label: Option<Line> => Nullable<Text>, see [Owner SuperUser], edit [Owner SuperUser];
     /// The one-time code's key in base32, only while its enrolment is unconfirmed.
     derived totp_key: Option<String> = Account::totp_key_in_enrolment, see [Owner] while present;
-    /// The one-time code's key, encrypted.
-    hidden totp_secret: Option<Sealed> => Nullable<Binary>;
+    /// Until when an enrolment that is not confirmed can be.
+    hidden totp_enrolment_end: Option<Utc> => Nullable<sql::Instant>;
     /// The role.
     user_role: UserRole => Text, see [Owner SuperUser], edit [SuperUser];
     /// The groups the user is a member of.
@@ -139,6 +139,8 @@ attributes! {
     creation_ctx: CreationContext => Text, see [SuperUser];
     /// The password's hash.
     hidden password_hash: Option<PasswordHash> => Nullable<Text>;
+    /// Whether the password is too short to be the only factor: it was set while one-time codes were enabled.
+    hidden password_needs_totp: bool => Bool;
     /// Whether there is a password.
     derived password_is_set: bool = Account::password_is_set, see [SuperUser];
     /// The next sign-in must set a new password.
@@ -260,7 +262,7 @@ impl User {
             last_name: None,
             is_totp_enabled: false,
             totp_label: None,
-            totp_secret: None,
+            totp_enrolment_end: None,
             user_role: UserRole::Viewer,
             lang_id: None,
             login_time: None,
@@ -279,6 +281,7 @@ impl User {
             sign_up_status: SignUpStatus::Final,
             creation_ctx,
             password_hash: None,
+            password_needs_totp: false,
             password_must_change: false,
             password_last_set: None,
             password_expiry: None,
@@ -328,12 +331,35 @@ impl User {
         self.approval_status_mod_time = Some(now);
     }
 
-    /// Sets the password by its hash.
-    pub fn set_password(&mut self, hash: PasswordHash, must_change: bool, expiry: Option<Utc>, now: Utc) {
+    /// Sets the password. It expires at `expiry`, or else after its life.
+    pub fn set_password(&mut self, password: FitPassword, must_change: bool, expiry: Option<Utc>, now: Utc) {
+        let FitPassword { hash, needs_totp, life } = password;
+        let end_of_life = life.filter(|_| !self.password_never_expires).map(|life| now + life);
         self.password_hash = Some(hash);
+        self.password_needs_totp = needs_totp;
         self.password_must_change = must_change;
-        self.password_expiry = expiry;
+        self.password_expiry = expiry.or(end_of_life);
         self.password_last_set = Some(now);
+        self.ask_for_a_longer_password();
+    }
+
+    /// From now on sign-in asks for a one-time code.
+    pub fn enable_totp(&mut self) {
+        self.is_totp_enabled = true;
+        self.totp_enrolment_end = None;
+    }
+
+    /// From now on sign-in asks for no one-time code. A password that was long enough only beside one must be changed.
+    pub fn disable_totp(&mut self) {
+        self.is_totp_enabled = false;
+        self.totp_enrolment_end = None;
+        self.ask_for_a_longer_password();
+    }
+
+    fn ask_for_a_longer_password(&mut self) {
+        if self.password_needs_totp && !self.is_totp_enabled {
+            self.password_must_change = true;
+        }
     }
 
     /// What follows from other attributes: the keys of the names.
@@ -353,6 +379,17 @@ impl User {
     }
 }
 
+/// A password that was found fit to be set.
+#[derive(Clone, Debug)]
+pub struct FitPassword {
+    /// Its hash.
+    pub hash: PasswordHash,
+    /// Whether it is too short to be the only factor.
+    pub needs_totp: bool,
+    /// After how long it expires, where passwords do.
+    pub life: Option<Duration>,
+}
+
 /// For how long after the last use an unlocked account counts as licensed.
 pub const LICENSED_FOR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -364,7 +401,7 @@ pub struct Account {
     /// The groups the user is a member of, by name.
     pub groups: Vec<GroupRef>,
     /// The key of an unconfirmed one-time code enrolment.
-    pub enrolment: Option<String>,
+    pub enrolment: Option<TotpKey>,
     /// When this was loaded.
     pub as_of: Utc,
 }
@@ -388,7 +425,7 @@ impl Account {
     }
 
     fn totp_key_in_enrolment(&self) -> Option<&str> {
-        self.enrolment.as_deref().filter(|_| !self.user.is_totp_enabled)
+        self.enrolment.as_ref().filter(|_| !self.user.is_totp_enabled).map(TotpKey::expose)
     }
 
     fn groups(&self) -> &[GroupRef] {

@@ -147,7 +147,8 @@ fn claims(headers: &HeaderMap) -> Call {
 
 /// On whom or what the call is meant to be, by its path: the trail tells it also of calls that are refused.
 fn note_subject(request: &HttpRequest, context: &Context) {
-    let named = ["user_id", "group_id", "application_id", "key_id"].iter().find_map(|name| request.match_info().get(name));
+    let named =
+        ["user_id", "group_id", "application_id", "key_id", "hook_id"].iter().find_map(|name| request.match_info().get(name));
     if let Some(id) = named.and_then(|text| text.parse::<UserId>().ok()) {
         context.trail().set_subject(id);
     }
@@ -284,6 +285,20 @@ mod tests {
         fn correlation_ids(text in "(.{0,70}|[A-Za-z0-9._:-]{0,70})") {
             let is_listed = text.chars().all(|c| c.is_ascii_alphanumeric() || "._:-".contains(c));
             prop_assert_eq!(is_correlation_id(&text), is_listed && (1..=64).contains(&text.len()));
+        }
+
+        /// What stands in `Authorization` is a session token, an API key, or nothing; never two things.
+        #[test]
+        fn authorization_has_one_scheme(text in "((bearer|Bearer|key|KEY|Basic)[ ,:]{0,2}[A-Za-z0-9_ -]{0,20}|[ -~]{0,30})") {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, text.parse().unwrap());
+            let (token, key) = (credential(&headers, "bearer"), credential(&headers, "key"));
+            prop_assert!(token.is_none() || key.is_none());
+            for (sent, scheme) in [(token, "bearer "), (key, "key ")] {
+                let begins = text.get(..scheme.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(scheme));
+                prop_assert_eq!(sent.is_some(), begins, "{}", text);
+                prop_assert!(sent.is_none_or(|sent| text.ends_with(&sent)));
+            }
         }
 
         #[test]

@@ -22,6 +22,13 @@ pub(super) struct PageQuery {
     cursor: Option<String>,
 }
 
+impl PageQuery {
+    /// Limit and cursor.
+    pub(super) fn parts(self) -> (Option<i64>, Option<String>) {
+        (self.limit, self.cursor)
+    }
+}
+
 /// A group to be made.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct GroupBody {

@@ -75,7 +75,7 @@ impl<A: Input, B: Input> Input for (A, B) {
 pub struct Segment<const AT: usize, T>(pub T);
 
 /// The names of variable segments.
-const SEGMENTS: [&str; 5] = ["user_id", "session_id", "group_id", "application_id", "key_id"];
+const SEGMENTS: [&str; 7] = ["user_id", "session_id", "group_id", "application_id", "key_id", "hook_id", "delivery_id"];
 
 impl<const AT: usize, T: FromStr> Input for Segment<AT, T> {
     async fn read(parts: &mut Parts) -> Result<Self> {
@@ -101,6 +101,10 @@ pub type GroupSegment = Segment<2, crate::domain::ids::GroupId>;
 pub type ApplicationSegment = Segment<3, crate::domain::ids::ApplicationId>;
 /// `{key_id}` in the path.
 pub type KeySegment = Segment<4, crate::domain::ids::ApiKeyId>;
+/// `{hook_id}` in the path.
+pub type HookSegment = Segment<5, crate::domain::ids::HookId>;
+/// `{delivery_id}` in the path.
+pub type DeliverySegment = Segment<6, crate::domain::ids::MessageId>;
 
 /// A variable segment of the path that is a name.
 pub struct NameSegment<const AT: usize>(pub String);

@@ -19,6 +19,7 @@ mod find;
 mod gate;
 mod groups;
 mod health;
+mod hooks;
 mod input;
 mod networks;
 mod openapi;
@@ -26,8 +27,10 @@ mod reply;
 mod route;
 mod routes;
 mod schema;
+mod second_factor;
 mod server;
 mod sessions;
+mod tokens;
 mod users;
 mod views;
 

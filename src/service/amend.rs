@@ -54,7 +54,7 @@ impl SuperUser {
             None => None,
             Some((new, must_change)) => {
                 let user = self.user(user_id).await?.user;
-                Some((self.hash_for(&user, new, "password").await?, must_change))
+                Some((self.password_for(&user, new, "password").await?, must_change))
             }
         };
         let (maker, own_id, now) = (self.maker(), self.own_id(), self.context.now());
@@ -69,8 +69,8 @@ impl SuperUser {
             if let Some(edit) = edit {
                 edit.make(tx, user_id, &maker)?;
             }
-            if let Some((hash, must_change)) = password {
-                set_in(tx, user_id, hash, must_change, None, &lockout, now)?;
+            if let Some((password, must_change)) = password {
+                set_in(tx, user_id, password, must_change, None, &lockout, now)?;
             }
             if lock == Some(true) {
                 lock_in(tx, user_id, own_id, None, false, now)?;

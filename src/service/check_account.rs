@@ -7,6 +7,7 @@
 
 use super::caller::{Authenticated, TrustedApplication};
 use super::context::Did;
+use super::sign_in::take_back;
 use crate::auth::hashing::Verdict;
 use crate::auth::policy::is_oversized;
 use crate::domain::secret::Password;
@@ -104,8 +105,7 @@ impl TrustedApplication {
         let standing = if may_know { stands(&user, now) } else { context.standing_of(&user, &application).await? };
         let found = judge(&user, may_know, standing);
         let settle = move |tx: &mut Tx<'_>| {
-            tx.uncount_failure(user_id)?;
-            lockout.withdraw(tx, &attempt)?;
+            take_back(tx, &lockout, user_id, &attempt)?;
             Ok(((), did_of(found, &user)))
         };
         context.change(settle).await?;

@@ -5,6 +5,7 @@
 //! [`Trail`] remembers what has become known on the way, and whether the event is written.
 
 use super::Services;
+use super::notices::notify;
 use super::proof::{Credential, Places, Proof};
 use crate::domain::application::Application;
 use crate::domain::audit::{Action, Actor, Changes, Event, Outcome};
@@ -288,7 +289,10 @@ impl Context {
         let done = self.services.inner.store.change(move |tx| {
             context.check_bond(tx)?;
             let (value, did) = work(tx)?;
-            Ok((value, context.event(did)))
+            let event = context.event(did);
+            // Here, so that no use case can forget it.
+            notify(&context.services, tx, &event, context.now())?;
+            Ok((value, event))
         });
         let value = done.await?;
         self.trail.draft().is_written = true;

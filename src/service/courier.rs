@@ -6,10 +6,11 @@
 
 use super::Services;
 use super::vault::Vault;
-use crate::domain::ids::{MessageId, UserId};
+use crate::domain::ids::{HookId, MessageId, UserId};
 use crate::domain::outbox::{self, Message, MessageKind};
 use crate::domain::time::Utc;
 use crate::error::Result;
+use crate::outbound::hook::Poster;
 use crate::outbound::{Carrier, Undelivered};
 use crate::store::Tx;
 use futures_util::future::join_all;
@@ -21,19 +22,10 @@ const AT_ONCE: i64 = 8;
 const CAUSE: usize = 300;
 
 /// The ways that there are.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Carriers {
     pub(super) mail: Option<Arc<dyn Carrier>>,
-    pub(super) hook: Option<Arc<dyn Carrier>>,
-}
-
-impl Carriers {
-    fn of(&self, kind: MessageKind) -> Option<Arc<dyn Carrier>> {
-        match kind {
-            MessageKind::Mail => self.mail.clone(),
-            MessageKind::Hook => self.hook.clone(),
-        }
-    }
+    pub(super) hook: Poster,
 }
 
 /// Puts a message into the outbox, within the transaction of the change that it tells of. `user_id`: whose deletion takes it away.
@@ -46,6 +38,33 @@ pub(super) fn send(
     now: Utc,
 ) -> Result<MessageId> {
     let message_id = MessageId::mint(now, &services.inner.entropy);
+    put(services, tx, message_id, kind, user_id, None, content, now)?;
+    Ok(message_id)
+}
+
+/// Puts a message for a hook into the outbox, likewise. It bears its id in its content.
+pub(super) fn send_to_hook(
+    services: &Services,
+    tx: &mut Tx<'_>,
+    hook_id: HookId,
+    content: impl FnOnce(MessageId) -> Result<Vec<u8>>,
+    now: Utc,
+) -> Result<()> {
+    let message_id = MessageId::mint(now, &services.inner.entropy);
+    put(services, tx, message_id, MessageKind::Hook, None, Some(hook_id), &content(message_id)?, now)
+}
+
+#[expect(clippy::too_many_arguments, reason = "what a message has, for the two functions above alone")]
+fn put(
+    services: &Services,
+    tx: &mut Tx<'_>,
+    message_id: MessageId,
+    kind: MessageKind,
+    user_id: Option<UserId>,
+    hook_id: Option<HookId>,
+    content: &[u8],
+    now: Utc,
+) -> Result<()> {
     let (sealed, data_key_id) = services.inner.vault.seal(tx, Message::seat(message_id), content, now)?;
     let message = Message {
         message_id,
@@ -57,18 +76,24 @@ pub(super) fn send(
         next_time: Some(now),
         last_error: None,
         created_time: now,
+        hook_id,
     };
     tx.insert_message(&message)?;
-    Ok(message_id)
+    Ok(())
 }
 
 impl Services {
-    /// Carries the messages of a kind that are due; returns how many were taken up. Without a way for them they stay.
+    /// Carries the messages of a kind that are due; returns how many were taken up. Without a way for them they stay. Those for hooks
+    /// are carried in lanes of their own, which are opened and not waited for.
     ///
     /// # Errors
     /// The database fails.
     pub async fn deliver(&self, kind: MessageKind) -> Result<usize> {
-        let Some(carrier) = self.inner.carriers.of(kind) else { return Ok(0) };
+        let carrier = match kind {
+            MessageKind::Mail => self.inner.carriers.mail.clone(),
+            MessageKind::Hook => return self.open_lanes().await.map(|()| 0),
+        };
+        let Some(carrier) = carrier else { return Ok(0) };
         let now = self.inner.clock.now();
         if !self.inner.store.read(move |snapshot| Ok(snapshot.has_due_message(kind, now)?)).await? {
             return Ok(0);
@@ -94,13 +119,19 @@ impl Services {
         Ok(count)
     }
 
-    async fn settle(&self, message: Message, outcome: std::result::Result<(), Undelivered>) -> Result<()> {
-        let Message { message_id, kind, attempts, .. } = message;
+    pub(super) async fn settle(&self, message: Message, outcome: std::result::Result<(), Undelivered>) -> Result<()> {
+        let Message { message_id, kind, attempts, hook_id, .. } = message;
         let now = self.inner.clock.now();
         let (cause, next_time) = match outcome {
             Ok(()) => return self.inner.store.keep_count(move |tx| Ok(tx.remove_message(message_id)?)).await,
             Err(Undelivered::Yet(cause)) => (cause, outbox::delay(attempts).map(|delay| now + delay)),
             Err(Undelivered::Ever(cause)) => (cause, None),
+            Err(Undelivered::Gone(cause)) => {
+                if let Some(hook_id) = hook_id {
+                    self.switch_off(hook_id).await?;
+                }
+                (cause, None)
+            }
         };
         let cause: String = cause.chars().map(|c| if c.is_control() { ' ' } else { c }).take(CAUSE).collect();
         tracing::warn!(%message_id, %kind, attempts, cause, is_given_up = next_time.is_none(), "a message was not delivered");
@@ -108,7 +139,7 @@ impl Services {
     }
 }
 
-fn opened(vault: &Vault, tx: &mut Tx<'_>, message: Message) -> (Message, std::result::Result<Vec<u8>, String>) {
+pub(super) fn opened(vault: &Vault, tx: &mut Tx<'_>, message: Message) -> (Message, std::result::Result<Vec<u8>, String>) {
     let content = vault.open(&mut tx.read(), Message::seat(message.message_id), &message.sealed);
     let content = content.map(|c| c.to_vec()).map_err(|e| e.logged_cause().unwrap_or_default().to_owned());
     (message, content)

@@ -15,14 +15,19 @@ mod courier;
 mod find;
 mod first_start;
 mod groups;
+mod hooks;
+mod lanes;
 mod lockout;
 mod networks;
+mod notices;
 mod paging;
 mod passwords;
 mod proof;
+mod second_factor;
 mod seen;
 mod sessions;
 mod sign_in;
+mod tokens;
 mod users;
 mod vault;
 
@@ -33,10 +38,13 @@ pub use caller::{Anyone, Authenticated, Bearer, Operator, SignedIn, SuperUser, T
 pub use check_account::Checked;
 pub use context::{Call, Context, Trail};
 pub use find::{Filter, Find, Found, Order};
+pub use hooks::{Delivery, HookPatch, NewHook};
 pub use paging::LARGEST_PAGE;
+pub use second_factor::{Enrolment, RecoveryCode};
 pub use seen::{Seen, Whom};
 pub use sessions::Introspection;
 pub use sign_in::{NewSession, SignIn};
+pub use tokens::{Issued, RotatedKeys};
 pub use users::{NewUser, Password};
 pub use vault::Rotated;
 
@@ -48,9 +56,11 @@ use crate::domain::chance::Entropy;
 use crate::domain::outbox;
 use crate::domain::time::Clock;
 use crate::error::Result;
-use crate::settings::Settings;
+use crate::outbound::hook::Poster;
+use crate::settings::{self, Settings};
 use crate::store::Store;
 use courier::Carriers;
+use lanes::Lanes;
 use lockout::Lockout;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,8 +78,16 @@ struct Inner {
     keys: Keys,
     vault: Vault,
     carriers: Carriers,
+    lanes: Lanes,
+    /// Messages that may wait for one hook.
+    max_waiting: u32,
+    tokens: settings::Tokens,
     lockout: Lockout,
     policy: Policy,
+    /// What ends within this time is told at sign-in.
+    notice: Duration,
+    /// Whose codes an authenticator says they are.
+    issuer: String,
     idle: Duration,
     absolute: Duration,
     clock: Clock,
@@ -78,23 +96,42 @@ struct Inner {
 
 impl Services {
     /// Puts the services together.
-    pub fn new(settings: &Settings, store: Store, hasher: Hasher, keys: Keys, clock: Clock, entropy: Entropy) -> Self {
-        let policy =
-            Policy { min_length: settings.passwords.min_length, min_length_with_totp: settings.passwords.min_length_with_totp };
+    ///
+    /// # Errors
+    /// One line: what a setting names cannot be used.
+    pub fn new(
+        settings: &Settings,
+        store: Store,
+        hasher: Hasher,
+        keys: Keys,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> std::result::Result<Self, String> {
+        let passwords = &settings.passwords;
+        let policy = Policy {
+            min_length: passwords.min_length,
+            min_length_with_totp: passwords.min_length_with_totp,
+            life: passwords.life(),
+        };
         let inner = Inner {
             store,
             hasher,
             vault: Vault::new(keys.clone(), entropy.clone()),
-            carriers: Carriers::default(),
+            carriers: Carriers { mail: None, hook: Poster::new(&settings.hooks)? },
+            lanes: Lanes::default(),
+            max_waiting: settings.hooks.max_waiting,
+            tokens: settings.tokens.clone(),
             keys,
             lockout: Lockout::new(&settings.lockout),
             policy,
+            notice: passwords.notice(),
+            issuer: settings.totp.issuer.clone(),
             idle: settings.sessions.idle(),
             absolute: settings.sessions.absolute(),
             clock,
             entropy,
         };
-        Self { inner: Arc::new(inner) }
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The clock that calls take their time from.
@@ -132,6 +169,7 @@ impl Services {
                     tx.sweep_tallies(now - lockout::KEPT, STRIDE)?,
                     tx.sweep_messages(now - outbox::KEPT, STRIDE)?,
                 ];
+                tx.sweep_hook_secrets(now)?;
                 Ok(swept.into_iter().max().unwrap_or_default())
             };
             if self.inner.store.keep_count(sweep).await? < STRIDE as usize {

@@ -1,19 +1,35 @@
 //! Passwords: changing one's own, setting another's.
 
 use super::caller::{SignedIn, SuperUser, user_actor};
-use super::context::Did;
+use super::context::{Context, Did};
 use super::lockout::Lockout;
 use super::proof::Concern;
 use super::sign_in::NewSession;
 use crate::auth::hashing::Verdict;
 use crate::domain::ids::UserId;
-use crate::domain::secret::{Password, PasswordHash};
+use crate::domain::secret::Password;
 use crate::domain::session::SessionView;
 use crate::domain::throttle::Bucket;
 use crate::domain::time::Utc;
-use crate::domain::user::{Account, User};
+use crate::domain::user::{Account, FitPassword, User};
 use crate::error::{Code, Error, Result};
 use crate::store::Tx;
+
+impl Context {
+    /// Judges a new password of `user`, who is called from `application`, and hashes it. `member` is where it was sent.
+    pub(super) async fn fit_password(
+        &self,
+        new: Password,
+        user: &User,
+        application: Option<&str>,
+        member: &'static str,
+    ) -> Result<FitPassword> {
+        let policy = &self.services.inner.policy;
+        policy.check(&new, user, application, member)?;
+        let needs_totp = !policy.is_enough_alone(&new);
+        Ok(FitPassword { hash: self.hash(new).await?, needs_totp, life: policy.life })
+    }
+}
 
 impl SignedIn {
     /// Changes one's own password. The session of this call goes on under a new token; all others end.
@@ -41,8 +57,7 @@ impl SignedIn {
         if new.expose() == old.expose() {
             return Err(Error::new(Code::PasswordUnfit).at("new_password", "is the old one"));
         }
-        inner.policy.check(&new, &user, Some(application.name.as_str()), "new_password")?;
-        let hash = context.hash(new).await?;
+        let password = context.fit_password(new, &user, Some(application.name.as_str()), "new_password").await?;
         let now = context.now();
         let (ust, mut session) = context.new_session(user.user_id, &opened.application);
         // It is the same sign-in under a new token: its absolute end stays where it was.
@@ -56,7 +71,7 @@ impl SignedIn {
                 return Err(gone());
             }
             let mut after = before.clone();
-            after.set_password(hash, false, None, now);
+            after.set_password(password, false, None, now);
             tx.save_user(&before, &after)?;
             tx.end_sessions(after.user_id)?;
             tx.insert_session(&session)?;
@@ -68,7 +83,7 @@ impl SignedIn {
         let (account, session) = context.change(change).await?;
         let viewer = crate::domain::user::viewer_of(Some(&account.user), account.user.user_id);
         let view = SessionView::of(&session, opened.application.name.as_str(), Some(session.session_id));
-        Ok(NewSession { ust, session: view, account, viewer, device: None })
+        Ok(NewSession { ust, session: view, account, viewer, notices: Vec::new(), device: None })
     }
 }
 
@@ -79,22 +94,22 @@ impl SuperUser {
     /// [`Code::NotFound`], [`Code::PasswordUnfit`], [`Code::FreshSignInRequired`]; [`Code::Forbidden`] for one's own.
     pub async fn set_password(self, user_id: UserId, new: Password, must_change: bool, expiry: Option<Utc>) -> Result<Account> {
         let user = self.user(user_id).await?.user;
-        let hash = self.hash_for(&user, new, "new_password").await?;
+        let password = self.password_for(&user, new, "new_password").await?;
         let context = self.context;
         let (now, lockout) = (context.now(), context.services.inner.lockout.clone());
         let set = move |tx: &mut Tx<'_>| {
-            let (before, after) = set_in(tx, user_id, hash, must_change, expiry, &lockout, now)?;
+            let (before, after) = set_in(tx, user_id, password, must_change, expiry, &lockout, now)?;
             let did = Did::to(user_id).changing(super::users::changes(tx, &before, &after, now)?);
             Ok((tx.read().account(after, now)?, did))
         };
         context.change(set).await
     }
 
-    /// The hash of a password that this super-user may set for `user`, found at fault as `member`.
+    /// A password that this super-user may set for `user`, found at fault as `member`.
     ///
     /// # Errors
     /// Those of [`SuperUser::set_password`].
-    pub(super) async fn hash_for(&self, user: &User, new: Password, member: &str) -> Result<PasswordHash> {
+    pub(super) async fn password_for(&self, user: &User, new: Password, member: &'static str) -> Result<FitPassword> {
         // One's own is changed by proving the old one: a stolen session must not become the account.
         if self.own_id() == Some(user.user_id) {
             return Err(Error::new(Code::Forbidden)
@@ -103,16 +118,15 @@ impl SuperUser {
         }
         self.require_fresh_sign_in(Concern::User(user.user_id))?;
         let application = self.context.trail.application();
-        self.context.services.inner.policy.check(&new, user, application.as_deref(), member)?;
-        self.context.hash(new).await
+        self.context.fit_password(new, user, application.as_deref(), member).await
     }
 }
 
-/// Sets a user's password by its hash and ends the user's sessions; tells the user before and after.
+/// Sets a user's password and ends the user's sessions; tells the user before and after.
 pub(super) fn set_in(
     tx: &mut Tx<'_>,
     user_id: UserId,
-    hash: PasswordHash,
+    password: FitPassword,
     must_change: bool,
     expiry: Option<Utc>,
     lockout: &Lockout,
@@ -120,7 +134,7 @@ pub(super) fn set_in(
 ) -> Result<(User, User)> {
     let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
     let mut after = before.clone();
-    after.set_password(hash, must_change, expiry, now);
+    after.set_password(password, must_change, expiry, now);
     tx.save_user(&before, &after)?;
     tx.end_sessions(user_id)?;
     lockout.forgive(tx, user_id)?;

@@ -1,9 +1,10 @@
 //! Users: looking at oneself, looking others up, creating, locking and unlocking.
 
-use super::caller::{Authenticated, SuperUser};
+use super::caller::{Authenticated, SignedIn, SuperUser};
 use super::context::Did;
 use super::lockout::Lockout;
 use super::proof::{Concern, Proven};
+use crate::auth::totp::Key;
 use crate::domain::attribute::{Refused, Viewer, Why};
 use crate::domain::audit::Changes;
 use crate::domain::ids::UserId;
@@ -24,6 +25,8 @@ pub struct NewUser {
     pub patch: Patch,
     /// Its password.
     pub password: Option<Password>,
+    /// The key of its one-time codes, which are enabled with it.
+    pub totp_key: Option<Key>,
 }
 
 /// A password in the clear.
@@ -40,7 +43,7 @@ impl NewUser {
             Some(Value::String(text)) => Some(Password::new(text)),
             Some(_) => return Err(Error::new(Code::Invalid).at("password", "is no string")),
         };
-        Ok(Self { patch: read_patch(viewer, &members)?, password })
+        Ok(Self { patch: read_patch(viewer, &members)?, password, totp_key: None })
     }
 }
 
@@ -63,11 +66,41 @@ fn read_patch(viewer: Viewer, members: &Map<String, Value>) -> Result<Patch> {
 
 /// What of a user's visible attributes differs; for the audit trail, which sees what a super-user sees.
 pub(super) fn changes(tx: &mut Tx<'_>, before: &User, after: &User, now: Utc) -> Result<Option<Changes>> {
+    changes_with_codes(tx, before, after, now, CodesLeft::default())
+}
+
+/// How many recovery codes a user had, and has left.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct CodesLeft {
+    pub(super) before: i64,
+    pub(super) after: i64,
+}
+
+impl CodesLeft {
+    /// Whether the number is another one.
+    pub(super) fn has_changed(self) -> bool {
+        self.before != self.after
+    }
+}
+
+/// The same with the number of recovery codes, which is no attribute.
+pub(super) fn changes_with_codes(
+    tx: &mut Tx<'_>,
+    before: &User,
+    after: &User,
+    now: Utc,
+    codes: CodesLeft,
+) -> Result<Option<Changes>> {
     let mut account = tx.read().account(before.clone(), now)?;
     let broken = |e: serde_json::Error| Error::new(Code::Internal).cause(e.to_string());
-    let old = serde_json::to_value(account.view(Viewer::SuperUser)).map_err(broken)?;
+    let mut old = serde_json::to_value(account.view(Viewer::SuperUser)).map_err(broken)?;
     account.user = after.clone();
-    let new = serde_json::to_value(account.view(Viewer::SuperUser)).map_err(broken)?;
+    let mut new = serde_json::to_value(account.view(Viewer::SuperUser)).map_err(broken)?;
+    for (view, left) in [(&mut old, codes.before), (&mut new, codes.after)] {
+        if let Some(members) = view.as_object_mut() {
+            members.insert("recovery_codes".to_owned(), left.into());
+        }
+    }
     Ok(Changes::between(&old, &new))
 }
 
@@ -129,6 +162,7 @@ impl Authenticated {
         self.context.trail.set_subject(user.user_id);
         let viewer = self.viewer_of(user.user_id);
         let account = self.context.services.inner.store.read(move |snapshot| Ok(snapshot.account(user, now)?)).await?;
+        let account = self.context.with_enrolment(account, viewer, self.session_id()).await?;
         Ok((account, viewer))
     }
 }
@@ -177,7 +211,7 @@ impl SuperUser {
     /// Those of [`SuperUser::create_user`].
     pub async fn create_user_as(self, new: NewUser, via: &str, is_locked: bool) -> Result<Account> {
         let context = self.context.clone();
-        let NewUser { patch, password } = new;
+        let NewUser { patch, password, totp_key } = new;
         // Who makes a super-user gives away all there is (S26).
         if patch.user_role == Some(UserRole::Administrator) {
             self.require_fresh_sign_in(Concern::Others)?;
@@ -200,18 +234,25 @@ impl SuperUser {
         if !has_display_name {
             user.display_name = user.default_display_name();
         }
+        // A password may be shorter where a one-time code is asked for as well.
+        if totp_key.is_some() {
+            user.enable_totp();
+        }
         if let Some(password) = password {
-            inner.policy.check(&password, &user, context.trail.application().as_deref(), "password")?;
-            let hash = context.hash(password).await?;
+            let password = context.fit_password(password, &user, context.trail.application().as_deref(), "password").await?;
             let (must_change, expiry) = (user.password_must_change, user.password_expiry);
-            user.set_password(hash, must_change, expiry, now);
+            user.set_password(password, must_change, expiry, now);
         }
         if is_locked {
             user.lock(LockCause::Administrator, self.own_id(), None, now);
         }
         context.trail.set_subject(user.user_id);
+        let keeper = context.clone();
         let create = move |tx: &mut Tx<'_>| {
             tx.insert_user(&mut user)?;
+            if let Some(key) = &totp_key {
+                keeper.keep_totp_key(tx, user.user_id, key, None)?;
+            }
             let account = tx.read().account(user, now)?;
             let broken = |e: serde_json::Error| Error::new(Code::Internal).cause(e.to_string());
             let view = serde_json::to_value(account.view(Viewer::SuperUser)).map_err(broken)?;
@@ -358,7 +399,15 @@ impl Authenticated {
         let edit = Edit::read(viewer, members, if_match)?;
         let maker = Maker { now: self.context.now(), own_id: Some(user_id), proven: self.proven(), viewer };
         let account = self.context.change(move |tx| edit.make(tx, user_id, &maker)).await?;
+        let account = self.context.with_enrolment(account, viewer, self.session_id()).await?;
         Ok((account, viewer))
+    }
+}
+
+impl SignedIn {
+    /// What this is for needs a sign-in of the last five minutes.
+    pub(super) fn require_fresh_sign_in(&self) -> Result<()> {
+        require_fresh(self.proven(), true, self.context.now())
     }
 }
 

@@ -44,15 +44,16 @@ impl Tx<'_> {
     pub fn claim_messages(&mut self, kind: MessageKind, now: Utc, limit: i64) -> Result<Vec<Message>, StoreError> {
         let skip = if self.0.is_postgres() { " FOR UPDATE SKIP LOCKED" } else { "" };
         let due = format!(
-            "SELECT message_id FROM outbox WHERE next_time <= $1 AND kind = $2 ORDER BY next_time, message_id LIMIT $3{skip}"
+            "SELECT message_id FROM outbox WHERE next_time <= $2 AND kind = $3 ORDER BY next_time, message_id LIMIT $4{skip}"
         );
+        // SQLite numbers parameters as they appear, whatever they are called.
         let update =
-            format!("UPDATE outbox SET attempts = attempts + 1, next_time = $4 WHERE message_id IN ({due}) RETURNING message_id");
+            format!("UPDATE outbox SET attempts = attempts + 1, next_time = $1 WHERE message_id IN ({due}) RETURNING message_id");
         let claimed: Vec<Claimed> = diesel::sql_query(update)
+            .bind::<sql::Instant, _>(now + LEASE)
             .bind::<sql::Instant, _>(now)
             .bind::<Text, _>(kind)
             .bind::<BigInt, _>(limit)
-            .bind::<sql::Instant, _>(now + LEASE)
             .load(self.0)?;
         let ids: Vec<MessageId> = claimed.into_iter().map(|c| c.message_id).collect();
         Ok(outbox::table.filter(outbox::message_id.eq_any(ids)).order(outbox::message_id.asc()).load(self.0)?)

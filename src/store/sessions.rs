@@ -146,6 +146,16 @@ impl Tx<'_> {
         Ok(diesel::delete(sessions::table.filter(sessions::user_id.eq(user_id))).execute(self.0)?)
     }
 
+    /// Ends all sessions of a user but one.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn end_other_sessions(&mut self, user_id: UserId, kept: SessionId) -> Result<(), StoreError> {
+        let others = sessions::table.filter(sessions::user_id.eq(user_id).and(sessions::session_id.ne(kept)));
+        diesel::delete(others).execute(self.0)?;
+        Ok(())
+    }
+
     /// Removes up to `limit` sessions that have ended by themselves; tells how many. What another node holds is left to it.
     ///
     /// # Errors

@@ -15,16 +15,16 @@ const ME: &str = "/api/v1/users/me";
 const OTHER_PASSWORD: &str = "marble cloud engine 77";
 
 /// What the trail is to say of a command.
-type Left = (&'static str, &'static str, Option<&'static str>);
+pub type Left = (&'static str, &'static str, Option<&'static str>);
 
 /// A command line whose commands are noted with the events that they are to leave.
-struct Desk {
-    site: Site,
-    left: Vec<Left>,
+pub struct Desk {
+    pub site: Site,
+    pub left: Vec<Left>,
 }
 
 impl Desk {
-    fn run(&mut self, arguments: &[&str], input: &str, code: i32, left: Option<Left>) -> Ran {
+    pub fn run(&mut self, arguments: &[&str], input: &str, code: i32, left: Option<Left>) -> Ran {
         let ran = usher(&self.site, arguments, input).expect(code);
         if code == 0 {
             assert!(ran.err.is_empty(), "{ran:?}");
@@ -35,16 +35,16 @@ impl Desk {
         ran
     }
 
-    fn done(&mut self, arguments: &[&str], action: &'static str) -> Ran {
+    pub fn done(&mut self, arguments: &[&str], action: &'static str) -> Ran {
         self.run(arguments, "", 0, Some((action, "success", None)))
     }
 
-    fn refused(&mut self, arguments: &[&str], action: &'static str, reason: &'static str) -> Ran {
+    pub fn refused(&mut self, arguments: &[&str], action: &'static str, reason: &'static str) -> Ran {
         self.run(arguments, "", 1, Some((action, "refused", Some(reason))))
     }
 
     /// The exported events of operators are those noted, in their order, each by whoever runs these tests.
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
         let exported = usher(&self.site, &["audit", "export"], "").expect(0).out;
         let events: Vec<Value> = exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let by_operator: Vec<&Value> = events.iter().filter(|e| e["actor_type"] == "operator").collect();
@@ -146,6 +146,18 @@ both! {
         desk.run(&["user", "set-password", "ann", "--password-stdin", "--must-change"], PASSWORD, 0, set);
         service.anon().try_sign_in("ann", PASSWORD).refused(401, "password_must_change");
         desk.run(&["user", "set-password", "ann", "--password-stdin"], "short", 1, Some(("user.set_password", "refused", Some("password_unfit"))));
+
+        let key = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
+        let made = desk.run(&["user", "create", "eve", "--totp-key", key, "--password-stdin"], PASSWORD, 0, create);
+        assert!(!made.out.contains(key));
+        // What cannot be a key is refused before anything is done, and not repeated.
+        let unfit = desk.run(&["user", "create", "mallory", "--totp-key", "JBSWY3DP1"], "", 1, None);
+        assert!(!unfit.err.contains("JBSWY3DP1") && unfit.err.contains("--totp-key"), "{unfit:?}");
+        service.anon().try_sign_in("eve", PASSWORD).refused(401, "totp_required");
+        assert_eq!(desk.done(&["user", "reset-totp", "eve", "--json"], "user.reset_totp").json()["is_totp_enabled"], false);
+        assert!(desk.done(&["user", "reset-totp", "eve"], "user.reset_totp").out.contains("eve"));
+        sign_in(&service, "eve", PASSWORD);
+        desk.refused(&["user", "reset-totp", "nobody"], "user.reset_totp", "user_unknown");
         desk.settle();
     }
 
@@ -343,6 +355,8 @@ both! {
             &["user", "create", "ann", "--password-stdin", "--must-set-password"],
             &["user", "set-password", "root"],
             &["user", "vanish", "root"],
+            &["user", "reset-totp"],
+            &["user", "create", "ann", "--totp-key"],
             &["user", "list", "--nonsense"],
             &["app", "create"],
             &["app", "create", "desk", "--access", "nobody"],
@@ -359,6 +373,11 @@ both! {
             &["session", "revoke"],
             &["session", "revoke", "--user", "root", "not-an-id"],
             &["audit", "show"],
+            &["hook", "create", "crm"],
+            &["hook", "create", "crm", "ftp://example.com"],
+            &["hook", "create", "crm", "https://user@example.com/"],
+            &["hook", "create", "crm", "https://example.com/", "--event", "user.vanished"],
+            &["hook", "retry", "crm", "not-an-id"],
             &["fly"],
             &[],
         ] {
@@ -435,10 +454,15 @@ both! {
             &["user", "lock", "ann"],
             &["user", "unlock", "ann"],
             &["user", "set-password", "ann", "--password-stdin"],
+            &["user", "reset-totp", "ann"],
             &["app", "create", "desk"],
             &["app", "list"],
             &["session", "list"],
             &["session", "revoke", "--user", "ann"],
+            &["hook", "list"],
+            &["hook", "create", "crm", "https://crm.example/"],
+            &["secrets", "rotate"],
+            &["secrets", "rotate-signing"],
             &["audit", "show", "--cid", "c"],
             &["audit", "export"],
             &["audit", "verify"],

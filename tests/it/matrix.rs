@@ -2,10 +2,11 @@
 //! hand and apart from the code. A route or attribute without a row here fails.
 
 use crate::both;
-use crate::harness::{Answer, Client, Engine, PASSWORD, Town};
+use crate::harness::{Answer, Client, Engine, PASSWORD, Site, Town, tools};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use usher::domain::time::Utc;
 
 /// What an owner sees of itself, in the order of the answer. `totp_key` joins them only while its enrolment is unconfirmed.
 pub const OWNER: &[&str] = &[
@@ -114,6 +115,9 @@ const APPLICATION: &[&str] = &[
 const API_KEY: &[&str] = &["key_id", "user_id", "name", "scope", "created_time", "expiry", "last_used_time"];
 
 const GROUP: &[&str] = &["group_id", "name", "number", "description", "profile_id"];
+const HOOK: &[&str] = &["hook_id", "name", "url", "event_types", "is_active", "missed_since", "created_time"];
+const HOOK_WITH_SECRET: &[&str] =
+    &["hook_id", "name", "url", "event_types", "is_active", "missed_since", "created_time", "secret"];
 
 /// Who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,9 +139,14 @@ const SESSION_ONLY: &[(&str, &str)] = &[
     ("get", "/api/v1/sessions/current"),
     ("delete", "/api/v1/sessions/current"),
     ("post", "/api/v1/sessions/current/renew"),
+    ("post", "/api/v1/sessions/current/tokens"),
     ("put", "/api/v1/users/me/password"),
     ("post", "/api/v1/users/me/api-keys"),
     ("delete", "/api/v1/users/me/api-keys/{key_id}"),
+    ("post", "/api/v1/users/me/totp"),
+    ("delete", "/api/v1/users/me/totp"),
+    ("post", "/api/v1/users/me/totp/confirm"),
+    ("post", "/api/v1/users/me/recovery-codes"),
     ("post", "/api/v1/api-keys"),
 ];
 
@@ -181,6 +190,8 @@ enum Subject {
     Group,
     /// The application in the path.
     Application,
+    /// The hook in the path.
+    Hook,
     /// What the answer shows.
     Shown,
     None,
@@ -205,10 +216,15 @@ const TABLE: &[Row] = &[
     Row { method: "get",    path: "/api/v1/sessions/current",                      body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(SESSION), action: "session.read", subject: Subject::Caller },
     Row { method: "delete", path: "/api/v1/sessions/current",                      body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.sign_out", subject: Subject::Caller },
     Row { method: "post",   path: "/api/v1/sessions/current/renew",                body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(SESSION), action: "session.renew", subject: Subject::Caller },
+    Row { method: "post",   path: "/api/v1/sessions/current/tokens",               body: |_| Some(json!({"audience": "default", "scopes": ["profile"]})), status: [401, 201, 201, 401], shape: Shape::Keys(&["token", "token_type", "audience", "scope", "expires_time", "revocable"]), action: "token.issue", subject: Subject::Caller },
     Row { method: "post",   path: "/api/v1/sessions/introspect",                   body: |s| Some(json!({"ust": s.peer.ust})), status: [401, 403, 200, 200], shape: Shape::Keys(&["active", "user", "session"]), action: "session.introspect", subject: Subject::Peer },
     Row { method: "get",    path: "/api/v1/users/me",                              body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::User, action: "user.read_current", subject: Subject::Caller },
     Row { method: "patch",  path: "/api/v1/users/me",                              body: |_| Some(json!({"first_name": "Ann"})), status: [401, 200, 200, 401], shape: Shape::User, action: "user.update_current", subject: Subject::Caller },
     Row { method: "put",    path: "/api/v1/users/me/password",                     body: |_| Some(json!({"old_password": PASSWORD, "new_password": "another good long password"})), status: [401, 200, 200, 401], shape: Shape::NewSession, action: "user.change_password", subject: Subject::Caller },
+    Row { method: "post",   path: "/api/v1/users/me/totp",                         body: NO_BODY, status: [401, 201, 201, 401], shape: Shape::Keys(&["totp_key", "otpauth_uri", "qr_svg", "expiry"]), action: "user.enrol_totp", subject: Subject::Caller },
+    Row { method: "delete", path: "/api/v1/users/me/totp",                         body: |s| s.enrolled(2), status: [401, 204, 204, 401], shape: Shape::Empty, action: "user.disable_totp", subject: Subject::Caller },
+    Row { method: "post",   path: "/api/v1/users/me/totp/confirm",                 body: |s| s.enrolled(1), status: [401, 200, 200, 401], shape: Shape::Keys(&["recovery_codes"]), action: "user.confirm_totp", subject: Subject::Caller },
+    Row { method: "post",   path: "/api/v1/users/me/recovery-codes",               body: |s| s.enrolled(2).and(None), status: [401, 201, 201, 401], shape: Shape::Keys(&["recovery_codes"]), action: "user.renew_recovery_codes", subject: Subject::Caller },
     Row { method: "get",    path: "/api/v1/users/me/sessions",                     body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Items(SESSION), action: "session.list", subject: Subject::Caller },
     Row { method: "delete", path: "/api/v1/users/me/sessions",                     body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.revoke_all", subject: Subject::Caller },
     Row { method: "delete", path: "/api/v1/users/me/sessions/{session_id}",        body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.revoke", subject: Subject::Caller },
@@ -224,6 +240,7 @@ const TABLE: &[Row] = &[
     Row { method: "post",   path: "/api/v1/users/{user_id}/approve",               body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::User, action: "user.approve", subject: Subject::Peer },
     Row { method: "post",   path: "/api/v1/users/{user_id}/reject",                body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::User, action: "user.reject", subject: Subject::Peer },
     Row { method: "put",    path: "/api/v1/users/{user_id}/password",              body: |_| Some(json!({"new_password": "another good long password"})), status: [401, 403, 200, 401], shape: Shape::User, action: "user.set_password", subject: Subject::Peer },
+    Row { method: "delete", path: "/api/v1/users/{user_id}/totp",                  body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "user.reset_totp", subject: Subject::Peer },
     Row { method: "post",   path: "/api/v1/users/{user_id}/lock",                  body: |_| Some(json!({"reason": "left"})), status: [401, 403, 200, 401], shape: Shape::User, action: "user.lock", subject: Subject::Peer },
     Row { method: "post",   path: "/api/v1/users/{user_id}/unlock",                body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::User, action: "user.unlock", subject: Subject::Peer },
     Row { method: "get",    path: "/api/v1/users/{user_id}/sessions",              body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Items(SESSION), action: "session.list", subject: Subject::Peer },
@@ -248,12 +265,20 @@ const TABLE: &[Row] = &[
     Row { method: "get",    path: "/api/v1/api-keys",                              body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), action: "api_key.list", subject: Subject::None },
     Row { method: "post",   path: "/api/v1/api-keys",                              body: |s| Some(json!({"user_id": s.peer.id(), "name": "robot"})), status: [401, 403, 201, 401], shape: Shape::Keys(&["key_id", "user_id", "name", "scope", "created_time", "expiry", "last_used_time", "key"]), action: "api_key.create", subject: Subject::Peer },
     Row { method: "delete", path: "/api/v1/api-keys/{key_id}",                     body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "api_key.revoke", subject: Subject::Peer },
+    Row { method: "get",    path: "/api/v1/hooks",                                 body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Items(HOOK), action: "hook.list", subject: Subject::None },
+    Row { method: "post",   path: "/api/v1/hooks",                                 body: |s| Some(json!({"name": s.fresh_name, "url": "https://hook.example/", "is_active": false})), status: [401, 403, 201, 401], shape: Shape::Keys(HOOK_WITH_SECRET), action: "hook.create", subject: Subject::Shown },
+    Row { method: "get",    path: "/api/v1/hooks/{hook_id}",                       body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(HOOK), action: "hook.read", subject: Subject::Hook },
+    Row { method: "patch",  path: "/api/v1/hooks/{hook_id}",                       body: |_| Some(json!({"event_types": ["user.locked"]})), status: [401, 403, 200, 401], shape: Shape::Keys(HOOK), action: "hook.update", subject: Subject::Hook },
+    Row { method: "delete", path: "/api/v1/hooks/{hook_id}",                       body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "hook.delete", subject: Subject::Hook },
+    Row { method: "post",   path: "/api/v1/hooks/{hook_id}/secret",                body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(HOOK_WITH_SECRET), action: "hook.renew_secret", subject: Subject::Hook },
+    Row { method: "get",    path: "/api/v1/hooks/{hook_id}/deliveries",            body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), action: "hook.list_deliveries", subject: Subject::Hook },
+    Row { method: "post",   path: "/api/v1/hooks/{hook_id}/deliveries/{delivery_id}/retry", body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["delivery_id", "event_type", "state", "attempts", "next_time", "last_error", "created_time"]), action: "hook.retry_delivery", subject: Subject::Hook },
     Row { method: "get",    path: "/api/v1/audit-events",                          body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), action: "audit.read", subject: Subject::None },
     Row { method: "get",    path: "/api/v1/views",                                 body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(&["viewer", "attributes"]), action: "views.read", subject: Subject::None },
 ];
 
 /// Open to everyone, without anything about anyone, and without an audit event.
-const PROBES: &[&str] = &["/healthz", "/readyz", "/openapi.json", "/docs", "/docs/{file}"];
+const PROBES: &[&str] = &["/healthz", "/readyz", "/.well-known/jwks.json", "/openapi.json", "/docs", "/docs/{file}"];
 
 /// A caller with fresh sessions, and a peer to act on.
 struct Stage {
@@ -266,8 +291,28 @@ struct Stage {
     /// A group that the peer is in.
     group: String,
     application: String,
+    /// A hook with a delivery that cannot be made; empty where the route is about something else.
+    hook: String,
+    delivery: String,
     /// The id of an API key of the peer's.
     api_key: String,
+    now: Utc,
+}
+
+impl Stage {
+    /// Takes the first steps of a caller's enrolment of one-time codes, if it may: `2` is all of them. The body for the step after.
+    fn enrolled(&self, steps: u32) -> Option<Value> {
+        let begun = self.client.call("POST", "/api/v1/users/me/totp", None);
+        if begun.status != 201 {
+            return Some(json!({"code": "123456"}));
+        }
+        let code = tools::code(begun.json["totp_key"].as_str().unwrap(), self.now);
+        if steps == 1 {
+            return Some(json!({"code": code}));
+        }
+        let confirmed = self.client.post("/api/v1/users/me/totp/confirm", &json!({"code": code})).expect(200);
+        Some(json!({"code": confirmed.json["recovery_codes"][0]}))
+    }
 }
 
 static STAGES: AtomicUsize = AtomicUsize::new(0);
@@ -281,13 +326,13 @@ struct Scene {
 
 impl Scene {
     fn new(engine: Engine) -> Self {
-        let town = Town::new(engine);
+        let town = Town::on(Site::new(engine).with("tokens.issuer", "\"https://sso.example\""));
         let created = town.usher(&["app", "create", "desk", "--json"]).expect(0).json();
         let key = created["key"].as_str().unwrap().to_owned();
         Self { root: town.root(), town, key }
     }
 
-    fn stage(&self, caller: Caller) -> Stage {
+    fn stage(&self, caller: Caller, path: &str) -> Stage {
         let number = STAGES.fetch_add(1, Ordering::SeqCst);
         let (name, peer_name) = (format!("caller-{number}"), format!("peer-{number}"));
         let role = if [SuperUser, ReadKey, ManageKey].contains(&caller) { "administrator" } else { "viewer" };
@@ -323,14 +368,19 @@ impl Scene {
         let made = |path: &str, id: &str, name: String| {
             self.root.post(path, &json!({"name": name})).expect(201).json[id].as_str().unwrap().to_owned()
         };
+        let (hook, delivery) = if path.contains("/hooks") { self.hook(number) } else { Default::default() };
         let group = made("/api/v1/groups", "group_id", format!("group-{number}"));
         self.root.post(&format!("/api/v1/groups/{group}/members"), &json!({"user_id": peer.id()})).expect(200);
         let application = made("/api/v1/applications", "application_id", format!("application-{number}"));
+        let now = self.town.now();
         Stage {
             api_key,
             own_api_key,
+            hook,
+            delivery,
             group,
             application,
+            now,
             client,
             own_other_session: other,
             peer,
@@ -339,13 +389,28 @@ impl Scene {
         }
     }
 
+    /// The one hook that there is, and what waits for it: a name that leads to this machine is not connected to.
+    fn hook(&self, number: usize) -> (String, String) {
+        let hooks = "/api/v1/hooks";
+        for old in self.root.get(hooks).expect(200).json["items"].as_array().unwrap() {
+            self.root.delete(&format!("{hooks}/{}", old["hook_id"].as_str().unwrap())).expect(204);
+        }
+        let body = json!({"name": format!("hook-{number}"), "url": "https://localhost:1024/", "event_types": ["group.created"]});
+        let hook = self.root.post(hooks, &body).expect(201).json["hook_id"].as_str().unwrap().to_owned();
+        self.root.post("/api/v1/groups", &json!({"name": format!("told-{number}")})).expect(201);
+        let waiting = self.root.get(&format!("{hooks}/{hook}/deliveries")).expect(200).json;
+        let delivery = waiting["items"][0]["delivery_id"].as_str().unwrap().to_owned();
+        (hook, delivery)
+    }
+
     /// Makes one call of the table and compares everything about it.
     fn check(&self, row: &Row, caller: Caller) {
-        let stage = self.stage(caller);
+        let stage = self.stage(caller, row.path);
         let session = if row.path.contains("/me/") { &stage.own_other_session } else { stage.peer.session_id.as_ref().unwrap() };
         let session = if session.is_empty() { stage.peer.session_id.as_ref().unwrap() } else { session };
         let path = row.path.replace("{user_id}", stage.peer.id()).replace("{session_id}", session);
         let path = path.replace("{group_id}", &stage.group).replace("{application_id}", &stage.application);
+        let path = path.replace("{hook_id}", &stage.hook).replace("{delivery_id}", &stage.delivery);
         let own_api_key = stage.own_api_key.as_ref().filter(|_| row.path.contains("/me/"));
         let path = path.replace("{key_id}", own_api_key.unwrap_or(&stage.api_key));
         let body = (row.body)(&stage).map(|b| b.to_string());
@@ -394,9 +459,10 @@ impl Scene {
                 Subject::Peer => stage.peer.id().into(),
                 Subject::Group => stage.group.clone().into(),
                 Subject::Application => stage.application.clone().into(),
+                Subject::Hook => stage.hook.clone().into(),
                 Subject::Shown => {
                     let shown = answer.json.get("user").unwrap_or(&answer.json);
-                    let id = ["user_id", "group_id", "application_id"].iter().find_map(|name| shown.get(*name));
+                    let id = ["user_id", "group_id", "application_id", "hook_id"].iter().find_map(|name| shown.get(*name));
                     id.cloned().unwrap_or_default()
                 }
                 Subject::None => Value::Null,

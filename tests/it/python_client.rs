@@ -4,7 +4,7 @@
 use crate::both;
 use crate::faults::{furnished, newcomer, root};
 use crate::harness::process::Process;
-use crate::harness::{PASSWORD, Site, tools};
+use crate::harness::{PASSWORD, Site, python_client};
 use serde_json::json;
 
 both! {
@@ -24,7 +24,7 @@ both! {
             "api_key": by.post("/api/v1/users/me/api-keys", &json!({"name": "robot", "scope": "manage"})).expect(201).json["key"],
             "keys": {"CRM": key("CRM", true), "Till": key("Till", false)},
         });
-        let Some(ran) = tools::client("client_examples.py", &setting.to_string()) else { return };
+        let Some(ran) = python_client::client("client_examples.py", &setting.to_string()) else { return };
         assert_eq!(ran.expect(0).out, "40 examples ran\n");
         assert!(!service.terminate().log.contains("panicked"));
     }
@@ -33,6 +33,6 @@ both! {
 /// The types hold, those of the examples against the client's included.
 #[test]
 fn its_types_are_strict() {
-    let Some(ran) = tools::check_types() else { return };
+    let Some(ran) = python_client::check_types() else { return };
     assert!(ran.expect(0).out.contains("Success: no issues found"));
 }

@@ -89,6 +89,11 @@ impl Client {
         self.post("/api/v1/sessions", &json!({"username": username, "password": password}))
     }
 
+    /// A sign-in with a second factor.
+    pub fn try_sign_in_with(&self, username: &str, password: &str, code: &str) -> Answer {
+        self.post("/api/v1/sessions", &json!({"username": username, "password": password, "totp_code": code}))
+    }
+
     pub fn id(&self) -> &str {
         self.user_id.as_deref().unwrap()
     }

@@ -3,6 +3,8 @@
 pub mod client;
 pub mod postgres;
 pub mod process;
+pub mod python_client;
+pub mod receiver;
 pub mod tools;
 
 pub use client::{Answer, Client};
@@ -157,6 +159,27 @@ impl Town {
         let mut again = Self::at(site, Arc::clone(&self.clock));
         again.root_id = self.root_id.clone();
         again
+    }
+
+    /// Another node of this service: on the same database, with the same keys and the same clock.
+    pub fn another_node(&self) -> Self {
+        let site = Site {
+            folder: TempDir::new().unwrap(),
+            engine: self.site.engine,
+            url: self.site.url.clone(),
+            extra: self.site.extra.clone(),
+        };
+        if self.site.keys().exists() {
+            std::fs::copy(self.site.keys(), site.keys()).unwrap();
+        }
+        let mut node = Self::at(site, Arc::clone(&self.clock));
+        node.root_id = self.root_id.clone();
+        node
+    }
+
+    /// The one-time code of a key in base32 now.
+    pub fn code(&self, key: &str) -> String {
+        tools::code(key, self.now())
     }
 
     pub fn now(&self) -> Utc {
