@@ -102,6 +102,8 @@ codes! {
     LastSuperUser = "last_super_user", 409, "At least one active super-user must remain.";
     /// The default application always exists.
     DefaultApplication = "default_application", 409, "The default application stays.";
+    /// The user is in the group already.
+    AlreadyMember = "already_member", 409, "The user is in the group already.";
     /// Nobody deletes oneself.
     SelfDelete = "self_delete", 409, "Nobody deletes their own account.";
     /// Locking oneself must be meant.

@@ -36,6 +36,7 @@ pub struct Settings {
     pub hooks: Hooks,
     pub tokens: Tokens,
     pub dialects: Dialects,
+    pub connect: Connect,
     pub log: Log,
 }
 
@@ -94,8 +95,20 @@ sections! {
     Tokens { issuer: String, seconds: u32, key_days: u32 }
     /// `[dialects]`
     Dialects { zato: bool, connect: bool, ecm: bool }
+    /// `[connect]`
+    Connect { open_user_list: bool, default_user_role: DefaultRole, version: String }
     /// `[log]`
     Log { filter: String, format: LogFormat }
+}
+
+/// The role of an account that is created without one. Nobody becomes an administrator for want of a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DefaultRole {
+    /// A viewer.
+    Viewer,
+    /// A publisher.
+    Publisher,
 }
 
 /// How log lines are written.

@@ -162,6 +162,8 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         | Action::HookRenewSecret
         | Action::DeliveryList
         | Action::DeliveryRetry
+        | Action::SettingsRead
+        | Action::ContentList
         | Action::Unrouted => Vec::new(),
     }
 }

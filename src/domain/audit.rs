@@ -189,6 +189,10 @@ super::words::words! {
         TokenIssue = "token.issue",
         /// Make another key that signs tokens.
         SigningKeysRotate = "secrets.rotate_signing",
+        /// Ask which version the service gives itself.
+        SettingsRead = "settings.read",
+        /// List content, of which there is none here.
+        ContentList = "content.list",
         /// A call that no route answers.
         Unrouted = "unrouted",
     }

@@ -2,6 +2,7 @@
 
 use super::ids::GroupId;
 use super::text::{Line, Name};
+use super::user::GroupRef;
 use serde::Serialize;
 
 mod schema {
@@ -15,6 +16,7 @@ mod schema {
             group_id -> sql::Uuid,
             name -> Text,
             name_key -> Text,
+            external_id -> Nullable<Text>,
             number -> BigInt,
             description -> Nullable<Text>,
             profile_id -> Nullable<BigInt>,
@@ -28,6 +30,7 @@ mod schema {
         group_members (group_id, user_id) {
             group_id -> sql::Uuid,
             user_id -> sql::Uuid,
+            position -> BigInt,
         }
     }
 }
@@ -46,6 +49,8 @@ pub struct Group {
     pub name: Name,
     /// The name's key.
     pub name_key: String,
+    /// By what the identity provider knows it; unique.
+    pub external_id: Option<Line>,
     /// A positive integer in order of creation.
     pub number: i64,
     /// What it is for.
@@ -59,6 +64,8 @@ pub struct Group {
 pub struct GroupPatch {
     /// Its name.
     pub name: Option<Name>,
+    /// By what the identity provider knows it.
+    pub external_id: Option<Option<Line>>,
     /// What it is for.
     pub description: Option<Option<Line>>,
     /// The profile of its members.
@@ -68,8 +75,8 @@ pub struct GroupPatch {
 impl GroupPatch {
     /// Whether nothing would change hands.
     pub fn is_empty(&self) -> bool {
-        let Self { name, description, profile_id } = self;
-        name.is_none() && description.is_none() && profile_id.is_none()
+        let Self { name, external_id, description, profile_id } = self;
+        name.is_none() && external_id.is_none() && description.is_none() && profile_id.is_none()
     }
 
     /// Puts the change into `group`.
@@ -77,6 +84,9 @@ impl GroupPatch {
         if let Some(name) = self.name {
             group.name_key = name.key();
             group.name = name;
+        }
+        if let Some(external_id) = self.external_id {
+            group.external_id = external_id;
         }
         if let Some(description) = self.description {
             group.description = description;
@@ -94,6 +104,8 @@ pub struct GroupView {
     pub group_id: GroupId,
     /// Its name.
     pub name: Name,
+    /// By what the identity provider knows it.
+    pub external_id: Option<Line>,
     /// A positive integer in order of creation.
     pub number: i64,
     /// What it is for.
@@ -105,7 +117,13 @@ pub struct GroupView {
 impl Group {
     /// A fresh group of this name. Its number is given by the store.
     pub fn fresh(group_id: GroupId, name: Name) -> Self {
-        Self { group_id, name_key: name.key(), name, number: 0, description: None, profile_id: None }
+        let (name_key, external_id, description) = (name.key(), None, None);
+        Self { group_id, name_key, name, external_id, number: 0, description, profile_id: None }
+    }
+
+    /// What is left of it where it is only named.
+    pub fn into_ref(self) -> GroupRef {
+        GroupRef { group_id: self.group_id, name: self.name }
     }
 
     /// Its public part.
@@ -113,6 +131,7 @@ impl Group {
         GroupView {
             group_id: self.group_id,
             name: self.name.clone(),
+            external_id: self.external_id.clone(),
             number: self.number,
             description: self.description.clone(),
             profile_id: self.profile_id,

@@ -62,11 +62,11 @@ words::words! {
 
 attributes! {
     /// The key by which other programs know the user.
-    user_id: UserId => sql::Uuid, see [Owner SuperUser];
+    user_id: UserId => sql::Uuid, see [Colleague Owner SuperUser];
     /// A positive integer in order of creation.
     number: i64 => BigInt, see [SuperUser];
     /// The user's name; unique without regard to case.
-    username: Name => Text, see [Owner SuperUser], edit [SuperUser];
+    username: Name => Text, see [Colleague Owner SuperUser], edit [SuperUser];
     /// The username's key: what makes it unique.
     hidden username_key: String => Text;
     /// The name used to sign in, besides the username; unique the same way.
@@ -80,11 +80,11 @@ attributes! {
     /// The name to show: by default the first, middle and last name joined, else the username.
     display_name: Line => Text, see [Owner SuperUser], edit [Owner SuperUser];
     /// First name.
-    first_name: Option<Line> => Nullable<Text>, see [Owner SuperUser], edit [Owner SuperUser];
+    first_name: Option<Line> => Nullable<Text>, see [Colleague Owner SuperUser], edit [Owner SuperUser];
     /// Middle name.
     middle_name: Option<Line> => Nullable<Text>, see [Owner SuperUser], edit [Owner SuperUser];
     /// Last name.
-    last_name: Option<Line> => Nullable<Text>, see [Owner SuperUser], edit [Owner SuperUser];
+    last_name: Option<Line> => Nullable<Text>, see [Colleague Owner SuperUser], edit [Owner SuperUser];
     /// Whether sign-in asks for a one-time code.
     is_totp_enabled: bool => Bool, see [Owner SuperUser];
     /// The label an authenticator shows.
@@ -94,7 +94,7 @@ attributes! {
     /// Until when an enrolment that is not confirmed can be.
     hidden totp_enrolment_end: Option<Utc> => Nullable<sql::Instant>;
     /// The role.
-    user_role: UserRole => Text, see [Owner SuperUser], edit [SuperUser];
+    user_role: UserRole => Text, see [Colleague Owner SuperUser], edit [SuperUser];
     /// The groups the user is a member of.
     derived groups: Vec<GroupRef> = Account::groups, see [Owner SuperUser];
     /// The language; null is the server's default.
@@ -196,6 +196,16 @@ pub fn viewer_of(caller: Option<&User>, subject: UserId) -> Viewer {
         Some(user) if user.is_super_user() => Viewer::SuperUser,
         Some(user) if user.user_id == subject => Viewer::Owner,
         Some(_) => Viewer::Peer,
+    }
+}
+
+impl Viewer {
+    /// The viewer that one is in the list of users, which is open to everyone who is signed in or is not.
+    pub fn in_list(self, is_open: bool) -> Self {
+        match self {
+            Self::Peer if is_open => Self::Colleague,
+            Self::Nobody | Self::Peer | Self::Colleague | Self::Owner | Self::SuperUser => self,
+        }
     }
 }
 

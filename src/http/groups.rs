@@ -7,7 +7,7 @@ use crate::domain::group::{GroupPatch, GroupView};
 use crate::domain::ids::UserId;
 use crate::domain::text::{Line, Name, Unfit};
 use crate::error::{Code, Error, Result};
-use crate::service::SuperUser;
+use crate::service::{Again, SuperUser};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -34,6 +34,8 @@ impl PageQuery {
 pub(super) struct GroupBody {
     /// The name; unique without regard to case.
     name: String,
+    /// By what the identity provider knows it; unique.
+    external_id: Option<String>,
     /// What it is for, one line; null is nothing.
     description: Option<String>,
     /// The profile of its members; null is none.
@@ -45,6 +47,9 @@ pub(super) struct GroupBody {
 pub(super) struct GroupPatchBody {
     /// The name; unique without regard to case.
     name: Option<String>,
+    /// By what the identity provider knows it; unique. Null is nothing.
+    #[serde(default, deserialize_with = "given")]
+    external_id: Option<Option<String>>,
     /// What it is for, one line; null is nothing.
     #[serde(default, deserialize_with = "given")]
     description: Option<Option<String>>,
@@ -57,16 +62,23 @@ fn unfit(member: &'static str) -> impl FnOnce(Unfit) -> Error {
     move |e| Error::new(Code::Invalid).at(member, e.to_string())
 }
 
+/// Reads a line of a group's patch.
+fn line(member: &'static str, text: Option<Option<String>>) -> Result<Option<Option<Line>>> {
+    let read = |text: Option<String>| text.map(Line::try_from).transpose().map_err(unfit(member));
+    text.map(read).transpose()
+}
+
 /// Reads the members of a group, each found at fault by its name.
 pub(super) fn group_patch(
     name: Option<String>,
+    external_id: Option<Option<String>>,
     description: Option<Option<String>>,
     profile_id: Option<Option<i64>>,
 ) -> Result<GroupPatch> {
-    let line = |text: Option<String>| text.map(Line::try_from).transpose().map_err(unfit("description"));
     Ok(GroupPatch {
         name: name.map(Name::try_from).transpose().map_err(unfit("name"))?,
-        description: description.map(line).transpose()?,
+        external_id: line("external_id", external_id)?,
+        description: line("description", description)?,
         profile_id,
     })
 }
@@ -87,8 +99,8 @@ pub(super) async fn list(caller: SuperUser, Query(query): Query<PageQuery>) -> R
 
 pub(super) async fn create(caller: SuperUser, Body(body): Body<GroupBody>) -> Result<Created<GroupView>> {
     let name = Name::try_from(body.name).map_err(unfit("name"))?;
-    let patch = group_patch(None, Some(body.description), Some(body.profile_id))?;
-    Ok(Created { body: caller.create_group(name, patch).await?, cookie: None })
+    let patch = group_patch(None, Some(body.external_id), Some(body.description), Some(body.profile_id))?;
+    Ok(Created { body: caller.furnish_group(name, patch).await?, cookie: None })
 }
 
 pub(super) async fn by_id(caller: SuperUser, group: GroupSegment) -> Result<Found<GroupView>> {
@@ -99,7 +111,7 @@ pub(super) async fn update(
     caller: SuperUser,
     (group, Body(body)): (GroupSegment, Body<GroupPatchBody>),
 ) -> Result<Found<GroupView>> {
-    let patch = group_patch(body.name, body.description, body.profile_id)?;
+    let patch = group_patch(body.name, body.external_id, body.description, body.profile_id)?;
     Ok(Found(caller.update_group(group.0, patch).await?))
 }
 
@@ -123,7 +135,7 @@ pub(super) async fn add_member(
 ) -> Result<Found<UserAnswer>> {
     let unfit = |_| Error::new(Code::Invalid).because("user_unknown").at("user_id", "names no user");
     let user_id: UserId = body.user_id.parse().map_err(unfit)?;
-    Ok(Found(UserAnswer::new(caller.add_member(group.0, user_id).await?, Viewer::SuperUser)))
+    Ok(Found(UserAnswer::new(caller.add_member(group.0, user_id, Again::Fine).await?, Viewer::SuperUser)))
 }
 
 pub(super) async fn remove_member(caller: SuperUser, (group, user): (GroupSegment, UserSegment)) -> Result<Done> {

@@ -293,7 +293,7 @@ fn shape_of(error: &serde_json::Error) -> String {
 }
 
 /// Reads the body as a JSON object; `None` if it is empty.
-async fn read_object(parts: &mut Parts) -> Result<Option<Map<String, Value>>> {
+pub(super) async fn read_object(parts: &mut Parts) -> Result<Option<Map<String, Value>>> {
     let bytes = match tokio::time::timeout(BODY_TIME, read_bytes(parts)).await {
         Ok(bytes) => bytes?,
         Err(_) => return Err(Error::new(Code::RequestTimeout)),

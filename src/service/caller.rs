@@ -5,7 +5,8 @@
 //! a session alone asks for one. Each step can be refused, and there is no other way from one to the next. Someone at the command line
 //! is an [`Operator`]: whoever can read the key file and write the database needs no further proof, and is a super-user.
 //!
-//! A regular user has no look-up of others, so this does not compile:
+//! A regular user has no look-up of others, but for what the roster (`roster.rs`) shows of them where the list of users is open. So
+//! this does not compile:
 //!
 //! ```compile_fail,E0599
 //! async fn look_up(caller: usher::service::Authenticated, id: usher::domain::ids::UserId) {
@@ -173,7 +174,7 @@ impl Anyone {
         let bond =
             Some(Bond { credential: proof.credential(), application_id: self.application.application_id, needs_role: false });
         let context = Context { bond, ..self.context };
-        let authenticated = Authenticated { context, application: self.application, user, proof };
+        let mut authenticated = Authenticated { context, application: self.application, user, proof };
         authenticated.note_activity();
         Ok(authenticated)
     }
@@ -295,7 +296,7 @@ impl Authenticated {
     }
 
     /// Notes the time of use, at most once a minute, without keeping the call waiting.
-    fn note_activity(&self) {
+    fn note_activity(&mut self) {
         let (user_id, now) = (self.user_id(), self.context.now());
         let is_stale = |last: Option<Utc>| last.is_none_or(|t| t + ACTIVE_GRAIN <= now);
         let key_id = match &self.proof {
@@ -303,6 +304,8 @@ impl Authenticated {
             Proof::Session(..) => None,
         };
         if is_stale(self.user.active_time) || key_id.is_some() {
+            // What this call tells of its user is what the next one will tell.
+            self.user.active_time = Some(now);
             let store = self.context.services.inner.store.clone();
             tokio::spawn(async move {
                 let note = move |tx: &mut Tx<'_>| {

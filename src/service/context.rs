@@ -77,7 +77,6 @@ struct Draft {
     actor: Actor,
     subject: Option<String>,
     application: Option<String>,
-    /// The call turned out to be one of these.
     action: Option<Action>,
     /// The address of the user, told by an application that is believed.
     told_addr: Option<IpAddr>,
@@ -106,13 +105,13 @@ impl Trail {
         self.draft().subject = Some(subject.to_string());
     }
 
-    pub(super) fn set_application(&self, name: &str) {
-        self.draft().application = Some(name.to_owned());
-    }
-
-    /// What the call sets out to do, where its path alone does not tell.
+    /// What the call turned out to set out to do, where its route has several uses.
     pub(super) fn set_action(&self, action: Action) {
         self.draft().action = Some(action);
+    }
+
+    pub(super) fn set_application(&self, name: &str) {
+        self.draft().application = Some(name.to_owned());
     }
 
     pub(super) fn application(&self) -> Option<String> {
@@ -224,11 +223,6 @@ impl Context {
         self.trail.draft().told_addr
     }
 
-    /// What the call set out to do.
-    pub fn action(&self) -> Action {
-        self.trail.draft().action.unwrap_or(self.call.action)
-    }
-
     /// Takes the address that the call claims for its user, if the application may tell it: one that bears its key and has the right, and
     /// calls from where it may.
     ///
@@ -255,6 +249,11 @@ impl Context {
     /// The services, for probes: what needs a caller is not among its own methods.
     pub fn services(&self) -> &Services {
         &self.services
+    }
+
+    /// What it sets out to do, as far as is known.
+    pub fn action(&self) -> Action {
+        self.trail.draft().action.unwrap_or(self.call.action)
     }
 
     /// The trail it leaves.

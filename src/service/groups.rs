@@ -7,13 +7,22 @@ use crate::domain::attribute::Viewer;
 use crate::domain::audit::Changes;
 use crate::domain::group::{Group, GroupPatch, GroupView};
 use crate::domain::ids::{GroupId, UserId};
-use crate::domain::text::{Name, fold};
+use crate::domain::text::{Line, Name, fold};
 use crate::domain::user::Account;
 use crate::error::{Code, Error, Result};
 use crate::store::Tx;
 use serde_json::Value;
 
-fn unknown() -> Error {
+/// What it is to add a member who is one already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// No error: what was wanted is so.
+    Fine,
+    /// An error.
+    Refused,
+}
+
+pub(super) fn unknown() -> Error {
     Error::new(Code::NotFound).because("group_unknown")
 }
 
@@ -22,11 +31,19 @@ fn shown(value: &impl serde::Serialize) -> Result<Value> {
 }
 
 impl SuperUser {
-    /// Makes a group; a name in `patch` wins.
+    /// Makes a group.
     ///
     /// # Errors
     /// [`Code::ValueTaken`].
-    pub async fn create_group(self, name: Name, patch: GroupPatch) -> Result<GroupView> {
+    pub async fn create_group(self, name: Name, external_id: Option<Line>) -> Result<GroupView> {
+        self.furnish_group(name, GroupPatch { external_id: Some(external_id), ..GroupPatch::default() }).await
+    }
+
+    /// Makes a group with more than a name; a name in `patch` wins.
+    ///
+    /// # Errors
+    /// [`Code::ValueTaken`].
+    pub async fn furnish_group(self, name: Name, patch: GroupPatch) -> Result<GroupView> {
         let group_id = GroupId::mint(self.context.now(), &self.context.services.inner.entropy);
         let mut group = Group::fresh(group_id, name);
         patch.apply(&mut group);
@@ -60,6 +77,14 @@ impl SuperUser {
         let found = self.context.services.inner.store.read(read).await?;
         let (page, next) = pages.cut(found, |group| group.name_key.as_bytes().to_vec());
         Ok((page.iter().map(Group::view).collect(), next))
+    }
+
+    /// Renames a group.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], [`Code::ValueTaken`].
+    pub async fn rename_group(self, group_id: GroupId, name: Name) -> Result<GroupView> {
+        self.update_group(group_id, GroupPatch { name: Some(name), ..GroupPatch::default() }).await
     }
 
     /// Changes a group.
@@ -187,13 +212,17 @@ impl SuperUser {
         Ok(pages.cut(found, |account| account.user.user_id.as_bytes().to_vec()))
     }
 
-    /// Adds a user to a group; it is no error if the user is in it already.
+    /// Adds a user to a group.
     ///
     /// # Errors
-    /// [`Code::NotFound`] for the group; [`Code::Invalid`] for the user.
-    pub async fn add_member(self, group_id: GroupId, user_id: UserId) -> Result<Account> {
+    /// [`Code::NotFound`] for the group; [`Code::Invalid`] for the user; [`Code::AlreadyMember`] where `again` says so.
+    pub async fn add_member(self, group_id: GroupId, user_id: UserId, again: Again) -> Result<Account> {
         let unknown_user = || Error::new(Code::Invalid).because("user_unknown").at("user_id", "names no user");
-        self.change_membership(group_id, user_id, unknown_user, move |tx| Ok(tx.add_member(group_id, user_id)?)).await
+        let add = move |tx: &mut Tx<'_>| match (tx.add_member(group_id, user_id)?, again) {
+            (true, Again::Fine | Again::Refused) | (false, Again::Fine) => Ok(()),
+            (false, Again::Refused) => Err(Error::new(Code::AlreadyMember)),
+        };
+        self.change_membership(group_id, user_id, unknown_user, add).await
     }
 
     /// Takes a user out of a group.

@@ -23,6 +23,7 @@ mod notices;
 mod paging;
 mod passwords;
 mod proof;
+mod roster;
 mod second_factor;
 mod seen;
 mod sessions;
@@ -38,8 +39,10 @@ pub use caller::{Anyone, Authenticated, Bearer, Operator, SignedIn, SuperUser, T
 pub use check_account::Checked;
 pub use context::{Call, Context, Trail};
 pub use find::{Filter, Find, Found, Order};
+pub use groups::Again;
 pub use hooks::{Delivery, HookPatch, NewHook};
 pub use paging::LARGEST_PAGE;
+pub use roster::{Listed, Numbered};
 pub use second_factor::{Enrolment, RecoveryCode};
 pub use seen::{Seen, Whom};
 pub use sessions::Introspection;
@@ -90,6 +93,7 @@ struct Inner {
     issuer: String,
     idle: Duration,
     absolute: Duration,
+    connect: settings::Connect,
     clock: Clock,
     entropy: Entropy,
 }
@@ -128,6 +132,7 @@ impl Services {
             issuer: settings.totp.issuer.clone(),
             idle: settings.sessions.idle(),
             absolute: settings.sessions.absolute(),
+            connect: settings.connect.clone(),
             clock,
             entropy,
         };

@@ -45,7 +45,7 @@ impl Authenticated {
     ///
     /// # Errors
     /// [`Code::Forbidden`] for a regular user who asks for anyone else, whether or not there is such a user; [`Code::NotFound`].
-    pub async fn look_up(self, whom: Whom) -> Result<Seen> {
+    pub async fn see(self, whom: Whom) -> Result<Seen> {
         if whom.is(&self.user) {
             let (account, viewer) = self.current_user().await?;
             let root = if viewer == Viewer::SuperUser { Some(self.rise()?) } else { None };

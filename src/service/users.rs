@@ -6,7 +6,7 @@ use super::lockout::Lockout;
 use super::proof::{Concern, Proven};
 use crate::auth::totp::Key;
 use crate::domain::attribute::{Refused, Viewer, Why};
-use crate::domain::audit::Changes;
+use crate::domain::audit::{Action, Changes};
 use crate::domain::ids::UserId;
 use crate::domain::secret;
 use crate::domain::standing::{is_active_super_user, stands};
@@ -268,6 +268,7 @@ impl SuperUser {
     /// [`Code::NotFound`]; [`Code::SelfLock`] for oneself without `force`; [`Code::LastSuperUser`] whatever `force` says.
     pub async fn lock(self, user_id: UserId, reason: Option<Line>, force: bool) -> Result<Account> {
         let (own_id, now) = (self.own_id(), self.context.now());
+        self.context.trail.set_action(Action::UserLock);
         self.context.trail.set_subject(user_id);
         let lock = move |tx: &mut Tx<'_>| {
             let (before, after) = lock_in(tx, user_id, own_id, reason, force, now)?;
@@ -284,6 +285,7 @@ impl SuperUser {
     pub async fn unlock(self, user_id: UserId) -> Result<Account> {
         let now = self.context.now();
         let lockout = self.context.services.inner.lockout.clone();
+        self.context.trail.set_action(Action::UserUnlock);
         self.context.trail.set_subject(user_id);
         let unlock = move |tx: &mut Tx<'_>| {
             let (before, after) = unlock_in(tx, user_id, &lockout)?;
@@ -332,13 +334,13 @@ impl Edit {
         let mut after = before.clone();
         self.patch.apply(&mut after);
         after.settle_keys();
-        maker.may_make(&before, &after)?;
         let window = |user: &User| (user.never_expire, user.valid_to);
         let is_endless = after.never_expire || after.valid_to.is_none();
         let stays = is_active_super_user(&after, now) && (is_endless || window(&before) == window(&after));
         if !stays && is_last_super_user(tx, &before, maker.own_id, now)? {
             return Err(Error::new(Code::LastSuperUser));
         }
+        maker.may_make(&before, &after)?;
         let changes = changes(tx, &before, &after, now)?;
         if changes.is_some() {
             after.updated_time = now;

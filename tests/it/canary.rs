@@ -10,9 +10,10 @@ use crate::hooks::{hook, site_for};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self};
 use std::time::Duration;
+use usher::http::Dialect;
 
 const USERS: &str = "/api/v1/users";
 const CORRELATION_ID: &str = "x-correlation-id";
@@ -177,8 +178,16 @@ both! {
         let (totp_key, recovery_code) = second_factors(&service, &newcomer(&service, &by, "bob"), &mut canaries);
         let document = service.anon().get("/openapi.json").expect(200).json;
         let mut calls = 0;
+        let mut routes: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (path, operations) in document["paths"].as_object().unwrap() {
-            for method in operations.as_object().unwrap().keys() {
+            routes.entry(path.clone()).or_default().extend(operations.as_object().unwrap().keys().cloned());
+        }
+        // Dialects are not in the document.
+        for route in usher::http::table().into_iter().filter(|route| route.dialect == Dialect::Connect) {
+            routes.entry(route.path.to_owned()).or_default().push(route.method.as_str().to_lowercase());
+        }
+        for (path, operations) in &routes {
+            for method in operations {
                 // Whoever is acted on is a peer, so that the callers' own sessions last; on oneself one acts with another session.
                 let name = format!("peer-{calls}");
                 // A fresh sign-in, for some of what follows asks for one.
@@ -248,7 +257,11 @@ both! {
                     ("an administrator", administrator),
                 ];
                 for (who, client) in &clients {
-                    for body in &bodies {
+                    // Read leniently, a body with a key for a name asks for a group of that name: it is then no secret any more.
+                    let is_published = |body: &&Option<Value>| {
+                        path.starts_with("/__api__") && body.as_ref().is_some_and(|body| body["name"] == api_key.as_str())
+                    };
+                    for body in bodies.iter().filter(|body| !is_published(body)) {
                         let answer = client.call(&method.to_uppercase(), &filled, body.as_ref().map(ToString::to_string));
                         let what = format!("{method} {path} by {who}");
                         is_clean(&answer, &canaries, &what);

@@ -190,7 +190,7 @@ both! {
                 crate::harness::Engine::Postgres => format!("'{group}'"),
             };
             format!(
-                "INSERT INTO users ({}) SELECT {} FROM users WHERE username = 'root'; INSERT INTO group_members VALUES ({group}, {id});",
+                "INSERT INTO users ({}) SELECT {} FROM users WHERE username = 'root'; INSERT INTO group_members (group_id, user_id) VALUES ({group}, {id});",
                 columns.join(", "), values.join(", ")
             )
         };

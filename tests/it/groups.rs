@@ -36,6 +36,20 @@ both! {
         assert_eq!(ann.get("/api/v1/users/me").json["groups"], json!([]));
     }
 
+    /// What the identity provider knows a group by is kept, shown to super-users alone, and unique.
+    fn a_group_known_elsewhere(engine) {
+        let town = Town::new(engine);
+        let root = town.root();
+        let made = root.post("/api/v1/groups", &json!({"name": "Staff", "external_id": "cn=staff"})).expect(201).json;
+        assert_eq!(made["external_id"], "cn=staff");
+        let twice = root.post("/api/v1/groups", &json!({"name": "Other", "external_id": "cn=staff"})).refused(409, "value_taken");
+        assert_eq!(twice.json["errors"][0]["pointer"], "/external_id");
+        root.post("/api/v1/groups", &json!({"name": "Other", "external_id": "a\u{7}"})).refused(422, "invalid");
+        let path = format!("/api/v1/groups/{}", made["group_id"].as_str().unwrap());
+        let renamed = root.patch(&path, &json!({"name": "Everyone"})).expect(200).json;
+        assert_eq!((&renamed["name"], &renamed["external_id"]), (&json!("Everyone"), &json!("cn=staff")));
+    }
+
     /// Groups and members come in pages.
     fn pages(engine) {
         let town = Town::new(engine);

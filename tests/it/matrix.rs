@@ -114,7 +114,7 @@ const APPLICATION: &[&str] = &[
 
 const API_KEY: &[&str] = &["key_id", "user_id", "name", "scope", "created_time", "expiry", "last_used_time"];
 
-const GROUP: &[&str] = &["group_id", "name", "number", "description", "profile_id"];
+const GROUP: &[&str] = &["group_id", "name", "external_id", "number", "description", "profile_id"];
 const HOOK: &[&str] = &["hook_id", "name", "url", "event_types", "is_active", "missed_since", "created_time"];
 const HOOK_WITH_SECRET: &[&str] =
     &["hook_id", "name", "url", "event_types", "is_active", "missed_since", "created_time", "secret"];
@@ -141,6 +141,10 @@ const SESSION_ONLY: &[(&str, &str)] = &[
     ("post", "/api/v1/sessions/current/renew"),
     ("post", "/api/v1/sessions/current/tokens"),
     ("put", "/api/v1/users/me/password"),
+    ("post", "/api/v1/users/me/totp"),
+    ("delete", "/api/v1/users/me/totp"),
+    ("post", "/api/v1/users/me/totp/confirm"),
+    ("post", "/api/v1/users/me/recovery-codes"),
     ("post", "/api/v1/users/me/api-keys"),
     ("delete", "/api/v1/users/me/api-keys/{key_id}"),
     ("post", "/api/v1/users/me/totp"),

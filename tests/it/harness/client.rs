@@ -65,6 +65,11 @@ impl Client {
         client
     }
 
+    /// The same client at another address.
+    pub fn at(&self, base: &str) -> Self {
+        Self { base: base.to_owned(), ..self.clone() }
+    }
+
     /// What the client sends in a header.
     pub fn header(&self, name: &str) -> &str {
         &self.headers[name]

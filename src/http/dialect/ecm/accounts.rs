@@ -29,7 +29,7 @@ fn roles_of(view: impl serde::Serialize) -> Vec<Value> {
 }
 
 async fn roles_seen(caller: Authenticated, whom: Whom) -> Result<Part> {
-    let seen = caller.look_up(whom).await?;
+    let seen = caller.see(whom).await?;
     Ok(Part { items: roles_of(seen.account.view(seen.viewer)), next: None })
 }
 

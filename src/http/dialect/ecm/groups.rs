@@ -11,7 +11,7 @@ use crate::domain::attribute::Viewer;
 use crate::domain::group::GroupPatch;
 use crate::domain::ids::GroupId;
 use crate::error::{Code, Error, Result};
-use crate::service::{Authenticated, SuperUser, Whom};
+use crate::service::{Again, Authenticated, SuperUser, Whom};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -33,7 +33,7 @@ pub(super) struct GroupBody {
 impl GroupBody {
     fn patch(self) -> Result<GroupPatch> {
         let description = self.description.map(|text| Some(text).filter(|t| !t.is_empty()));
-        group_patch(self.name, description, self.profile_id.map(|id| Some(id).filter(|id| *id != -1)))
+        group_patch(self.name, None, description, self.profile_id.map(|id| Some(id).filter(|id| *id != -1)))
     }
 }
 
@@ -55,7 +55,7 @@ pub(super) async fn by_name(caller: SuperUser, NameSegment(name): NameSegment<2>
 pub(super) async fn create(caller: SuperUser, Body(body): Body<GroupBody>) -> Result<Created<Said>> {
     let patch = body.patch()?;
     let name = patch.name.clone().ok_or_else(|| Error::new(Code::Invalid).at("name", "is missing"))?;
-    Ok(Created { body: Said(group(&caller.create_group(name, patch).await?)), cookie: None })
+    Ok(Created { body: Said(group(&caller.furnish_group(name, patch).await?)), cookie: None })
 }
 
 pub(super) async fn update(caller: SuperUser, (id, Body(body)): (GroupGuid, Body<GroupBody>)) -> Result<Found<Said>> {
@@ -101,7 +101,7 @@ pub(super) async fn members(
 pub(super) async fn of_user(caller: Authenticated, user: UserGuid) -> Result<Part> {
     let user_id = user.0.0;
     if caller.viewer_of(user_id) == Viewer::Owner {
-        let seen = caller.look_up(Whom::Id(user_id)).await?;
+        let seen = caller.see(Whom::Id(user_id)).await?;
         return Ok(Part { items: seen.account.groups.iter().map(own_group).collect(), next: None });
     }
     let groups = caller.rise()?.groups_of(user_id).await?;
@@ -114,7 +114,7 @@ fn nothing(error: Error) -> Error {
 }
 
 pub(super) async fn add(caller: SuperUser, (user, id): (UserGuid, GroupGuid)) -> Result<Done> {
-    caller.add_member(id.0.0, user.0.0).await.map_err(nothing)?;
+    caller.add_member(id.0.0, user.0.0, Again::Fine).await.map_err(nothing)?;
     Ok(Done)
 }
 

@@ -56,7 +56,7 @@ pub(super) async fn list(caller: SuperUser, Query(query): Query<ListQuery>) -> R
 }
 
 pub(super) async fn by_name(caller: Authenticated, NameSegment(name): NameSegment<0>) -> Result<Found<Said>> {
-    let seen = caller.look_up(Whom::Username(name)).await?;
+    let seen = caller.see(Whom::Username(name)).await?;
     Ok(Found(Said(detail(seen.account.view(seen.viewer), seen.supervisor)?)))
 }
 
