@@ -96,8 +96,16 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         // A sign-up by a name or address that is taken makes nothing.
         Action::SignUp => news(T::UserCreated),
         Action::SignUpConfirm => news(T::UserUpdated),
-        Action::CurrentUserUpdate | Action::UserUpdate if changed("user_role") => vec![T::UserUpdated, T::UserRoleChanged],
-        Action::CurrentUserUpdate | Action::UserUpdate => news(T::UserUpdated),
+        Action::CurrentUserUpdate | Action::UserUpdate => {
+            // An older system's update may have locked the account or set its password along with the rest.
+            let lock = event.changes.as_ref().and_then(|changes| changes.after("is_locked"));
+            let more = [
+                changed("user_role").then_some(T::UserRoleChanged),
+                changed("password_last_set").then_some(T::UserPasswordChanged),
+                lock.map(|is_locked| if is_locked == false { T::UserUnlocked } else { T::UserLocked }),
+            ];
+            news(T::UserUpdated).into_iter().chain(more.into_iter().flatten()).collect()
+        }
         Action::UserDelete => vec![T::UserDeleted],
         Action::UserApprove => news(T::UserApproved),
         Action::UserReject => news(T::UserRejected),
@@ -120,7 +128,7 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         Action::SignOut | Action::SessionRevoke | Action::SessionRevokeAll => vec![T::UserSessionsEnded],
         Action::MemberAdd | Action::MemberRemove => news(T::UserGroupsChanged),
         Action::GroupCreate => vec![T::GroupCreated],
-        Action::GroupUpdate => news(T::GroupUpdated),
+        Action::GroupUpdate | Action::GroupEmpty => news(T::GroupUpdated),
         Action::GroupDelete => vec![T::GroupDeleted],
         Action::ResetRequest
         | Action::ResetSend
@@ -134,6 +142,8 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         | Action::UserList
         | Action::UserCount
         | Action::TotpEnrol
+        | Action::AccountCheck
+        | Action::PasswordJudge
         | Action::NetworksRead
         | Action::ApiKeyList
         | Action::ViewsRead
@@ -266,5 +276,19 @@ mod tests {
         }
         assert_eq!(types_of(&event(Action::UserUpdate, Outcome::Success, None)), []);
         assert_eq!(types_of(&event(Action::SignIn, Outcome::Success, None)), []);
+    }
+
+    #[test]
+    fn an_update_of_several_things_is_told_as_each() {
+        use EventType as T;
+        let told = |before: Value, after: Value| {
+            types_of(&event(Action::UserUpdate, Outcome::Success, Changes::between(&before, &after)))
+        };
+        let (open, locked) = (json!({"is_locked": false, "remark": "a"}), json!({"is_locked": true, "remark": "b"}));
+        assert_eq!(told(open.clone(), locked.clone()), [T::UserUpdated, T::UserLocked]);
+        assert_eq!(told(locked, open), [T::UserUpdated, T::UserUnlocked]);
+        let set = json!({"password_last_set": "x", "user_role": "viewer"});
+        assert_eq!(told(json!({}), set), [T::UserUpdated, T::UserRoleChanged, T::UserPasswordChanged]);
+        assert_eq!(told(json!({}), json!({"password_expiry": "x"})), [T::UserUpdated]);
     }
 }

@@ -36,6 +36,7 @@ mod schema {
             allowed_networks -> Text,
             is_sign_up_open -> Bool,
             is_sign_up_approval_needed -> Bool,
+            may_set_remote_addr -> Bool,
         }
     }
 
@@ -139,6 +140,8 @@ pub struct Application {
     pub is_sign_up_open: bool,
     /// Whether who signed up through it waits for a super-user's approval.
     pub is_sign_up_approval_needed: bool,
+    /// Whether it is believed, with its key, when it tells from which address its users come.
+    pub may_set_remote_addr: bool,
 }
 
 /// A change of an application; `None` leaves a member as it is.
@@ -162,12 +165,24 @@ pub struct ApplicationPatch {
     pub is_sign_up_open: Option<bool>,
     /// Whether who signed up through it waits for a super-user's approval.
     pub is_sign_up_approval_needed: Option<bool>,
+    /// Whether it is believed when it tells from which address its users come.
+    pub may_set_remote_addr: Option<bool>,
 }
 
 impl ApplicationPatch {
     /// Whether nothing would change hands.
     pub fn is_empty(&self) -> bool {
-        let Self { name, session_scope, is_key_required, access, allowed_roles, allowed_groups, allowed_networks, .. } = self;
+        let Self {
+            name,
+            session_scope,
+            is_key_required,
+            access,
+            allowed_roles,
+            allowed_groups,
+            allowed_networks,
+            may_set_remote_addr,
+            ..
+        } = self;
         name.is_none()
             && self.is_sign_up_open.is_none()
             && self.is_sign_up_approval_needed.is_none()
@@ -177,11 +192,22 @@ impl ApplicationPatch {
             && allowed_roles.is_none()
             && allowed_groups.is_none()
             && allowed_networks.is_none()
+            && may_set_remote_addr.is_none()
     }
 
     /// Puts the change into `application`; what remains are the groups, which are no part of it.
     pub fn apply(self, application: &mut Application) -> Option<Vec<GroupId>> {
-        let Self { name, session_scope, is_key_required, access, allowed_roles, allowed_groups, allowed_networks, .. } = self;
+        let Self {
+            name,
+            session_scope,
+            is_key_required,
+            access,
+            allowed_roles,
+            allowed_groups,
+            allowed_networks,
+            may_set_remote_addr,
+            ..
+        } = self;
         application.is_sign_up_open = self.is_sign_up_open.unwrap_or(application.is_sign_up_open);
         application.is_sign_up_approval_needed =
             self.is_sign_up_approval_needed.unwrap_or(application.is_sign_up_approval_needed);
@@ -191,6 +217,7 @@ impl ApplicationPatch {
         }
         application.session_scope = session_scope.unwrap_or(application.session_scope);
         application.is_key_required = is_key_required.unwrap_or(application.is_key_required);
+        application.may_set_remote_addr = may_set_remote_addr.unwrap_or(application.may_set_remote_addr);
         application.access = access.unwrap_or(application.access);
         if let Some(roles) = allowed_roles {
             application.allowed_roles = roles;
@@ -218,6 +245,7 @@ impl Application {
             allowed_networks: Networks::default(),
             is_sign_up_open: false,
             is_sign_up_approval_needed: false,
+            may_set_remote_addr: false,
         }
     }
 
@@ -241,6 +269,7 @@ impl Application {
             name: self.name.clone(),
             session_scope: self.session_scope,
             is_key_required: self.is_key_required,
+            may_set_remote_addr: self.may_set_remote_addr,
             access: self.access,
             allowed_roles: self.allowed_roles.clone(),
             allowed_groups,
@@ -263,6 +292,8 @@ pub struct ApplicationView {
     pub session_scope: SessionScope,
     /// Whether every call through it must bear its key.
     pub is_key_required: bool,
+    /// Whether it is believed, with its key, when it tells from which address its users come.
+    pub may_set_remote_addr: bool,
     /// Who may use it.
     pub access: Access,
     /// The roles that may use it, where it is `listed`.

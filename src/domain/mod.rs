@@ -9,6 +9,7 @@ pub mod attribute;
 pub mod audit;
 pub mod chance;
 pub mod credential;
+pub mod ecm;
 pub mod group;
 pub mod hook;
 pub mod ids;

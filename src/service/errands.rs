@@ -25,7 +25,7 @@ pub(super) enum Errand {
     /// An account.
     SignUp(Box<sign_up::Form>),
     /// A link that resets a password.
-    Reset(resets::Whom),
+    Reset(resets::Addressee),
 }
 
 /// An errand as the outbox keeps it, with what is known of the call.
