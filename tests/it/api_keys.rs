@@ -237,7 +237,7 @@ both! {
         robot.patch(&user, &json!({"user_role": "publisher", "email": "bob@example.com"})).expect(200);
         robot.put(&format!("{user}/password"), &json!({"new_password": "marble cloud engine 77"})).expect(200);
         robot.put(&format!("{user}/networks"), &json!({"networks": ["10.0.0.0/8"]})).expect(200);
-        robot.post("/api/v1/users", &json!({"username": "chief", "user_role": "administrator"})).expect(201);
+        robot.post("/api/v1/users", &json!({"username": "chief", "password": PASSWORD, "user_role": "administrator"})).expect(201);
         robot.post(&format!("/api/v1/applications/{}/key", text(&application)), &json!({})).expect(201);
         robot.delete(&format!("{KEYS}/{}", text(&peers))).expect(204);
 
