@@ -27,7 +27,7 @@ pub struct Call {
     pub action: Action,
     /// From which address.
     pub remote_addr: Option<IpAddr>,
-    /// From which address its user comes, as it claims; see [`Context::believe_address`].
+    /// From which address its user comes, as it claims; believed of few applications only.
     pub claimed_addr: Option<String>,
     /// With which user agent.
     pub user_agent: Option<String>,
