@@ -117,4 +117,16 @@ both! {
         town.advance(Duration::from_secs(2));
         desk.with(HEADER, "192.0.2.1").try_sign_in("ann", PASSWORD).expect(201);
     }
+
+    /// S7, S43: so is what is asked for by mail, and an errand is recorded with the address that it was asked for from.
+    fn what_is_asked_for_is_counted_by_it(engine) {
+        let town = Town::on(Site::with_mail(engine).with("links.asking_free", "2"));
+        let desk = application(&town, "desk", true);
+        let ask = |address: &str| desk.with(HEADER, address).post("/api/v1/password-resets", &json!({"username": "nobody"}));
+        ask("192.0.2.1").expect(202);
+        ask("192.0.2.1").expect(202);
+        ask("192.0.2.1").refused(429, "too_many_attempts");
+        let asked = ask("192.0.2.2").expect(202);
+        assert_eq!(event(&town, asked.cid())["remote_addr"], "192.0.2.2");
+    }
 }
