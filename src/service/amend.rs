@@ -10,7 +10,6 @@ use super::users::{Edit, changes, lock_in, unlock_in};
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::Action;
 use crate::domain::ids::UserId;
-use crate::domain::letter::LetterKind;
 use crate::domain::secret::Password;
 use crate::domain::user::Account;
 use crate::error::{Code, Error, Result};
@@ -71,8 +70,7 @@ impl SuperUser {
                 edit.make(&services, tx, user_id, &maker)?;
             }
             if let Some((password, must_change)) = password {
-                let (_, after) = set_in(tx, user_id, password, must_change, None, &services.inner.lockout, now)?;
-                services.notify(tx, &after, LetterKind::PasswordChanged, now)?;
+                set_in(&services, tx, user_id, password, must_change, None, now)?;
             }
             if lock == Some(true) {
                 lock_in(tx, user_id, own_id, None, false, now)?;

@@ -1,8 +1,8 @@
 //! Passwords: changing one's own, setting another's.
 
+use super::Services;
 use super::caller::{Authority, SignedIn, SuperUser, user_actor};
 use super::context::{Context, Did};
-use super::lockout::Lockout;
 use super::proof::Concern;
 use super::sign_in::NewSession;
 use crate::auth::hashing::Verdict;
@@ -100,10 +100,9 @@ impl SuperUser {
         let user = self.user(user_id).await?.user;
         let password = self.password_for(&user, new, "new_password").await?;
         let context = self.context;
-        let (now, lockout, services) = (context.now(), context.services.inner.lockout.clone(), context.services.clone());
+        let (now, services) = (context.now(), context.services.clone());
         let set = move |tx: &mut Tx<'_>| {
-            let (before, after) = set_in(tx, user_id, password, must_change, expiry, &lockout, now)?;
-            services.notify(tx, &after, LetterKind::PasswordChanged, now)?;
+            let (before, after) = set_in(&services, tx, user_id, password, must_change, expiry, now)?;
             let did = Did::to(user_id).changing(super::users::changes(tx, &before, &after, now)?);
             Ok((tx.read().account(after, now)?, did))
         };
@@ -174,14 +173,14 @@ impl SuperUser {
     }
 }
 
-/// Sets a user's password and ends the user's sessions; tells the user before and after.
+/// Sets a user's password and ends the user's sessions; the person is told by mail. Returns the user before and after.
 pub(super) fn set_in(
+    services: &Services,
     tx: &mut Tx<'_>,
     user_id: UserId,
     password: FitPassword,
     must_change: bool,
     expiry: Option<Utc>,
-    lockout: &Lockout,
     now: Utc,
 ) -> Result<(User, User)> {
     let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
@@ -189,6 +188,7 @@ pub(super) fn set_in(
     after.set_password(password, must_change, expiry, now);
     tx.save_user(&before, &after)?;
     tx.end_sessions(user_id)?;
-    lockout.forgive(tx, user_id)?;
+    services.inner.lockout.forgive(tx, user_id)?;
+    services.notify(tx, &after, LetterKind::PasswordChanged, now)?;
     Ok((before, after))
 }

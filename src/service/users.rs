@@ -353,10 +353,6 @@ impl Edit {
         let mut after = before.clone();
         self.patch.apply(&mut after);
         after.settle_keys();
-        // Whoever took the account over would change the address first: the mailbox so far learns of it.
-        if let Some(old) = before.email.as_ref().filter(|_| maker.own_id == Some(user_id) && before.email != after.email) {
-            services.notify_at(tx, &after, old.clone(), LetterKind::EmailChanged, now)?;
-        }
         let window = |user: &User| (user.never_expire, user.valid_to);
         let is_endless = after.never_expire || after.valid_to.is_none();
         let stays = is_active_super_user(&after, now) && (is_endless || window(&before) == window(&after));
@@ -364,6 +360,10 @@ impl Edit {
             return Err(Error::new(Code::LastSuperUser));
         }
         maker.may_make(&before, &after)?;
+        // Whoever took the account over would change the address first: the mailbox so far learns of it.
+        if let Some(old) = before.email.as_ref().filter(|_| maker.own_id == Some(user_id) && before.email != after.email) {
+            services.notify_at(tx, &after, old.clone(), LetterKind::EmailChanged, now)?;
+        }
         let changes = changes(tx, &before, &after, now)?;
         if changes.is_some() {
             after.updated_time = now;
