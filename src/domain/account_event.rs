@@ -93,8 +93,6 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
     let news = |kind| if names.is_empty() { Vec::new() } else { vec![kind] };
     match event.action {
         Action::UserCreate => vec![T::UserCreated],
-        // A sign-up by a name or address that is taken makes nothing.
-        Action::SignUp => news(T::UserCreated),
         Action::SignUpConfirm => news(T::UserUpdated),
         Action::CurrentUserUpdate | Action::UserUpdate => {
             // An older system's update may have locked the account or set its password along with the rest.
@@ -113,9 +111,9 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         Action::UserUnlock => news(T::UserUnlocked),
         Action::PasswordChange => vec![T::UserPasswordChanged],
         // A link that was sent has set nothing yet.
-        Action::PasswordSet | Action::ResetFinish => news(T::UserPasswordChanged),
-        // A new password may be demanded at a sign-in, and a recovery code be used up.
-        Action::SignIn => {
+        Action::PasswordSet => news(T::UserPasswordChanged),
+        // A new password may be demanded at a sign-in, and a recovery code be used up, as at a reset.
+        Action::SignIn | Action::ResetFinish => {
             let password = names.iter().any(|n| n.starts_with("password_")).then_some(T::UserPasswordChanged);
             let code = changed("recovery_codes").then_some(T::UserSecondFactorChanged);
             password.into_iter().chain(code).collect()
@@ -130,7 +128,9 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         Action::GroupCreate => vec![T::GroupCreated],
         Action::GroupUpdate | Action::GroupEmpty => news(T::GroupUpdated),
         Action::GroupDelete => vec![T::GroupDeleted],
-        Action::ResetRequest
+        // What comes of a sign-up is an event of its own: the user's creation.
+        Action::SignUp
+        | Action::ResetRequest
         | Action::ResetSend
         | Action::ResetOpen
         | Action::SessionRead
@@ -276,6 +276,19 @@ mod tests {
         }
         assert_eq!(types_of(&event(Action::UserUpdate, Outcome::Success, None)), []);
         assert_eq!(types_of(&event(Action::SignIn, Outcome::Success, None)), []);
+    }
+
+    /// Whoever resets a password by a recovery code has used up a code as well.
+    #[test]
+    fn a_reset_is_told_with_the_code_that_it_used() {
+        use EventType as T;
+        let told = |action, after: Value| types_of(&event(action, Outcome::Success, Changes::between(&json!({}), &after)));
+        let reset = json!({"password_last_set": "x", "recovery_codes": 9});
+        assert_eq!(told(Action::ResetFinish, reset), [T::UserPasswordChanged, T::UserSecondFactorChanged]);
+        assert_eq!(told(Action::ResetFinish, json!({"password_last_set": "x"})), [T::UserPasswordChanged]);
+        for nothing_yet in [Action::SignUp, Action::ResetRequest, Action::ResetOpen, Action::PasswordSet] {
+            assert_eq!(told(nothing_yet, json!({})), []);
+        }
     }
 
     #[test]
