@@ -145,7 +145,7 @@ pub struct Application {
 }
 
 /// A change of an application; `None` leaves a member as it is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApplicationPatch {
     /// Its name.
     pub name: Option<Name>,
@@ -172,27 +172,7 @@ pub struct ApplicationPatch {
 impl ApplicationPatch {
     /// Whether nothing would change hands.
     pub fn is_empty(&self) -> bool {
-        let Self {
-            name,
-            session_scope,
-            is_key_required,
-            access,
-            allowed_roles,
-            allowed_groups,
-            allowed_networks,
-            may_set_remote_addr,
-            ..
-        } = self;
-        name.is_none()
-            && self.is_sign_up_open.is_none()
-            && self.is_sign_up_approval_needed.is_none()
-            && session_scope.is_none()
-            && is_key_required.is_none()
-            && access.is_none()
-            && allowed_roles.is_none()
-            && allowed_groups.is_none()
-            && allowed_networks.is_none()
-            && may_set_remote_addr.is_none()
+        *self == Self::default()
     }
 
     /// Puts the change into `application`; what remains are the groups, which are no part of it.
@@ -205,12 +185,10 @@ impl ApplicationPatch {
             allowed_roles,
             allowed_groups,
             allowed_networks,
+            is_sign_up_open,
+            is_sign_up_approval_needed,
             may_set_remote_addr,
-            ..
         } = self;
-        application.is_sign_up_open = self.is_sign_up_open.unwrap_or(application.is_sign_up_open);
-        application.is_sign_up_approval_needed =
-            self.is_sign_up_approval_needed.unwrap_or(application.is_sign_up_approval_needed);
         if let Some(name) = name {
             application.name_key = name.key();
             application.name = name;
@@ -218,6 +196,8 @@ impl ApplicationPatch {
         application.session_scope = session_scope.unwrap_or(application.session_scope);
         application.is_key_required = is_key_required.unwrap_or(application.is_key_required);
         application.may_set_remote_addr = may_set_remote_addr.unwrap_or(application.may_set_remote_addr);
+        application.is_sign_up_open = is_sign_up_open.unwrap_or(application.is_sign_up_open);
+        application.is_sign_up_approval_needed = is_sign_up_approval_needed.unwrap_or(application.is_sign_up_approval_needed);
         application.access = access.unwrap_or(application.access);
         if let Some(roles) = allowed_roles {
             application.allowed_roles = roles;
