@@ -237,13 +237,16 @@ both! {
         robot.patch(&user, &json!({"user_role": "publisher", "email": "bob@example.com"})).expect(200);
         robot.put(&format!("{user}/password"), &json!({"new_password": "marble cloud engine 77"})).expect(200);
         robot.put(&format!("{user}/networks"), &json!({"networks": ["10.0.0.0/8"]})).expect(200);
-        robot.post("/api/v1/users", &json!({"username": "chief", "password": PASSWORD, "user_role": "administrator"})).expect(201);
+        robot.post("/api/v1/users", &json!({"username": "chief", "user_role": "administrator"})).expect(201);
         robot.post(&format!("/api/v1/applications/{}/key", text(&application)), &json!({})).expect(201);
         robot.delete(&format!("{KEYS}/{}", text(&peers))).expect(204);
 
         let own = format!("/api/v1/users/{}", town.root_id);
         robot.patch(ME, &json!({"email": "thief@example.com"})).refused(403, "session_required");
         robot.patch(&own, &json!({"email": "thief@example.com"})).refused(403, "session_required");
+        // Without another super-user nobody could, by a session or a key; with one, a key still may not.
+        robot.patch(&own, &json!({"user_role": "viewer"})).refused(409, "last_super_user");
+        robot.post("/api/v1/users", &json!({"username": "deputy", "password": PASSWORD, "user_role": "administrator"})).expect(201);
         robot.patch(&own, &json!({"user_role": "viewer"})).refused(403, "session_required");
         robot.put(&format!("{own}/networks"), &json!({"networks": []})).refused(403, "session_required");
         robot.put(&format!("{own}/password"), &json!({"new_password": "marble cloud engine 77"})).refused(403, "forbidden");

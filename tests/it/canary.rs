@@ -142,7 +142,7 @@ fn is_clean(answer: &Answer, canaries: &Canaries, what: &str) {
 }
 
 /// The raw bytes of everything that the database keeps.
-fn dump(site: &Site) -> Vec<u8> {
+pub fn dump(site: &Site) -> Vec<u8> {
     match site.engine {
         Engine::Postgres => Postgres::dump(&site.url).into_bytes(),
         Engine::Sqlite => {

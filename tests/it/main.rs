@@ -18,6 +18,7 @@ mod audit;
 mod canary;
 mod command_line;
 mod connect;
+mod connect_faults;
 mod connect_matrix;
 mod connect_sdk;
 mod ecm;

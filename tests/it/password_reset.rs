@@ -231,6 +231,23 @@ both! {
         assert_eq!(ask(10, json!({"username": "ann"})), "throttled");
     }
 
+    /// S30: what a link bears, and what it is exchanged for, is in the mail and in the answer alone: not in the database, where letters
+    /// wait encrypted, and not in the trail.
+    fn the_database_has_hashes_alone(engine) {
+        let town = Town::with_mail(engine);
+        ann(&town);
+        ask(&town, json!({"username": "ann"})).expect(202);
+        let token = town.mail_to(ANN).token();
+        let key = open(&town, &token).expect(200).json["reset_key"].as_str().unwrap().to_owned();
+        let (dump, trail) = (crate::canary::dump(&town), town.usher(&["audit", "export"]).expect(0).out);
+        assert!(trail.contains("password_reset.open"));
+        for secret in [&token, &key] {
+            let random = &secret[4..47];
+            assert!(!dump.windows(random.len()).any(|window| window == random.as_bytes()), "the database has {}", &secret[..4]);
+            assert!(!trail.contains(random));
+        }
+    }
+
     /// S6: a super-user starts a password, and never comes to know it or a way to it.
     fn a_super_user_sends_a_link(engine) {
         let town = Town::with_mail(engine);

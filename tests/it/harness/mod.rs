@@ -247,17 +247,12 @@ impl Town {
 
     /// The columns of a table, in its order.
     pub fn columns(&self, table: &str) -> Vec<String> {
-        use diesel::RunQueryDsl as _;
-        use usher::store::connection::{AnyConnection, Purpose};
-        let query = match self.site.engine {
-            Engine::Sqlite => format!("SELECT name AS text FROM pragma_table_info('{table}')"),
+        self.lines(&match self.site.engine {
+            Engine::Sqlite => format!("SELECT name AS line FROM pragma_table_info('{table}')"),
             Engine::Postgres => format!(
-                "SELECT column_name::text AS text FROM information_schema.columns WHERE table_name = '{table}' ORDER BY ordinal_position"
+                "SELECT column_name::text AS line FROM information_schema.columns WHERE table_name = '{table}' ORDER BY ordinal_position"
             ),
-        };
-        let mut connection = AnyConnection::open(&self.location(), Purpose::Reading).unwrap();
-        let columns: Vec<Text> = diesel::sql_query(query).load(&mut connection).unwrap();
-        columns.into_iter().map(|column| column.text).collect()
+        })
     }
 
     /// Where the database is.
@@ -303,12 +298,6 @@ struct Count {
 struct Line {
     #[diesel(sql_type = diesel::sql_types::Text)]
     line: String,
-}
-
-#[derive(diesel::QueryableByName)]
-struct Text {
-    #[diesel(sql_type = diesel::sql_types::Text)]
-    text: String,
 }
 
 /// Runs a statement on an SQLite file.

@@ -7,14 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-fn run(command: &mut Command) -> Result<(), String> {
-    match command.output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr))),
-        Err(e) => Err(format!("{command:?}: {e}")),
-    }
-}
-
 /// The folder of the Python client, installed with pip into a folder of its own, once for each run of the tests.
 fn installed_client(python: &Path) -> Result<PathBuf, String> {
     static INSTALLED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
@@ -24,10 +16,12 @@ fn installed_client(python: &Path) -> Result<PathBuf, String> {
         // pip builds in the folder of the sources: a copy of it, then.
         let sources = folder.join(format!("python-client-sources-{}", std::process::id()));
         let _ = fs::remove_dir_all(&sources);
-        run(Command::new("cp").arg("-r").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/python")).arg(&sources))?;
+        tools::succeed(
+            Command::new("cp").arg("-r").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/python")).arg(&sources),
+        )?;
         let pip =
             ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--target"];
-        run(Command::new(python).args(pip).arg(&target).arg(&sources))?;
+        tools::succeed(Command::new(python).args(pip).arg(&target).arg(&sources))?;
         Ok(target)
     };
     INSTALLED.get_or_init(install).clone()
