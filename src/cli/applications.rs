@@ -23,6 +23,9 @@ pub(super) enum Command {
         /// Every call through it must bear its key.
         #[arg(long)]
         require_key: bool,
+        /// It is believed, with its key, when it tells from which address its users come.
+        #[arg(long)]
+        may_set_remote_addr: bool,
         #[command(flatten)]
         lists: Lists,
     },
@@ -44,6 +47,9 @@ pub(super) enum Command {
         /// Whether every call through it must bear its key.
         #[arg(long, value_name = "BOOL")]
         require_key: Option<bool>,
+        /// Whether it is believed, with its key, when it tells from which address its users come.
+        #[arg(long, value_name = "BOOL")]
+        may_set_remote_addr: Option<bool>,
         #[command(flatten)]
         lists: Lists,
     },
@@ -76,11 +82,17 @@ pub(super) struct Lists {
     /// The networks that calls through it may come from, such as 10.0.0.0/8, with commas between; '' for anywhere.
     #[arg(long, value_name = "CIDR,...", value_parser = Networks::parse_text)]
     allowed_networks: Option<Networks>,
+    /// People may sign up through it; =false: they may not.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    sign_up_open: Option<bool>,
+    /// Who signed up through it waits for a super-user's approval; =false: does not.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    sign_up_approval: Option<bool>,
 }
 
 impl Lists {
     async fn read(self, root: &SuperUser) -> Result<ApplicationPatch> {
-        let Self { access, allowed_roles, allowed_groups: named, allowed_networks } = self;
+        let Self { access, allowed_roles, allowed_groups: named, allowed_networks, sign_up_open, sign_up_approval } = self;
         let mut allowed_groups = None;
         if let Some(named) = named {
             let mut group_ids = Vec::new();
@@ -89,17 +101,31 @@ impl Lists {
             }
             allowed_groups = Some(group_ids);
         }
-        Ok(ApplicationPatch { access, allowed_roles, allowed_groups, allowed_networks, ..ApplicationPatch::default() })
+        Ok(ApplicationPatch {
+            access,
+            allowed_roles,
+            allowed_groups,
+            allowed_networks,
+            is_sign_up_open: sign_up_open,
+            is_sign_up_approval_needed: sign_up_approval,
+            ..ApplicationPatch::default()
+        })
     }
 }
 
 pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
     match command {
-        Command::Create { name, own_sessions, require_key, lists } => {
+        Command::Create { name, own_sessions, require_key, may_set_remote_addr, lists } => {
             let session_scope = own_sessions.then_some(SessionScope::OwnSessions);
             let create = |root: SuperUser| async move {
                 let lists = lists.read(&root).await?;
-                let new = ApplicationPatch { name: Some(name), session_scope, is_key_required: Some(require_key), ..lists };
+                let new = ApplicationPatch {
+                    name: Some(name),
+                    session_scope,
+                    is_key_required: Some(require_key),
+                    may_set_remote_addr: Some(may_set_remote_addr),
+                    ..lists
+                };
                 root.create_application(new).await
             };
             let (application, key) = common.act(Action::ApplicationCreate, create).await?;
@@ -113,11 +139,12 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
             let application = common.act(Action::ApplicationRead, read).await?;
             show(common, &application)
         }
-        Command::Set { name, rename, session_scope, require_key, lists } => {
+        Command::Set { name, rename, session_scope, require_key, may_set_remote_addr, lists } => {
             let set = |root: SuperUser| async move {
                 let application_id = find(&root, &name).await?.application_id;
                 let lists = lists.read(&root).await?;
-                let patch = ApplicationPatch { name: rename, session_scope, is_key_required: require_key, ..lists };
+                let is_key_required = require_key;
+                let patch = ApplicationPatch { name: rename, session_scope, is_key_required, may_set_remote_addr, ..lists };
                 root.update_application(application_id, patch).await
             };
             let application = common.act(Action::ApplicationUpdate, set).await?;

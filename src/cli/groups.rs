@@ -9,7 +9,7 @@ use crate::domain::ids::GroupId;
 use crate::domain::text::{Name, fold};
 use crate::domain::user::Account;
 use crate::error::{Code, Error, Result};
-use crate::service::{LARGEST_PAGE, SuperUser};
+use crate::service::{Again, LARGEST_PAGE, SuperUser};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
@@ -58,7 +58,7 @@ pub(super) enum Command {
 pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
     match command {
         Command::Create { name } => {
-            let group = common.act(Action::GroupCreate, |root| root.create_group(name)).await?;
+            let group = common.act(Action::GroupCreate, |root| root.create_group(name, None)).await?;
             if common.json { output::json(&group) } else { output::line(&group.group_id.to_string()) }
         }
         Command::List => {
@@ -100,7 +100,7 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
         Command::Add { group, user } => {
             let add = |root: SuperUser| async move {
                 let (group_id, user_id) = (find(&root, &group).await?, find_user(&root, &user).await?.user.user_id);
-                root.add_member(group_id, user_id).await
+                root.add_member(group_id, user_id, Again::Fine).await
             };
             changed(common, &common.act(Action::MemberAdd, add).await?, "is in the group")
         }

@@ -7,6 +7,7 @@ mod applications;
 mod audit;
 mod config;
 mod groups;
+mod hooks;
 mod operator;
 mod output;
 mod secrets;
@@ -70,10 +71,13 @@ enum Command {
     /// Look after sessions.
     #[command(subcommand)]
     Session(sessions::Command),
+    /// Look after hooks: receivers of account events.
+    #[command(subcommand)]
+    Hook(hooks::Command),
     /// Read the audit trail.
     #[command(subcommand)]
     Audit(audit::Command),
-    /// Look after the key file.
+    /// Look after the key file, the data keys and the keys that sign tokens.
     #[command(subcommand)]
     Secrets(secrets::Command),
     /// Look at the settings.
@@ -142,6 +146,7 @@ async fn execute(common: &Common, command: Command) -> Outcome {
         Command::Group(command) => groups::execute(common, command).await,
         Command::Key(command) => api_keys::execute(common, command).await,
         Command::Session(command) => sessions::execute(common, command).await,
+        Command::Hook(command) => hooks::execute(common, command).await,
         Command::Audit(command) => audit::execute(common, command).await,
         Command::Secrets(command) => secrets::execute(common, &command).await,
         Command::Config(command) => config::execute(common, &command),

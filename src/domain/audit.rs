@@ -123,6 +123,32 @@ super::words::words! {
         PasswordChange = "user.change_password",
         /// Set another's password.
         PasswordSet = "user.set_password",
+        /// Sign up.
+        SignUp = "user.sign_up",
+        /// Confirm a sign-up.
+        SignUpConfirm = "user.confirm_sign_up",
+        /// Ask for a link that resets a password.
+        ResetRequest = "password_reset.request",
+        /// Send that link, or not: decided out of the caller's sight.
+        ResetSend = "password_reset.send",
+        /// Open a link that sets a password.
+        ResetOpen = "password_reset.open",
+        /// Set a password by an opened link.
+        ResetFinish = "password_reset.finish",
+        /// Check a name and a password without signing in.
+        AccountCheck = "user.check_account",
+        /// Ask whether a password would be accepted.
+        PasswordJudge = "user.judge_password",
+        /// Begin to enrol one's own one-time codes.
+        TotpEnrol = "user.enrol_totp",
+        /// Confirm the enrolment.
+        TotpConfirm = "user.confirm_totp",
+        /// Switch one's own one-time codes off.
+        TotpDisable = "user.disable_totp",
+        /// Take another's second factor away.
+        TotpReset = "user.reset_totp",
+        /// Make new recovery codes for oneself.
+        RecoveryCodesRenew = "user.renew_recovery_codes",
         /// Read the attribute table.
         ViewsRead = "views.read",
         /// Search the audit trail.
@@ -169,8 +195,34 @@ super::words::words! {
         MemberAdd = "group.add_member",
         /// Take a user out of a group.
         MemberRemove = "group.remove_member",
+        /// Take every user out of a group.
+        GroupEmpty = "group.empty",
         /// List applications.
         ApplicationList = "application.list",
+        /// Make a hook.
+        HookCreate = "hook.create",
+        /// Look at a hook.
+        HookRead = "hook.read",
+        /// List hooks.
+        HookList = "hook.list",
+        /// Change a hook.
+        HookUpdate = "hook.update",
+        /// Remove a hook.
+        HookDelete = "hook.delete",
+        /// Give a hook a new secret.
+        HookRenewSecret = "hook.renew_secret",
+        /// List what waits for a hook, and what was given up.
+        DeliveryList = "hook.list_deliveries",
+        /// Try a delivery again.
+        DeliveryRetry = "hook.retry_delivery",
+        /// Issue a signed token for an application.
+        TokenIssue = "token.issue",
+        /// Make another key that signs tokens.
+        SigningKeysRotate = "secrets.rotate_signing",
+        /// Ask which version the service gives itself.
+        SettingsRead = "settings.read",
+        /// List content, of which there is none here.
+        ContentList = "content.list",
         /// A call that no route answers.
         Unrouted = "unrouted",
     }
@@ -261,6 +313,18 @@ impl Changes {
             }
         }
         (!changes.is_empty()).then(|| Self(Value::Object(changes).to_string()))
+    }
+
+    /// The names of what changed, in order.
+    pub fn names(&self) -> Vec<String> {
+        let changes: Map<String, Value> = serde_json::from_str(&self.0).unwrap_or_default();
+        changes.into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// What one of them is from now on; `None` if it is none of those that changed.
+    pub fn after(&self, name: &str) -> Option<Value> {
+        let mut changes: Map<String, Value> = serde_json::from_str(&self.0).unwrap_or_default();
+        changes.get_mut(name)?.get_mut("after").map(Value::take)
     }
 
     /// As the database keeps them.

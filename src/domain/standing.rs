@@ -147,6 +147,31 @@ impl Barred {
     }
 }
 
+impl Barred {
+    /// Whether the person may set a new password by a link all the same: it opens nothing that the bar would not keep shut, and whoever
+    /// waits for approval, or for the first day, can be ready by then.
+    pub fn allows_new_password(self) -> bool {
+        match self {
+            Self::PasswordExpired | Self::PasswordMustChange | Self::ApprovalPending | Self::OutsideValidity => true,
+            Self::Inactive
+            | Self::Locked
+            | Self::SignUpUnconfirmed
+            | Self::Rejected
+            | Self::ApplicationNotAllowed
+            | Self::AddressNotAllowed => false,
+        }
+    }
+}
+
+/// Whether `user` may set a new password by a link at `now`; if not, why.
+pub fn may_set_password(user: &User, now: Utc) -> Result<(), Barred> {
+    match stands(user, now) {
+        Ok(()) => Ok(()),
+        Err(barred) if barred.allows_new_password() => Ok(()),
+        Err(barred) => Err(barred),
+    }
+}
+
 /// Whether `user` counts as an *active super-user*: one that can sign in and look after the others. At least one always remains.
 pub fn is_active_super_user(user: &User, now: Utc) -> bool {
     user.is_super_user()

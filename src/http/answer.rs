@@ -22,6 +22,8 @@ use sha2::{Digest, Sha256};
 
 /// The correlation id, in both directions.
 pub const CORRELATION_ID: &str = "x-correlation-id";
+/// From which address a user comes, as an application tells.
+pub const USER_ADDRESS: &str = "x-user-address";
 /// The device cookie. The prefix makes browsers keep it to this host and to TLS (RFC 6265bis, section 4.1.3.2).
 pub const DEVICE_COOKIE: &str = "__Host-usher_device";
 
@@ -107,7 +109,7 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
     }
     let (mut reply, refused) = match outcome {
         Ok(reply) => (reply, None),
-        Err(error) => (dialect.refusal(&error, &cid), Some(error)),
+        Err(error) => (dialect.refusal(&error, context.action(), &cid), Some(error)),
     };
     if let Target::OtherMethod(methods) = target {
         reply.headers.push(("allow", methods.to_owned()));
@@ -134,6 +136,7 @@ fn claims(headers: &HeaderMap) -> Call {
     Call {
         user_agent: text(headers, "user-agent").map(|t| t.chars().filter(|c| !c.is_control()).take(USER_AGENT).collect()),
         traceparent: owned("traceparent").filter(|t| is_traceparent(t)),
+        claimed_addr: owned(USER_ADDRESS),
         application: owned("x-current-app"),
         application_key: owned("x-application-key"),
         token: credential(headers, "bearer"),
@@ -144,7 +147,8 @@ fn claims(headers: &HeaderMap) -> Call {
 
 /// On whom or what the call is meant to be, by its path: the trail tells it also of calls that are refused.
 fn note_subject(request: &HttpRequest, context: &Context) {
-    let named = ["user_id", "group_id", "application_id", "key_id"].iter().find_map(|name| request.match_info().get(name));
+    let named =
+        ["user_id", "group_id", "application_id", "key_id", "hook_id"].iter().find_map(|name| request.match_info().get(name));
     if let Some(id) = named.and_then(|text| text.parse::<UserId>().ok()) {
         context.trail().set_subject(id);
     }
@@ -187,14 +191,15 @@ impl Line<'_> {
         let actor = context.trail().actor();
         let (actor_type, actor) = (actor.kind.as_str(), actor.id);
         let remote_addr = context.call().remote_addr.map(tracing::field::display);
+        let user_addr = context.remote_addr().filter(|a| Some(*a) != context.call().remote_addr).map(tracing::field::display);
         let Self { cid, replaced, method, route, status, micros, reason, cause, .. } = *self;
         let micros = u64::try_from(micros).unwrap_or(u64::MAX);
-        let action = context.call().action.as_str();
+        let action = context.action().as_str();
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
                     target: "usher::request",
-                    cid, cid_replaced = replaced, method, route, action, status, micros, actor_type, actor, remote_addr, reason, cause,
+                    cid, cid_replaced = replaced, method, route, action, status, micros, actor_type, actor, remote_addr, user_addr, reason, cause,
                     "request"
                 )
             };
@@ -257,7 +262,7 @@ fn check_size(request: &HttpRequest, headers: &HeaderMap) -> Result<()> {
         return Err(Error::new(Code::HeadersTooLarge));
     }
     // Two values for what decides on who is calling could be read differently by a proxy.
-    for single in [header::AUTHORIZATION.as_str(), "x-current-app", "x-application-key"] {
+    for single in [header::AUTHORIZATION.as_str(), "x-current-app", "x-application-key", USER_ADDRESS] {
         if headers.get_all(single).count() > 1 {
             return Err(Error::new(Code::BadRequest).because("header_repeated"));
         }
@@ -280,6 +285,20 @@ mod tests {
         fn correlation_ids(text in "(.{0,70}|[A-Za-z0-9._:-]{0,70})") {
             let is_listed = text.chars().all(|c| c.is_ascii_alphanumeric() || "._:-".contains(c));
             prop_assert_eq!(is_correlation_id(&text), is_listed && (1..=64).contains(&text.len()));
+        }
+
+        /// What stands in `Authorization` is a session token, an API key, or nothing; never two things.
+        #[test]
+        fn authorization_has_one_scheme(text in "((bearer|Bearer|key|KEY|Basic)[ ,:]{0,2}[A-Za-z0-9_ -]{0,20}|[ -~]{0,30})") {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, text.parse().unwrap());
+            let (token, key) = (credential(&headers, "bearer"), credential(&headers, "key"));
+            prop_assert!(token.is_none() || key.is_none());
+            for (sent, scheme) in [(token, "bearer "), (key, "key ")] {
+                let begins = text.get(..scheme.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(scheme));
+                prop_assert_eq!(sent.is_some(), begins, "{}", text);
+                prop_assert!(sent.is_none_or(|sent| text.ends_with(&sent)));
+            }
         }
 
         #[test]

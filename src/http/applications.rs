@@ -23,6 +23,10 @@ pub(super) struct SettingsBody {
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "bool")]
     is_key_required: Option<bool>,
+    /// Whether it is believed, with its key, when it tells from which address its users come (`X-User-Address`).
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "bool")]
+    may_set_remote_addr: Option<bool>,
     /// Who may use it: `everyone` (the default), or `listed`: users of the roles and members of the groups that follow, else nobody.
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "Access")]
@@ -39,6 +43,14 @@ pub(super) struct SettingsBody {
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "Vec<String>")]
     allowed_networks: Option<Vec<String>>,
+    /// Whether people may sign up through it.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "bool")]
+    is_sign_up_open: Option<bool>,
+    /// Whether who signed up through it waits for a super-user's approval.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "bool")]
+    is_sign_up_approval_needed: Option<bool>,
 }
 
 /// An application to be registered.
@@ -93,10 +105,13 @@ impl SettingsBody {
             name: None,
             session_scope: self.session_scope,
             is_key_required: self.is_key_required,
+            may_set_remote_addr: self.may_set_remote_addr,
             access: self.access,
             allowed_roles: self.allowed_roles,
             allowed_groups: self.allowed_groups.map(group_ids).transpose().map_err(no_group)?,
             allowed_networks: self.allowed_networks.map(|texts| networks::read("allowed_networks", &texts)).transpose()?,
+            is_sign_up_open: self.is_sign_up_open,
+            is_sign_up_approval_needed: self.is_sign_up_approval_needed,
         })
     }
 }

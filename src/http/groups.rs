@@ -1,13 +1,13 @@
 //! Endpoints of groups.
 
-use super::input::{Body, GroupSegment, Query, UserSegment, page_limit};
+use super::input::{Body, GroupSegment, Query, UserSegment, given, page_limit};
 use super::reply::{self, Created, Done, Found, Paged, UserAnswer};
 use crate::domain::attribute::Viewer;
-use crate::domain::group::GroupView;
+use crate::domain::group::{GroupPatch, GroupView};
 use crate::domain::ids::UserId;
-use crate::domain::text::Name;
+use crate::domain::text::{Line, Name, Unfit};
 use crate::error::{Code, Error, Result};
-use crate::service::SuperUser;
+use crate::service::{Again, SuperUser};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -22,17 +22,65 @@ pub(super) struct PageQuery {
     cursor: Option<String>,
 }
 
-/// A group's name.
+impl PageQuery {
+    /// Limit and cursor.
+    pub(super) fn parts(self) -> (Option<i64>, Option<String>) {
+        (self.limit, self.cursor)
+    }
+}
+
+/// A group to be made.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct GroupBody {
     /// The name; unique without regard to case.
     name: String,
+    /// By what the identity provider knows it; unique.
+    external_id: Option<String>,
+    /// What it is for, one line; null is nothing.
+    description: Option<String>,
+    /// The profile of its members; null is none.
+    profile_id: Option<i64>,
 }
 
-impl GroupBody {
-    fn name(self) -> Result<Name> {
-        Name::try_from(self.name).map_err(|e| Error::new(Code::Invalid).at("name", e.to_string()))
-    }
+/// A change of a group (RFC 7396).
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct GroupPatchBody {
+    /// The name; unique without regard to case.
+    name: Option<String>,
+    /// By what the identity provider knows it; unique. Null is nothing.
+    #[serde(default, deserialize_with = "given")]
+    external_id: Option<Option<String>>,
+    /// What it is for, one line; null is nothing.
+    #[serde(default, deserialize_with = "given")]
+    description: Option<Option<String>>,
+    /// The profile of its members; null is none.
+    #[serde(default, deserialize_with = "given")]
+    profile_id: Option<Option<i64>>,
+}
+
+fn unfit(member: &'static str) -> impl FnOnce(Unfit) -> Error {
+    move |e| Error::new(Code::Invalid).at(member, e.to_string())
+}
+
+/// Reads a line of a group's patch.
+fn line(member: &'static str, text: Option<Option<String>>) -> Result<Option<Option<Line>>> {
+    let read = |text: Option<String>| text.map(Line::try_from).transpose().map_err(unfit(member));
+    text.map(read).transpose()
+}
+
+/// Reads the members of a group, each found at fault by its name.
+pub(super) fn group_patch(
+    name: Option<String>,
+    external_id: Option<Option<String>>,
+    description: Option<Option<String>>,
+    profile_id: Option<Option<i64>>,
+) -> Result<GroupPatch> {
+    Ok(GroupPatch {
+        name: name.map(Name::try_from).transpose().map_err(unfit("name"))?,
+        external_id: line("external_id", external_id)?,
+        description: line("description", description)?,
+        profile_id,
+    })
 }
 
 /// A user to be added.
@@ -50,15 +98,21 @@ pub(super) async fn list(caller: SuperUser, Query(query): Query<PageQuery>) -> R
 }
 
 pub(super) async fn create(caller: SuperUser, Body(body): Body<GroupBody>) -> Result<Created<GroupView>> {
-    Ok(Created { body: caller.create_group(body.name()?).await?, cookie: None })
+    let name = Name::try_from(body.name).map_err(unfit("name"))?;
+    let patch = group_patch(None, Some(body.external_id), Some(body.description), Some(body.profile_id))?;
+    Ok(Created { body: caller.furnish_group(name, patch).await?, cookie: None })
 }
 
 pub(super) async fn by_id(caller: SuperUser, group: GroupSegment) -> Result<Found<GroupView>> {
     Ok(Found(caller.group(group.0).await?))
 }
 
-pub(super) async fn rename(caller: SuperUser, (group, Body(body)): (GroupSegment, Body<GroupBody>)) -> Result<Found<GroupView>> {
-    Ok(Found(caller.rename_group(group.0, body.name()?).await?))
+pub(super) async fn update(
+    caller: SuperUser,
+    (group, Body(body)): (GroupSegment, Body<GroupPatchBody>),
+) -> Result<Found<GroupView>> {
+    let patch = group_patch(body.name, body.external_id, body.description, body.profile_id)?;
+    Ok(Found(caller.update_group(group.0, patch).await?))
 }
 
 pub(super) async fn delete(caller: SuperUser, group: GroupSegment) -> Result<Done> {
@@ -81,7 +135,7 @@ pub(super) async fn add_member(
 ) -> Result<Found<UserAnswer>> {
     let unfit = |_| Error::new(Code::Invalid).because("user_unknown").at("user_id", "names no user");
     let user_id: UserId = body.user_id.parse().map_err(unfit)?;
-    Ok(Found(UserAnswer::new(caller.add_member(group.0, user_id).await?, Viewer::SuperUser)))
+    Ok(Found(UserAnswer::new(caller.add_member(group.0, user_id, Again::Fine).await?, Viewer::SuperUser)))
 }
 
 pub(super) async fn remove_member(caller: SuperUser, (group, user): (GroupSegment, UserSegment)) -> Result<Done> {

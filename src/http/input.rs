@@ -75,7 +75,7 @@ impl<A: Input, B: Input> Input for (A, B) {
 pub struct Segment<const AT: usize, T>(pub T);
 
 /// The names of variable segments.
-const SEGMENTS: [&str; 5] = ["user_id", "session_id", "group_id", "application_id", "key_id"];
+const SEGMENTS: [&str; 7] = ["user_id", "session_id", "group_id", "application_id", "key_id", "hook_id", "delivery_id"];
 
 impl<const AT: usize, T: FromStr> Input for Segment<AT, T> {
     async fn read(parts: &mut Parts) -> Result<Self> {
@@ -101,6 +101,44 @@ pub type GroupSegment = Segment<2, crate::domain::ids::GroupId>;
 pub type ApplicationSegment = Segment<3, crate::domain::ids::ApplicationId>;
 /// `{key_id}` in the path.
 pub type KeySegment = Segment<4, crate::domain::ids::ApiKeyId>;
+/// `{hook_id}` in the path.
+pub type HookSegment = Segment<5, crate::domain::ids::HookId>;
+/// `{delivery_id}` in the path.
+pub type DeliverySegment = Segment<6, crate::domain::ids::MessageId>;
+
+/// A variable segment of the path that is a name.
+pub struct NameSegment<const AT: usize>(pub String);
+
+impl<const AT: usize> Input for NameSegment<AT> {
+    async fn read(parts: &mut Parts) -> Result<Self> {
+        let text = SEGMENTS.get(AT).and_then(|name| parts.request.match_info().get(name));
+        text.and_then(unquoted).map(Self).ok_or_else(|| Error::new(Code::NotFound).because("id_malformed"))
+    }
+
+    fn describe(_: &mut SchemaGenerator) -> Value {
+        json!({"parameters": [{"name": SEGMENTS.get(AT), "in": "path", "required": true, "schema": {"type": "string"}}]})
+    }
+}
+
+/// Percent-encoded text (RFC 3986, section 2.1) as it is meant; `None` if it is no UTF-8. The server has undone it already where that
+/// changes no path: what is left is the slash and the percent sign.
+fn unquoted(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..2).filter(|digits| *first == b'%' && digits.iter().all(u8::is_ascii_hexdigit));
+        let escaped = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        bytes.push(escaped.unwrap_or(*first));
+        rest = if escaped.is_some() { after.get(2..)? } else { after };
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// Text as a segment of a path: whatever is not unreserved is percent-encoded (RFC 3986, section 2.3).
+pub fn quoted(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
 
 /// The query string.
 pub struct Query<T>(pub T);
@@ -190,6 +228,20 @@ impl Input for Members {
     }
 }
 
+/// A filled sign-up form, which the use case itself reads by the attribute table.
+pub struct SignUpMembers(pub Map<String, Value>);
+
+impl Input for SignUpMembers {
+    async fn read(parts: &mut Parts) -> Result<Self> {
+        Members::read(parts).await.map(|members| Self(members.0))
+    }
+
+    fn describe(schemas: &mut SchemaGenerator) -> Value {
+        let schema = super::schema::sign_up_schema(schemas);
+        json!({"requestBody": {"required": true, "content": {"application/json": {"schema": schema}}}})
+    }
+}
+
 /// A JSON merge patch of a user.
 pub struct Changes(pub Map<String, Value>);
 
@@ -255,7 +307,7 @@ fn shape_of(error: &serde_json::Error) -> String {
 }
 
 /// Reads the body as a JSON object; `None` if it is empty.
-async fn read_object(parts: &mut Parts) -> Result<Option<Map<String, Value>>> {
+pub(super) async fn read_object(parts: &mut Parts) -> Result<Option<Map<String, Value>>> {
     let bytes = match tokio::time::timeout(BODY_TIME, read_bytes(parts)).await {
         Ok(bytes) => bytes?,
         Err(_) => return Err(Error::new(Code::RequestTimeout)),
@@ -348,6 +400,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_quoted_name_is_read_back(name in any::<String>()) {
+            prop_assert_eq!(unquoted(&quoted(&name)), Some(name));
+        }
+
+        #[test]
+        fn any_segment_is_read_or_refused(text in "(%[0-9a-fA-F+]{0,2}|.){0,20}") {
+            let _ = unquoted(&text);
+        }
+
         /// S38: the depth is judged rightly, brackets within strings notwithstanding.
         #[test]
         fn the_depth_is_the_depth(value in any_json(), limit in 0usize..8) {

@@ -3,7 +3,7 @@
 use crate::domain::attribute::Viewer;
 use crate::domain::user::Account;
 use crate::error::{Code, Error, Result};
-use crate::service::Shown;
+use crate::service::WrittenView;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -97,6 +97,19 @@ impl Answer for Done {
     }
 }
 
+/// 202: it was taken down, and what comes of it is told elsewhere.
+pub struct Accepted;
+
+impl Answer for Accepted {
+    fn into_reply(self) -> Result<Reply> {
+        Ok(Reply { status: 202, content_type: "", body: Vec::new(), headers: Vec::new() })
+    }
+
+    fn describe(_: &mut SchemaGenerator) -> (u16, Option<Value>) {
+        (202, None)
+    }
+}
+
 /// A document that is not JSON of the API.
 pub struct Document {
     pub(super) status: u16,
@@ -120,7 +133,7 @@ pub enum UserAnswer {
     /// An account as this viewer sees it.
     Fresh(Box<Account>, Viewer),
     /// What was written down before.
-    Shown(Arc<Shown>),
+    Written(Arc<WrittenView>),
 }
 
 impl UserAnswer {
@@ -134,8 +147,8 @@ impl Serialize for UserAnswer {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Fresh(account, viewer) => account.view(*viewer).serialize(serializer),
-            Self::Shown(shown) => {
-                let raw: &RawValue = serde_json::from_str(&shown.json).map_err(serde::ser::Error::custom)?;
+            Self::Written(view) => {
+                let raw: &RawValue = serde_json::from_str(&view.json).map_err(serde::ser::Error::custom)?;
                 raw.serialize(serializer)
             }
         }
@@ -146,14 +159,14 @@ impl Body for UserAnswer {
     fn etag(&self) -> Option<String> {
         Some(match self {
             Self::Fresh(account, viewer) => account.etag(*viewer),
-            Self::Shown(shown) => shown.etag.clone(),
+            Self::Written(view) => view.etag.clone(),
         })
     }
 
     fn written(&self) -> Option<Vec<u8>> {
         match self {
             Self::Fresh(..) => None,
-            Self::Shown(shown) => Some(shown.json.clone().into_bytes()),
+            Self::Written(view) => Some(view.json.clone().into_bytes()),
         }
     }
 }

@@ -3,7 +3,10 @@
 //! Paths that are more exact stand before those with variable segments that would match them too.
 
 use super::route::{Route, route};
-use super::{api_keys, applications, audit_events, dialect, docs, find, groups, health, networks, sessions, users, views};
+use super::{
+    api_keys, applications, audit_events, dialect, docs, find, groups, health, hooks, networks, pages, password_resets,
+    second_factor, sessions, sign_ups, tokens, users, views,
+};
 use crate::domain::audit::Action;
 use actix_web::http::Method;
 
@@ -19,17 +22,32 @@ pub fn table() -> Vec<Route> {
     let table: Vec<Route> = vec![
         route(get(),    "/healthz",                                      None,                           "Whether the process runs.",                               health::alive),
         route(get(),    "/readyz",                                       None,                           "Whether the service can answer calls.",                   health::ready),
+        route(get(),    "/.well-known/jwks.json",                        None,                           "The public keys that signed tokens are verified with.",   tokens::published),
         route(get(),    "/openapi.json",                                 None,                           "This document.",                                          docs::openapi),
         route(get(),    "/docs",                                         None,                           "A browser for this document.",                            docs::index),
         route(get(),    "/docs/{file}",                                  None,                           "The browser's files.",                                    docs::file),
+        route(get(),    "/account/confirm",                              None,                           "The page that confirms a sign-up.",                       pages::confirm),
+        route(get(),    "/account/set-password",                         None,                           "The page that sets a password by a link.",                pages::set_password),
+        route(get(),    "/account/forgot-password",                      None,                           "The page that asks for such a link.",                     pages::forgot_password),
+        route(get(),    "/account/{file}",                               None,                           "The pages' files.",                                       pages::file),
         route(post(),   "/api/v1/sessions",                              Some(A::SignIn),                "Signs in.",                                               sessions::sign_in),
         route(get(),    "/api/v1/sessions/current",                      Some(A::SessionRead),           "The session of this call.",                               sessions::current),
         route(delete(), "/api/v1/sessions/current",                      Some(A::SignOut),               "Signs out.",                                              sessions::sign_out),
         route(post(),   "/api/v1/sessions/current/renew",                Some(A::SessionRenew),          "Moves the idle expiry, never past the absolute one.",     sessions::renew),
+        route(post(),   "/api/v1/sessions/current/tokens",               Some(A::TokenIssue),            "Issues a signed token for an application.",               tokens::issue),
         route(post(),   "/api/v1/sessions/introspect",                   Some(A::SessionIntrospect),     "Whether a token is good, and whose it is.",               sessions::introspect),
+        route(post(),   "/api/v1/signups",                               Some(A::SignUp),                "Signs up; the answer tells nothing of who has an account.", sign_ups::create),
+        route(post(),   "/api/v1/signups/confirm",                       Some(A::SignUpConfirm),         "Confirms a sign-up by the link that was mailed.",         sign_ups::confirm),
+        route(post(),   "/api/v1/password-resets",                       Some(A::ResetRequest),          "Asks for a link that resets a password; always 202.",     password_resets::request),
+        route(post(),   "/api/v1/password-resets/open",                  Some(A::ResetOpen),             "Exchanges a link's token for a key that sets a password.", password_resets::open),
+        route(post(),   "/api/v1/password-resets/finish",                Some(A::ResetFinish),           "Sets a password with such a key; all sessions end.",      password_resets::finish),
         route(get(),    "/api/v1/users/me",                              Some(A::CurrentUserRead),       "get_current_user: oneself.",                              users::current),
         route(patch(),  "/api/v1/users/me",                              Some(A::CurrentUserUpdate),     "Changes oneself.",                                        users::update_current),
         route(put(),    "/api/v1/users/me/password",                     Some(A::PasswordChange),        "Changes one's own password; all other sessions end.",     users::change_password),
+        route(post(),   "/api/v1/users/me/totp",                         Some(A::TotpEnrol),             "Begins to enrol one-time codes.",                         second_factor::enrol),
+        route(delete(), "/api/v1/users/me/totp",                         Some(A::TotpDisable),           "Switches one's own one-time codes off.",                  second_factor::disable),
+        route(post(),   "/api/v1/users/me/totp/confirm",                 Some(A::TotpConfirm),           "Confirms the enrolment; all other sessions end.",         second_factor::confirm),
+        route(post(),   "/api/v1/users/me/recovery-codes",               Some(A::RecoveryCodesRenew),    "Makes ten new recovery codes; those before end.",         second_factor::renew_recovery_codes),
         route(get(),    "/api/v1/users/me/sessions",                     Some(A::SessionList),           "One's own live sessions.",                                sessions::own),
         route(delete(), "/api/v1/users/me/sessions",                     Some(A::SessionRevokeAll),      "Ends all of one's own sessions.",                         sessions::end_own_all),
         route(delete(), "/api/v1/users/me/sessions/{session_id}",        Some(A::SessionRevoke),         "Ends one of one's own sessions.",                         sessions::end_own),
@@ -45,6 +63,7 @@ pub fn table() -> Vec<Route> {
         route(post(),   "/api/v1/users/{user_id}/approve",               Some(A::UserApprove),           "Approves an account.",                                    users::approve),
         route(post(),   "/api/v1/users/{user_id}/reject",                Some(A::UserReject),            "Rejects an account and ends its sessions.",               users::reject),
         route(put(),    "/api/v1/users/{user_id}/password",              Some(A::PasswordSet),           "Sets a user's password and ends the user's sessions.",    users::set_password),
+        route(delete(), "/api/v1/users/{user_id}/totp",                  Some(A::TotpReset),             "Takes a user's second factor away.",                      second_factor::reset),
         route(post(),   "/api/v1/users/{user_id}/lock",                  Some(A::UserLock),              "Locks an account and ends its sessions.",                 users::lock),
         route(post(),   "/api/v1/users/{user_id}/unlock",                Some(A::UserUnlock),            "Unlocks an account.",                                     users::unlock),
         route(get(),    "/api/v1/users/{user_id}/sessions",              Some(A::SessionList),           "A user's live sessions.",                                 sessions::of_user),
@@ -55,7 +74,7 @@ pub fn table() -> Vec<Route> {
         route(get(),    "/api/v1/groups",                                Some(A::GroupList),             "Lists groups by name.",                                   groups::list),
         route(post(),   "/api/v1/groups",                                Some(A::GroupCreate),           "Makes a group.",                                          groups::create),
         route(get(),    "/api/v1/groups/{group_id}",                     Some(A::GroupRead),             "A group.",                                                groups::by_id),
-        route(patch(),  "/api/v1/groups/{group_id}",                     Some(A::GroupUpdate),           "Renames a group.",                                        groups::rename),
+        route(patch(),  "/api/v1/groups/{group_id}",                     Some(A::GroupUpdate),           "Changes a group.",                                        groups::update),
         route(delete(), "/api/v1/groups/{group_id}",                     Some(A::GroupDelete),           "Removes a group.",                                        groups::delete),
         route(get(),    "/api/v1/groups/{group_id}/members",             Some(A::MemberList),            "A group's members.",                                      groups::members),
         route(post(),   "/api/v1/groups/{group_id}/members",             Some(A::MemberAdd),             "Adds a user to a group.",                                 groups::add_member),
@@ -69,6 +88,14 @@ pub fn table() -> Vec<Route> {
         route(get(),    "/api/v1/api-keys",                              Some(A::ApiKeyList),            "Lists API keys.",                                         api_keys::list),
         route(post(),   "/api/v1/api-keys",                              Some(A::ApiKeyCreate),          "Makes an API key for a user.",                            api_keys::create),
         route(delete(), "/api/v1/api-keys/{key_id}",                     Some(A::ApiKeyRevoke),          "Revokes an API key.",                                     api_keys::revoke),
+        route(get(),    "/api/v1/hooks",                                 Some(A::HookList),              "Lists hooks by name.",                                    hooks::list),
+        route(post(),   "/api/v1/hooks",                                 Some(A::HookCreate),            "Makes a hook and its secret.",                            hooks::create),
+        route(get(),    "/api/v1/hooks/{hook_id}",                       Some(A::HookRead),              "A hook.",                                                 hooks::by_id),
+        route(patch(),  "/api/v1/hooks/{hook_id}",                       Some(A::HookUpdate),            "Changes a hook.",                                         hooks::update),
+        route(delete(), "/api/v1/hooks/{hook_id}",                       Some(A::HookDelete),            "Removes a hook with what waits for it.",                  hooks::delete),
+        route(post(),   "/api/v1/hooks/{hook_id}/secret",                Some(A::HookRenewSecret),       "Gives a hook a fresh secret.",                            hooks::renew_secret),
+        route(get(),    "/api/v1/hooks/{hook_id}/deliveries",            Some(A::DeliveryList),          "What waits for a hook, and what was given up.",           hooks::deliveries),
+        route(post(),   "/api/v1/hooks/{hook_id}/deliveries/{delivery_id}/retry", Some(A::DeliveryRetry), "Tries a delivery again.",                               hooks::retry),
         route(get(),    "/api/v1/audit-events",                          Some(A::AuditRead),             "Searches the audit trail.",                               audit_events::search),
         route(get(),    "/api/v1/views",                                 Some(A::ViewsRead),             "Which attributes exist for the caller.",                  views::list),
     ];

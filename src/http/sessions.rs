@@ -3,7 +3,8 @@
 use super::answer::DEVICE_COOKIE;
 use super::input::{Body, SessionSegment, UserSegment};
 use super::reply::{Created, Done, Found, Items, UserAnswer};
-use crate::domain::secret::Password;
+use crate::domain::notice::Notice;
+use crate::domain::secret::{Password, SentCode};
 use crate::domain::session::SessionView;
 use crate::error::Result;
 use crate::service::{Anyone, Authenticated, Bearer, Introspection, NewSession, SignIn, SignedIn, SuperUser, TrustedApplication};
@@ -20,8 +21,8 @@ pub(super) struct SignInBody {
     username: String,
     /// The password.
     password: Password,
-    /// The one-time code, where one is asked for.
-    totp_code: Option<String>,
+    /// The one-time code, where one is asked for; a recovery code in its place is good once.
+    totp_code: Option<SentCode>,
     /// A new password, where one is demanded.
     new_password: Option<Password>,
     /// The application, instead of the one in `X-Current-App`.
@@ -37,13 +38,17 @@ pub(super) struct NewSessionBody {
     session: SessionView,
     /// The user.
     user: UserAnswer,
+    /// What will soon keep the user from signing in; absent if there is nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notices: Vec<Notice>,
 }
 
 impl super::reply::Body for NewSessionBody {}
 
 impl From<NewSession> for NewSessionBody {
     fn from(new: NewSession) -> Self {
-        Self { ust: new.ust.expose().to_owned(), session: new.session, user: UserAnswer::new(new.account, new.viewer) }
+        let user = UserAnswer::new(new.account, new.viewer);
+        Self { ust: new.ust.expose().to_owned(), session: new.session, user, notices: new.notices }
     }
 }
 
@@ -96,7 +101,7 @@ pub(super) async fn introspect(caller: TrustedApplication, Body(body): Body<Intr
     Ok(Found(match caller.introspect(&body.ust).await? {
         Introspection::Inactive => IntrospectionBody { active: false, user: None, session: None },
         Introspection::Active { session, user } => {
-            IntrospectionBody { active: true, user: Some(UserAnswer::Shown(user)), session: Some(session) }
+            IntrospectionBody { active: true, user: Some(UserAnswer::Written(user)), session: Some(session) }
         }
     }))
 }

@@ -5,7 +5,8 @@
 //! a session alone asks for one. Each step can be refused, and there is no other way from one to the next. Someone at the command line
 //! is an [`Operator`]: whoever can read the key file and write the database needs no further proof, and is a super-user.
 //!
-//! A regular user has no look-up of others, so this does not compile:
+//! A regular user has no look-up of others, but for what the roster (`roster.rs`) shows of them where the list of users is open. So
+//! this does not compile:
 //!
 //! ```compile_fail,E0599
 //! async fn look_up(caller: usher::service::Authenticated, id: usher::domain::ids::UserId) {
@@ -33,8 +34,8 @@
 
 use super::Context;
 use super::context::Bond;
-use super::known::{Kind, Known};
-use super::proof::{Places, Proof, Proven};
+use super::known::Known;
+use super::proof::{Places, Proof, Proven, Shown};
 use crate::domain::application::{self, Application};
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::{Actor, ActorType};
@@ -107,11 +108,13 @@ impl Anyone {
     /// A call arrives through the application that it names.
     ///
     /// # Errors
-    /// [`Code::ApplicationInvalid`]: the application is unknown, or its key is wrong or missing where it is demanded.
+    /// [`Code::ApplicationInvalid`]: the application is unknown, or its key is wrong or missing where it is demanded. Those of an
+    /// address that is claimed for its user and not to be believed.
     pub async fn arrive(context: Context) -> Result<Self> {
         let name = context.call.application.clone().unwrap_or_else(|| application::DEFAULT.to_owned());
         let (application, is_keyed) = find_application(&context, &name).await?;
         context.trail.set_application(application.name.as_str());
+        context.believe_address(&application, is_keyed)?;
         Ok(Self { context, application, is_keyed })
     }
 
@@ -123,14 +126,18 @@ impl Anyone {
         if fold(name) != self.application.name_key {
             (self.application, self.is_keyed) = find_application(&self.context, name).await?;
             self.context.trail.set_application(self.application.name.as_str());
+            self.context.believe_address(&self.application, self.is_keyed)?;
         }
         Ok(self)
     }
 
-    fn token(&self) -> Result<TokenHash> {
+    fn shown(&self) -> Result<Shown> {
         let refuse = |reason| Error::new(Code::SessionInvalid).because(reason);
+        if let Some(key) = &self.context.call.api_key {
+            return Ok(Shown::Key(ApiKeyToken::parse(key).ok_or_else(|| refuse("key_malformed"))?.hash()));
+        }
         let token = self.context.call.token.as_deref().ok_or_else(|| refuse("token_missing"))?;
-        Ok(Ust::parse(token).ok_or_else(|| refuse("token_malformed"))?.hash())
+        Ok(Shown::Session(Ust::parse(token).ok_or_else(|| refuse("token_malformed"))?.hash()))
     }
 
     /// The caller shows a session token, which is not looked at any further.
@@ -138,9 +145,9 @@ impl Anyone {
     /// # Errors
     /// [`Code::SessionInvalid`] if there is none, or it cannot be one; [`Code::SessionRequired`] for an API key.
     pub async fn show_token(self) -> Result<Bearer> {
-        match self.context.call.api_key {
-            None => Ok(Bearer { token: self.token()?, context: self.context }),
-            Some(_) => Err(self.authenticate().await?.lacks_session()),
+        match self.shown()? {
+            Shown::Session(token) => Ok(Bearer { token, context: self.context }),
+            Shown::Key(_) => self.authenticate().await.and(Err(Error::new(Code::SessionRequired))),
         }
     }
 
@@ -151,12 +158,10 @@ impl Anyone {
     /// [`Code::SessionInvalid`], whatever the cause; the audit trail knows it. [`Code::KeyReadOnly`].
     pub async fn authenticate(self) -> Result<Authenticated> {
         let refuse = |reason| Error::new(Code::SessionInvalid).because(reason);
-        let (places, now) = (Places::of(&self.context.call), self.context.now());
-        let (token, kind, unknown) = match &self.context.call.api_key {
-            Some(key) => (ApiKeyToken::parse(key).ok_or_else(|| refuse("key_malformed"))?.hash(), Kind::Key, "key_unknown"),
-            None => (self.token()?, Kind::Session, "session_unknown"),
-        };
-        let known = self.context.known(token, kind, &self.application).await?.ok_or_else(|| refuse(unknown))?;
+        let (places, now) = (Places::of(&self.context), self.context.now());
+        let shown = self.shown()?;
+        let unknown = shown.unknown();
+        let known = self.context.known(shown, &self.application).await?.ok_or_else(|| refuse(unknown))?;
         self.context.trail.set_actor(user_actor(known.user(), known.proof.id()));
         known.stands(&self.application, places, now).map_err(refuse)?;
         match &known.proof {
@@ -169,7 +174,7 @@ impl Anyone {
             needs_role: false,
         });
         let context = Context { bond, ..self.context };
-        let authenticated = Authenticated { context, application: self.application, known };
+        let mut authenticated = Authenticated { context, application: self.application, known };
         authenticated.note_activity();
         Ok(authenticated)
     }
@@ -186,7 +191,7 @@ impl Anyone {
                 let opened = Opened { session: (**session).clone(), user, application: (**application).clone() };
                 Ok(SignedIn { context: authenticated.context, application: authenticated.application, opened })
             }
-            Proof::Key(_) => Err(authenticated.lacks_session()),
+            Proof::Key(_) => Err(Error::new(Code::SessionRequired)),
         }
     }
 
@@ -262,10 +267,6 @@ impl Authenticated {
         if self.known.user().is_super_user() { Ok(()) } else { Err(Error::new(Code::Forbidden).because("not_super_user")) }
     }
 
-    fn lacks_session(&self) -> Error {
-        Error::new(Code::SessionRequired)
-    }
-
     /// The caller's id as a user.
     pub fn user_id(&self) -> UserId {
         self.known.user().user_id
@@ -293,7 +294,7 @@ impl Authenticated {
     }
 
     /// Notes the time of use, at most once a minute, without keeping the call waiting.
-    fn note_activity(&self) {
+    fn note_activity(&mut self) {
         let (user_id, now) = (self.user_id(), self.context.now());
         let is_stale = |last: Option<Utc>| last.is_none_or(|t| t + ACTIVE_GRAIN <= now);
         let key_id = match &self.known.proof {
@@ -301,6 +302,8 @@ impl Authenticated {
             Proof::Session(..) => None,
         };
         if is_stale(self.known.user().active_time) || key_id.is_some() {
+            // What this call tells of its user is what the next one will tell.
+            self.known = Arc::new(self.known.active_at(now));
             let store = self.context.services.inner.store.clone();
             tokio::spawn(async move {
                 let note = move |tx: &mut Tx<'_>| {

@@ -5,7 +5,9 @@
 //! [`Trail`] remembers what has become known on the way, and whether the event is written.
 
 use super::Services;
-use super::proof::{Credential, Places};
+use super::notices::notify;
+use super::proof::{Credential, Places, Proof};
+use crate::domain::application::Application;
 use crate::domain::audit::{Action, Actor, Changes, Event, Outcome};
 use crate::domain::ids::{ApplicationId, UserId};
 use crate::domain::time::Utc;
@@ -25,6 +27,8 @@ pub struct Call {
     pub action: Action,
     /// From which address.
     pub remote_addr: Option<IpAddr>,
+    /// From which address its user comes, as it claims; believed of few applications only.
+    pub claimed_addr: Option<String>,
     /// With which user agent.
     pub user_agent: Option<String>,
     /// The W3C trace context.
@@ -51,6 +55,7 @@ impl Call {
             cid,
             action,
             remote_addr: None,
+            claimed_addr: None,
             user_agent: None,
             traceparent: None,
             application: None,
@@ -72,12 +77,17 @@ struct Draft {
     actor: Actor,
     subject: Option<String>,
     application: Option<String>,
+    action: Option<Action>,
+    /// The address of the user, told by an application that is believed.
+    told_addr: Option<IpAddr>,
     is_written: bool,
 }
 
 impl Default for Trail {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Draft { actor: Actor::ANONYMOUS, subject: None, application: None, is_written: false })))
+        let (subject, application, action, told_addr) = (None, None, None, None);
+        let draft = Draft { actor: Actor::ANONYMOUS, subject, application, action, told_addr, is_written: false };
+        Self(Arc::new(Mutex::new(draft)))
     }
 }
 
@@ -93,6 +103,11 @@ impl Trail {
     /// On whom or what the call is, or is meant to be.
     pub fn set_subject(&self, subject: impl ToString) {
         self.draft().subject = Some(subject.to_string());
+    }
+
+    /// What the call turned out to set out to do, where its route has several uses.
+    pub(super) fn set_action(&self, action: Action) {
+        self.draft().action = Some(action);
     }
 
     pub(super) fn set_application(&self, name: &str) {
@@ -123,6 +138,11 @@ impl Did {
     /// It was done as asked, to `subject`.
     pub(super) fn to(subject: impl ToString) -> Self {
         Self { outcome: Outcome::Success, reason: None, subject: Some(subject.to_string()), changes: None, actor: None }
+    }
+
+    /// It was done as asked, and on whom is not to be told, or not known yet.
+    pub(super) fn noted() -> Self {
+        Self { outcome: Outcome::Success, reason: None, subject: None, changes: None, actor: None }
     }
 
     /// It was refused, but something has to be remembered all the same.
@@ -165,12 +185,17 @@ pub(super) struct Bond {
 }
 
 impl Bond {
-    fn check(self, tx: &mut Tx<'_>, call: &Call, now: Utc) -> Result<()> {
+    fn check(self, tx: &mut Tx<'_>, context: &Context, now: Utc) -> Result<()> {
         let refuse = |reason| Error::new(Code::SessionInvalid).because(reason);
         let mut snapshot = tx.read();
         let (proof, user) = self.credential.find(&mut snapshot)?.ok_or_else(|| refuse(self.credential.unknown()))?;
-        let through = snapshot.application(self.application_id)?.ok_or_else(|| refuse("application_unknown"))?;
-        proof.judge(&mut snapshot, &user, &through, Places::of(call), now)?.map_err(refuse)?;
+        let through = match &proof {
+            Proof::Session(_, opened) if opened.application_id == self.application_id => opened.as_ref().clone(),
+            Proof::Session(..) | Proof::Key(_) => {
+                snapshot.application(self.application_id)?.ok_or_else(|| refuse("application_unknown"))?
+            }
+        };
+        proof.judge(&mut snapshot, &user, &through, Places::of(context), now)?.map_err(refuse)?;
         if proof.may_only_read() {
             return Err(Error::new(Code::KeyReadOnly));
         }
@@ -192,6 +217,35 @@ impl Context {
         self.call.now
     }
 
+    /// From which address whoever is served comes: the call's own, unless an application that may do so has told its user's. This is what
+    /// lock-out counts by and records keep.
+    pub fn remote_addr(&self) -> Option<IpAddr> {
+        self.trail.draft().told_addr.or(self.call.remote_addr)
+    }
+
+    /// The address that an application has told of its user.
+    pub(super) fn told_addr(&self) -> Option<IpAddr> {
+        self.trail.draft().told_addr
+    }
+
+    /// Takes the address that the call claims for its user, if the application may tell it: one that bears its key and has the right, and
+    /// calls from where it may.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`] from anyone else, [`Code::BadRequest`] if it is no address: a claim is never passed over.
+    pub(super) fn believe_address(&self, application: &Application, is_keyed: bool) -> Result<()> {
+        let Some(claimed) = &self.call.claimed_addr else { return Ok(()) };
+        let is_there = application.allowed_networks.admit(self.call.remote_addr);
+        if !(is_keyed && application.may_set_remote_addr && is_there) {
+            let detail = "X-User-Address is taken only from an application that bears its key and may set it.";
+            return Err(Error::new(Code::Forbidden).because("user_address_forbidden").detail(detail));
+        }
+        let bad = || Error::new(Code::BadRequest).because("user_address_malformed").detail("X-User-Address is no IP address.");
+        let address: IpAddr = claimed.trim().parse().map_err(|_| bad())?;
+        self.trail.draft().told_addr = Some(address.to_canonical());
+        Ok(())
+    }
+
     /// The call itself.
     pub fn call(&self) -> &Call {
         &self.call
@@ -202,6 +256,11 @@ impl Context {
         &self.services
     }
 
+    /// What it sets out to do, as far as is known.
+    pub fn action(&self) -> Action {
+        self.trail.draft().action.unwrap_or(self.call.action)
+    }
+
     /// The trail it leaves.
     pub fn trail(&self) -> &Trail {
         &self.trail
@@ -209,7 +268,7 @@ impl Context {
 
     fn check_bond(&self, tx: &mut Tx<'_>) -> Result<()> {
         match self.bond {
-            Some(bond) => bond.check(tx, &self.call, self.services.inner.clock.now()),
+            Some(bond) => bond.check(tx, self, self.services.inner.clock.now()),
             None => Ok(()),
         }
     }
@@ -234,10 +293,14 @@ impl Context {
         let done = self.services.inner.store.change(move |tx| {
             context.check_bond(tx)?;
             let (value, did) = work(tx)?;
-            Ok((value, context.event(did)))
+            let event = context.event(did);
+            // Here, so that no use case can forget it.
+            notify(&context.services, tx, &event, context.now())?;
+            Ok((value, event))
         });
         let value = done.await?;
         self.trail.draft().is_written = true;
+        self.services.inner.bells.ring();
         Ok(value)
     }
 
@@ -267,13 +330,13 @@ impl Context {
         Event {
             time: self.call.now,
             cid: self.call.cid.clone(),
-            action: self.call.action,
+            action: draft.action.unwrap_or(self.call.action),
             outcome: did.outcome,
             reason: did.reason.map(str::to_owned),
             actor: did.actor.unwrap_or_else(|| draft.actor.clone()),
             subject: did.subject.or_else(|| draft.subject.clone()),
             application: draft.application.clone(),
-            remote_addr: self.call.remote_addr.map(|a| a.to_string()),
+            remote_addr: draft.told_addr.or(self.call.remote_addr).map(|a| a.to_string()),
             traceparent: self.call.traceparent.clone(),
             changes: did.changes,
         }

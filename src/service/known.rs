@@ -5,30 +5,22 @@
 //! to oneself is written down once and used again.
 
 use super::Context;
-use super::proof::{Lists, Places, Proof};
+use super::proof::{Lists, Places, Proof, Shown};
 use crate::domain::application::Application;
 use crate::domain::attribute::Viewer;
 use crate::domain::ids::ApplicationId;
-use crate::domain::secret::TokenHash;
 use crate::domain::time::Utc;
 use crate::domain::user::{Account, User};
 use crate::error::{Code, Error, Result};
 use crate::store::memory::{Dependencies, Memory, Reading};
-use crate::store::{Opened, Snapshot};
+use crate::store::Snapshot;
 use std::sync::{Arc, OnceLock};
 
-/// A token that is used through an application.
+/// What is shown at an application.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Use {
-    token: TokenHash,
+    shown: Shown,
     through: ApplicationId,
-}
-
-/// Which kind of token it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Session,
-    Key,
 }
 
 /// What is known of a session or an API key.
@@ -37,13 +29,13 @@ pub(super) struct Known {
     pub(super) proof: Proof,
     pub(super) account: Account,
     lists: Lists,
-    by_owner: OnceLock<Arc<Shown>>,
-    by_super_user: OnceLock<Arc<Shown>>,
+    by_owner: OnceLock<Arc<WrittenView>>,
+    by_super_user: OnceLock<Arc<WrittenView>>,
 }
 
 /// A user as one viewer sees it, written down.
 #[derive(Debug)]
-pub struct Shown {
+pub struct WrittenView {
     /// The view, as JSON.
     pub json: String,
     /// Its entity tag.
@@ -70,6 +62,17 @@ pub(super) struct Memories {
 }
 
 impl Known {
+    fn of(proof: Proof, account: Account, lists: Lists) -> Self {
+        Self { proof, account, lists, by_owner: OnceLock::new(), by_super_user: OnceLock::new() }
+    }
+
+    /// The same, its user having been active at this time.
+    pub(super) fn active_at(&self, time: Utc) -> Self {
+        let mut account = self.account.clone();
+        account.user.active_time = Some(time);
+        Self::of(self.proof.clone(), account, self.lists)
+    }
+
     pub(super) fn user(&self) -> &User {
         &self.account.user
     }
@@ -80,11 +83,11 @@ impl Known {
     }
 
     /// The user as `viewer` sees it.
-    pub(super) fn shown(&self, viewer: Viewer) -> Result<Arc<Shown>> {
+    pub(super) fn written_for(&self, viewer: Viewer) -> Result<Arc<WrittenView>> {
         let once = match viewer {
             Viewer::Owner => &self.by_owner,
             Viewer::SuperUser => &self.by_super_user,
-            Viewer::Nobody | Viewer::Peer => return Ok(Arc::new(show(&self.account, viewer)?)),
+            Viewer::Nobody | Viewer::Peer | Viewer::Colleague => return Ok(Arc::new(show(&self.account, viewer)?)),
         };
         if let Some(shown) = once.get() {
             return Ok(Arc::clone(shown));
@@ -94,39 +97,31 @@ impl Known {
     }
 }
 
-fn show(account: &Account, viewer: Viewer) -> Result<Shown> {
+/// A user as one viewer sees it, written down.
+pub(super) fn show(account: &Account, viewer: Viewer) -> Result<WrittenView> {
     let json = serde_json::to_string(&account.view(viewer)).map_err(|e| Error::new(Code::Internal).cause(e.to_string()))?;
-    Ok(Shown { json, etag: account.etag(viewer) })
+    Ok(WrittenView { json, etag: account.etag(viewer) })
 }
 
-fn read(snapshot: &mut Snapshot<'_>, token: &TokenHash, kind: Kind, through: &Application, now: Utc) -> Result<Option<Known>> {
-    let (proof, user) = match kind {
-        Kind::Session => match snapshot.session_by_token(token)? {
-            Some(Opened { session, user, application }) => (Proof::Session(Box::new(session), Box::new(application)), user),
-            None => return Ok(None),
-        },
-        Kind::Key => match snapshot.key_by_token(token)? {
-            Some((key, user)) => (Proof::Key(Box::new(key)), user),
-            None => return Ok(None),
-        },
-    };
+fn read(snapshot: &mut Snapshot<'_>, shown: &Shown, through: &Application, now: Utc) -> Result<Option<Known>> {
+    let Some((proof, user)) = shown.find(snapshot)? else { return Ok(None) };
     let lists = proof.lists(snapshot, user.user_id, through)?;
     let account = snapshot.account(user, now)?;
-    Ok(Some(Known { proof, account, lists, by_owner: OnceLock::new(), by_super_user: OnceLock::new() }))
+    Ok(Some(Known::of(proof, account, lists)))
 }
 
 impl Context {
-    /// What is known of a token that is used through an application; `None` if there is none such. An unknown token is looked up every
-    /// time: that there is none is not remembered.
-    pub(super) async fn known(&self, token: TokenHash, kind: Kind, through: &Arc<Application>) -> Result<Option<Arc<Known>>> {
+    /// What is known of a session or API key that is shown at an application; `None` if there is none such. What is unknown is looked up
+    /// every time: that there is no such thing is not remembered.
+    pub(super) async fn known(&self, shown: Shown, through: &Arc<Application>) -> Result<Option<Arc<Known>>> {
         let memory = &self.services.inner.memories.uses;
-        let key = Use { token, through: through.application_id };
+        let key = Use { shown, through: through.application_id };
         if let Some(known) = memory.get(&key) {
             return Ok(Some(known));
         }
         let version = memory.version();
-        let (now, through, token) = (self.now(), Arc::clone(through), key.token.clone());
-        let read = self.services.inner.store.read(move |snapshot| read(snapshot, &token, kind, &through, now));
+        let (now, through, shown) = (self.now(), Arc::clone(through), key.shown.clone());
+        let read = self.services.inner.store.read(move |snapshot| read(snapshot, &shown, &through, now));
         let Some(known) = read.await? else { return Ok(None) };
         let known = Arc::new(known);
         memory.put(key, Arc::clone(&known), version);

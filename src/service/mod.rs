@@ -4,34 +4,58 @@
 //! methods that it may call, so a use case that is not allowed to a caller does not exist for it. How one becomes another is told in
 //! [`caller`]. The use cases of a noun are in the file of that noun.
 
+mod amend;
 mod api_keys;
 mod applications;
 mod audit;
 pub mod caller;
+mod check_account;
 mod context;
 mod courier;
+mod errands;
 mod find;
 mod first_start;
 mod groups;
+mod hooks;
 mod known;
+mod lanes;
 mod lockout;
 mod networks;
+mod notices;
 mod paging;
 mod passwords;
+mod post;
 mod proof;
+mod resets;
+mod roster;
+mod second_factor;
+mod seen;
 mod sessions;
 mod sign_in;
+mod sign_up;
+mod tokens;
 mod users;
 mod vault;
 
+pub use amend::Amendment;
 pub use api_keys::{Lifetime, NewApiKey};
 pub use audit::{AuditPage, AuditQuery, Finding, Search};
 pub use caller::{Anyone, Authenticated, Bearer, Operator, SignedIn, SuperUser, TrustedApplication};
+pub use check_account::Checked;
 pub use context::{Call, Context, Trail};
 pub use find::{Filter, Find, Found, Order};
+pub use groups::Again;
+pub use hooks::{Delivery, HookPatch, NewHook};
 pub use paging::LARGEST_PAGE;
+pub use post::Post;
+pub use resets::{Addressee, Finish, Opened};
+pub use roster::{Listed, Numbered};
+pub use second_factor::{Enrolment, RecoveryCode};
+pub use seen::{Seen, Whom};
 pub use sessions::Introspection;
 pub use sign_in::{NewSession, SignIn};
+pub use sign_up::{Confirmed, SIGN_UP, SignUp};
+pub use tokens::{Issued, RotatedKeys};
 pub use users::{NewUser, Password};
 pub use vault::Rotated;
 
@@ -43,11 +67,14 @@ use crate::domain::chance::Entropy;
 use crate::domain::outbox;
 use crate::domain::time::Clock;
 use crate::error::Result;
-use crate::settings::Settings;
+use crate::outbound::Carrier;
+use crate::outbound::hook::Poster;
+use crate::settings::{self, Settings};
 use crate::store::Store;
-use courier::Carriers;
+use courier::{Bells, Carriers};
 use known::Memories;
-pub use known::Shown;
+pub use known::WrittenView;
+use lanes::Lanes;
 use lockout::Lockout;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,35 +93,77 @@ struct Inner {
     vault: Vault,
     memories: Memories,
     carriers: Carriers,
+    lanes: Lanes,
+    /// Messages that may wait for one hook.
+    max_waiting: u32,
+    tokens: settings::Tokens,
+    bells: Bells,
+    post: Post,
     lockout: Lockout,
     policy: Policy,
+    /// What ends within this time is told at sign-in.
+    notice: Duration,
+    /// Whose codes an authenticator says they are.
+    issuer: String,
     idle: Duration,
     absolute: Duration,
+    connect: settings::Connect,
     clock: Clock,
     entropy: Entropy,
 }
 
+/// What usher knows of the world outside, and how it gets there.
+pub struct Outside {
+    /// What the settings say of letters and links.
+    pub post: Post,
+    /// By which way mail goes, if there is one.
+    pub mail: Option<Arc<dyn Carrier>>,
+}
+
 impl Services {
     /// Puts the services together.
-    pub fn new(settings: &Settings, store: Store, hasher: Hasher, keys: Keys, clock: Clock, entropy: Entropy) -> Self {
-        let policy =
-            Policy { min_length: settings.passwords.min_length, min_length_with_totp: settings.passwords.min_length_with_totp };
+    ///
+    /// # Errors
+    /// One line: what a setting names cannot be used.
+    pub fn new(
+        settings: &Settings,
+        store: Store,
+        hasher: Hasher,
+        keys: Keys,
+        outside: Outside,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> std::result::Result<Self, String> {
+        let passwords = &settings.passwords;
+        let policy = Policy {
+            min_length: passwords.min_length,
+            min_length_with_totp: passwords.min_length_with_totp,
+            life: passwords.life(),
+        };
         let memories = Memories { uses: store.memory(), applications: store.memory() };
         let inner = Inner {
             store,
             memories,
             hasher,
             vault: Vault::new(keys.clone(), entropy.clone()),
-            carriers: Carriers::default(),
+            carriers: Carriers { mail: outside.mail, hook: Poster::new(&settings.hooks)? },
+            lanes: Lanes::default(),
+            max_waiting: settings.hooks.max_waiting,
+            tokens: settings.tokens.clone(),
+            bells: Bells::default(),
+            post: outside.post,
             keys,
-            lockout: Lockout::new(&settings.lockout),
+            lockout: Lockout::new(&settings.lockout, &settings.links),
             policy,
+            notice: passwords.notice(),
+            issuer: settings.totp.issuer.clone(),
             idle: settings.sessions.idle(),
             absolute: settings.sessions.absolute(),
+            connect: settings.connect.clone(),
             clock,
             entropy,
         };
-        Self { inner: Arc::new(inner) }
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The clock that calls take their time from.
@@ -131,14 +200,16 @@ impl Services {
                     tx.sweep_sessions(now, STRIDE)?,
                     tx.sweep_tallies(now - lockout::KEPT, STRIDE)?,
                     tx.sweep_messages(now - outbox::KEPT, STRIDE)?,
+                    tx.sweep_links(now, STRIDE)?,
                 ];
+                tx.sweep_hook_secrets(now)?;
                 Ok(swept.into_iter().max().unwrap_or_default())
             };
             if self.inner.store.keep_count(sweep).await? < STRIDE as usize {
                 break;
             }
         }
-        Ok(())
+        self.sweep_unconfirmed().await
     }
 
     /// Takes what the audit trail has gained into its index, a stride at a time; correctness never depends on it.

@@ -5,17 +5,43 @@
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new variant must be decided on, not fall through")]
 
-use super::context::Call;
+use super::context::Context;
 use crate::domain::api_key::ApiKey;
 use crate::domain::application::Application;
 use crate::domain::ids::{ApiKeyId, CredentialId, SessionId, UserId};
+use crate::domain::secret::TokenHash;
 use crate::domain::session::Session;
 use crate::domain::standing::{Barred, Door, Way, may_act};
 use crate::domain::time::Utc;
 use crate::domain::user::User;
-use crate::store::Snapshot;
 use crate::store::error::StoreError;
+use crate::store::{Opened, Snapshot};
 use std::net::IpAddr;
+
+/// What a call shows: the hash of a session's token, or of an API key's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Shown {
+    Session(TokenHash),
+    Key(TokenHash),
+}
+
+impl Shown {
+    /// What it is, with its user; `None` if there is no such thing.
+    pub(super) fn find(&self, snapshot: &mut Snapshot<'_>) -> Result<Option<(Proof, User)>, StoreError> {
+        match self {
+            Self::Session(token) => Ok(snapshot.session_by_token(token)?.map(Proof::of_session)),
+            Self::Key(token) => Ok(snapshot.key_by_token(token)?.map(Proof::of_key)),
+        }
+    }
+
+    /// What the trail is told if there is none.
+    pub(super) fn unknown(&self) -> &'static str {
+        match self {
+            Self::Session(_) => "session_unknown",
+            Self::Key(_) => "key_unknown",
+        }
+    }
+}
 
 /// Which session, or which API key.
 #[derive(Clone, Copy, Debug)]
@@ -28,17 +54,8 @@ impl Credential {
     /// What it is now, with its user; `None` if it is gone.
     pub(super) fn find(self, snapshot: &mut Snapshot<'_>) -> Result<Option<(Proof, User)>, StoreError> {
         match self {
-            Self::Session(session_id) => {
-                let Some(session) = snapshot.session(session_id)? else { return Ok(None) };
-                let Some(opened) = snapshot.application(session.application_id)? else { return Ok(None) };
-                let user = snapshot.user(session.user_id)?;
-                Ok(user.map(|user| (Proof::Session(Box::new(session), Box::new(opened)), user)))
-            }
-            Self::Key(key_id) => {
-                let Some(key) = snapshot.api_key(key_id)? else { return Ok(None) };
-                let user = snapshot.user(key.user_id)?;
-                Ok(user.map(|user| (Proof::Key(Box::new(key)), user)))
-            }
+            Self::Session(session_id) => Ok(snapshot.session_with_user(session_id)?.map(Proof::of_session)),
+            Self::Key(key_id) => Ok(snapshot.key_with_user(key_id)?.map(Proof::of_key)),
         }
     }
 
@@ -68,13 +85,21 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// The user itself calls.
-    pub(super) fn of(call: &Call) -> Self {
-        Self { call_from: call.remote_addr, user_at: call.remote_addr }
+    /// The user itself calls, or an application that tells from where its user comes.
+    pub(super) fn of(context: &Context) -> Self {
+        Self { call_from: context.call.remote_addr, user_at: context.remote_addr() }
     }
 }
 
 impl Proof {
+    fn of_session(Opened { session, user, application }: Opened) -> (Self, User) {
+        (Self::Session(Box::new(session), Box::new(application)), user)
+    }
+
+    fn of_key((key, user): (ApiKey, User)) -> (Self, User) {
+        (Self::Key(Box::new(key)), user)
+    }
+
     /// Which one it is.
     pub(super) fn credential(&self) -> Credential {
         match self {

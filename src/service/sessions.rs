@@ -2,8 +2,8 @@
 
 use super::caller::{Authenticated, Bearer, SignedIn, SuperUser, TrustedApplication, user_actor};
 use super::context::{Context, Did};
-use super::known::{Kind, Shown};
-use super::proof::{Places, Proof};
+use super::known::WrittenView;
+use super::proof::{Shown, Places, Proof};
 use crate::domain::attribute::Viewer;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::secret::Ust;
@@ -23,7 +23,7 @@ pub enum Introspection {
         /// Its session.
         session: SessionView,
         /// Its user, as the asker sees it.
-        user: Arc<Shown>,
+        user: Arc<WrittenView>,
     },
 }
 
@@ -171,20 +171,22 @@ impl SuperUser {
 
 impl TrustedApplication {
     /// Whether a session token is good for the asking application, and whose it is. Every cause for which it is not gives the same
-    /// answer. Where the token's bearer is now is not known here: the user's networks are judged by where the session was opened.
+    /// answer. Where the token's bearer is now, the application may tell; otherwise the user's networks are judged by where the session
+    /// was opened.
     ///
     /// # Errors
     /// The database fails.
     pub async fn introspect(&self, token: &str) -> Result<Introspection> {
         let Some(token) = Ust::parse(token).map(|t| t.hash()) else { return Ok(Introspection::Inactive) };
-        let Some(known) = self.context.known(token, Kind::Session, &self.application).await? else {
+        let known = self.context.known(Shown::Session(token), &self.application).await?;
+        let Some(known) = known else {
             return Ok(Introspection::Inactive);
         };
         let (session, opened) = match &known.proof {
             Proof::Session(session, opened) => (session, opened),
             Proof::Key(_) => return Ok(Introspection::Inactive),
         };
-        let user_at = session.remote_addr.as_deref().and_then(|address| address.parse().ok());
+        let user_at = self.context.told_addr().or_else(|| session.remote_addr.as_deref().and_then(|address| address.parse().ok()));
         let places = Places { call_from: self.context.call.remote_addr, user_at };
         if known.stands(&self.application, places, self.context.now()).is_err() {
             return Ok(Introspection::Inactive);
@@ -197,6 +199,6 @@ impl TrustedApplication {
             None => Viewer::Owner,
         };
         let session = SessionView::of(session, opened.name.as_str(), None);
-        Ok(Introspection::Active { session, user: known.shown(viewer)? })
+        Ok(Introspection::Active { session, user: known.written_for(viewer)? })
     }
 }

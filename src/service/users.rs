@@ -1,17 +1,21 @@
 //! Users: looking at oneself, looking others up, creating, locking and unlocking.
 
-use super::caller::{Authenticated, SuperUser};
+use super::Services;
+use super::caller::{Authenticated, SignedIn, SuperUser};
 use super::context::Did;
-use super::known::Shown;
+use super::known::{WrittenView, show};
+use super::lockout::Lockout;
 use super::proof::{Concern, Proven};
+use crate::auth::totp::Key;
 use crate::domain::attribute::{Refused, Viewer, Why};
-use crate::domain::audit::Changes;
+use crate::domain::audit::{Action, Changes};
 use crate::domain::ids::UserId;
+use crate::domain::letter::LetterKind;
 use crate::domain::secret;
 use crate::domain::standing::{is_active_super_user, stands};
 use crate::domain::text::{Line, Name, fold};
 use crate::domain::time::Utc;
-use crate::domain::user::{Account, ApprovalStatus, CreationContext, LockCause, Patch, User, UserRole};
+use crate::domain::user::{Account, ApprovalStatus, CreationContext, LockCause, Patch, SignUpStatus, User, UserRole};
 use crate::error::{Code, Error, Fault, Result};
 use crate::store::Tx;
 use serde_json::{Map, Value};
@@ -25,13 +29,17 @@ pub struct NewUser {
     pub patch: Patch,
     /// Its password.
     pub password: Option<Password>,
+    /// Whether a link is mailed by which the person sets it.
+    pub must_set_password: bool,
+    /// The key of its one-time codes, which are enabled with it.
+    pub totp_key: Option<Key>,
 }
 
 /// A password in the clear.
 pub type Password = secret::Password;
 
 impl NewUser {
-    /// Reads the members of a JSON object: attributes that `viewer` may change, and `password`.
+    /// Reads the members of a JSON object: attributes that `viewer` may change, and either `password` or `must_set_password`.
     ///
     /// # Errors
     /// [`Code::Invalid`] or [`Code::MemberForbidden`], naming every member at fault.
@@ -41,34 +49,75 @@ impl NewUser {
             Some(Value::String(text)) => Some(Password::new(text)),
             Some(_) => return Err(Error::new(Code::Invalid).at("password", "is no string")),
         };
-        Ok(Self { patch: read_patch(viewer, &members)?, password })
+        let must_set_password = match members.remove("must_set_password") {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(must)) => must,
+            Some(_) => return Err(Error::new(Code::Invalid).at("must_set_password", "is no boolean")),
+        };
+        if must_set_password && password.is_some() {
+            return Err(Error::new(Code::Invalid).at("must_set_password", "does not go together with a password"));
+        }
+        Ok(Self { patch: read_patch(viewer, &members)?, password, totp_key: None, must_set_password })
     }
 }
 
 /// Reads a patch and turns what was refused into an error.
-fn read_patch(viewer: Viewer, members: &Map<String, Value>) -> Result<Patch> {
-    Patch::read(viewer, members).map_err(|refused| {
-        // An unknown or unfit member makes the body wrong; only if all are known and fit is it a question of right.
-        let is_forbidden = refused.iter().all(|r| r.why == Why::Forbidden);
-        let error = Error::new(if is_forbidden { Code::MemberForbidden } else { Code::Invalid });
-        refused.into_iter().fold(error, |error, Refused { member, why }| {
-            let (code, detail) = match why {
-                Why::Unknown => ("unknown_member", "is not known: there is no such attribute".to_owned()),
-                Why::Forbidden => ("member_forbidden", "may not be changed by this caller".to_owned()),
-                Why::Unfit(detail) => ("unfit", detail),
-            };
-            error.fault(Fault { member, code, detail })
-        })
+pub(super) fn read_patch(viewer: Viewer, members: &Map<String, Value>) -> Result<Patch> {
+    Patch::read(viewer, members).map_err(refusals)
+}
+
+/// What was refused, as an error.
+pub(super) fn refusals(refused: Vec<Refused>) -> Error {
+    // An unknown or unfit member makes the body wrong; only if all are known and fit is it a question of right.
+    let is_forbidden = refused.iter().all(|r| r.why == Why::Forbidden);
+    let error = Error::new(if is_forbidden { Code::MemberForbidden } else { Code::Invalid });
+    refused.into_iter().fold(error, |error, Refused { member, why }| {
+        let (code, detail) = match why {
+            Why::Unknown => ("unknown_member", "is not known: there is no such attribute".to_owned()),
+            Why::Forbidden => ("member_forbidden", "may not be changed by this caller".to_owned()),
+            Why::Unfit(detail) => ("unfit", detail),
+        };
+        error.fault(Fault { member, code, detail })
     })
 }
 
 /// What of a user's visible attributes differs; for the audit trail, which sees what a super-user sees.
 pub(super) fn changes(tx: &mut Tx<'_>, before: &User, after: &User, now: Utc) -> Result<Option<Changes>> {
+    changes_with_codes(tx, before, after, now, CodesLeft::default())
+}
+
+/// How many recovery codes a user had, and has left.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct CodesLeft {
+    pub(super) before: i64,
+    pub(super) after: i64,
+}
+
+impl CodesLeft {
+    /// Whether the number is another one.
+    pub(super) fn has_changed(self) -> bool {
+        self.before != self.after
+    }
+}
+
+/// The same with the number of recovery codes, which is no attribute.
+pub(super) fn changes_with_codes(
+    tx: &mut Tx<'_>,
+    before: &User,
+    after: &User,
+    now: Utc,
+    codes: CodesLeft,
+) -> Result<Option<Changes>> {
     let mut account = tx.read().account(before.clone(), now)?;
     let broken = |e: serde_json::Error| Error::new(Code::Internal).cause(e.to_string());
-    let old = serde_json::to_value(account.view(Viewer::SuperUser)).map_err(broken)?;
+    let mut old = serde_json::to_value(account.view(Viewer::SuperUser)).map_err(broken)?;
     account.user = after.clone();
-    let new = serde_json::to_value(account.view(Viewer::SuperUser)).map_err(broken)?;
+    let mut new = serde_json::to_value(account.view(Viewer::SuperUser)).map_err(broken)?;
+    for (view, left) in [(&mut old, codes.before), (&mut new, codes.after)] {
+        if let Some(members) = view.as_object_mut() {
+            members.insert("recovery_codes".to_owned(), left.into());
+        }
+    }
     Ok(Changes::between(&old, &new))
 }
 
@@ -86,15 +135,64 @@ pub(super) fn is_last_super_user(tx: &mut Tx<'_>, user: &User, by: Option<UserId
     Ok(!others.iter().any(|other| other.user_id != user.user_id && remains(other)))
 }
 
+/// Locks an account on behalf of `own_id` and ends its sessions; tells the user before and after.
+pub(super) fn lock_in(
+    tx: &mut Tx<'_>,
+    user_id: UserId,
+    own_id: Option<UserId>,
+    reason: Option<Line>,
+    force: bool,
+    now: Utc,
+) -> Result<(User, User)> {
+    tx.hold_super_users()?;
+    let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
+    if is_last_super_user(tx, &before, own_id, now)? {
+        return Err(Error::new(Code::LastSuperUser));
+    }
+    if own_id == Some(user_id) && !force {
+        return Err(Error::new(Code::SelfLock));
+    }
+    let mut after = before.clone();
+    after.lock(LockCause::Administrator, own_id, reason, now);
+    tx.save_user(&before, &after)?;
+    tx.end_sessions(user_id)?;
+    Ok((before, after))
+}
+
+/// Unlocks an account and forgets its failures; tells the user before and after.
+pub(super) fn unlock_in(tx: &mut Tx<'_>, user_id: UserId, lockout: &Lockout) -> Result<(User, User)> {
+    let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
+    let mut after = before.clone();
+    after.unlock();
+    tx.save_user(&before, &after)?;
+    lockout.forgive(tx, user_id)?;
+    Ok((before, after))
+}
+
 impl Authenticated {
     /// get_current_user.
     ///
     /// # Errors
     /// The database fails.
-    pub fn current_user(&self) -> Result<Arc<Shown>> {
-        let user_id = self.user_id();
-        self.context.trail.set_subject(user_id);
-        self.known.shown(self.viewer_of(user_id))
+    pub async fn current_user(&self) -> Result<Arc<WrittenView>> {
+        // An enrolment is shown to the session that began it, and only as long as it can be confirmed.
+        if self.known.user().totp_enrolment_end.is_some_and(|end| self.context.now() < end) {
+            let (account, viewer) = self.own_account().await?;
+            return Ok(Arc::new(show(&account, viewer)?));
+        }
+        self.context.trail.set_subject(self.user_id());
+        self.known.written_for(self.viewer_of(self.user_id()))
+    }
+
+    /// The same, for a dialect that spells it in its own way.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn own_account(&self) -> Result<(Account, Viewer)> {
+        let viewer = self.viewer_of(self.user_id());
+        self.context.trail.set_subject(self.user_id());
+        let account = self.context.with_enrolment(self.known.account.clone(), viewer, self.session_id()).await?;
+        Ok((account, viewer))
     }
 }
 
@@ -131,10 +229,19 @@ impl SuperUser {
     /// Creates an approved, final account.
     ///
     /// # Errors
-    /// [`Code::Invalid`] without a username, [`Code::ValueTaken`], [`Code::PasswordUnfit`]; [`Code::FreshSignInRequired`] for a super-user.
+    /// [`Code::Invalid`] without a username, [`Code::ValueTaken`], [`Code::PasswordUnfit`]; [`Code::FreshSignInRequired`] for a super-user;
+    /// [`Code::LinksUnavailable`] and [`Code::EmailMissing`] where the person is to set the password.
     pub async fn create_user(self, new: NewUser, via: &str) -> Result<Account> {
+        self.create_user_as(new, via, false).await
+    }
+
+    /// The same, locked from the start if `is_locked`.
+    ///
+    /// # Errors
+    /// Those of [`SuperUser::create_user`].
+    pub async fn create_user_as(self, new: NewUser, via: &str, is_locked: bool) -> Result<Account> {
         let context = self.context.clone();
-        let NewUser { patch, password } = new;
+        let NewUser { patch, password, totp_key, must_set_password } = new;
         // Who makes a super-user gives away all there is (S26).
         if patch.user_role == Some(UserRole::Administrator) {
             self.require_fresh_sign_in(Concern::Others)?;
@@ -146,7 +253,7 @@ impl SuperUser {
             via: via.to_owned(),
             by: Some(self.name()),
             application: context.trail.application(),
-            remote_addr: context.call.remote_addr.map(|a| a.to_string()),
+            remote_addr: context.remote_addr().map(|a| a.to_string()),
             cid: Some(context.call.cid.clone()),
         };
         let mut user = User::fresh(UserId::mint(now, &inner.entropy), username, now, creation_ctx);
@@ -157,15 +264,28 @@ impl SuperUser {
         if !has_display_name {
             user.display_name = user.default_display_name();
         }
+        // A password may be shorter where a one-time code is asked for as well.
+        if totp_key.is_some() {
+            user.enable_totp();
+        }
         if let Some(password) = password {
-            inner.policy.check(&password, &user, context.trail.application().as_deref(), "password")?;
-            let hash = context.hash(password).await?;
+            let password = context.fit_password(password, &user, context.trail.application().as_deref(), "password").await?;
             let (must_change, expiry) = (user.password_must_change, user.password_expiry);
-            user.set_password(hash, must_change, expiry, now);
+            user.set_password(password, must_change, expiry, now);
+        }
+        if is_locked {
+            user.lock(LockCause::Administrator, self.own_id(), None, now);
         }
         context.trail.set_subject(user.user_id);
+        let (keeper, services) = (context.clone(), context.services.clone());
         let create = move |tx: &mut Tx<'_>| {
             tx.insert_user(&mut user)?;
+            if let Some(key) = &totp_key {
+                keeper.keep_totp_key(tx, user.user_id, key, None)?;
+            }
+            if must_set_password {
+                services.mail_set_password(tx, &user, now)?;
+            }
             let account = tx.read().account(user, now)?;
             let broken = |e: serde_json::Error| Error::new(Code::Internal).cause(e.to_string());
             let view = serde_json::to_value(account.view(Viewer::SuperUser)).map_err(broken)?;
@@ -181,20 +301,10 @@ impl SuperUser {
     /// [`Code::NotFound`]; [`Code::SelfLock`] for oneself without `force`; [`Code::LastSuperUser`] whatever `force` says.
     pub async fn lock(self, user_id: UserId, reason: Option<Line>, force: bool) -> Result<Account> {
         let (own_id, now) = (self.own_id(), self.context.now());
+        self.context.trail.set_action(Action::UserLock);
         self.context.trail.set_subject(user_id);
         let lock = move |tx: &mut Tx<'_>| {
-            tx.hold_super_users()?;
-            let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
-            if is_last_super_user(tx, &before, own_id, now)? {
-                return Err(Error::new(Code::LastSuperUser));
-            }
-            if own_id == Some(user_id) && !force {
-                return Err(Error::new(Code::SelfLock));
-            }
-            let mut after = before.clone();
-            after.lock(LockCause::Administrator, own_id, reason, now);
-            tx.save_user(&before, &after)?;
-            tx.end_sessions(user_id)?;
+            let (before, after) = lock_in(tx, user_id, own_id, reason, force, now)?;
             let did = Did::to(user_id).changing(changes(tx, &before, &after, now)?);
             Ok((tx.read().account(after, now)?, did))
         };
@@ -208,13 +318,10 @@ impl SuperUser {
     pub async fn unlock(self, user_id: UserId) -> Result<Account> {
         let now = self.context.now();
         let lockout = self.context.services.inner.lockout.clone();
+        self.context.trail.set_action(Action::UserUnlock);
         self.context.trail.set_subject(user_id);
         let unlock = move |tx: &mut Tx<'_>| {
-            let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
-            let mut after = before.clone();
-            after.unlock();
-            tx.save_user(&before, &after)?;
-            lockout.forgive(tx, user_id)?;
+            let (before, after) = unlock_in(tx, user_id, &lockout)?;
             let did = Did::to(user_id).changing(changes(tx, &before, &after, now)?);
             Ok((tx.read().account(after, now)?, did))
         };
@@ -247,7 +354,7 @@ impl Edit {
     }
 
     /// Makes the change within a transaction.
-    fn make(self, tx: &mut Tx<'_>, user_id: UserId, maker: &Maker) -> Result<(Account, Did)> {
+    pub(super) fn make(self, services: &Services, tx: &mut Tx<'_>, user_id: UserId, maker: &Maker) -> Result<(Account, Did)> {
         let now = maker.now;
         tx.hold_super_users()?;
         let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
@@ -260,12 +367,16 @@ impl Edit {
         let mut after = before.clone();
         self.patch.apply(&mut after);
         after.settle_keys();
-        maker.may_make(&before, &after)?;
         let window = |user: &User| (user.never_expire, user.valid_to);
         let is_endless = after.never_expire || after.valid_to.is_none();
         let stays = is_active_super_user(&after, now) && (is_endless || window(&before) == window(&after));
         if !stays && is_last_super_user(tx, &before, maker.own_id, now)? {
             return Err(Error::new(Code::LastSuperUser));
+        }
+        maker.may_make(&before, &after)?;
+        // Whoever took the account over would change the address first: the mailbox so far learns of it.
+        if let Some(old) = before.email.as_ref().filter(|_| maker.own_id == Some(user_id) && before.email != after.email) {
+            services.notify_at(tx, &after, old.clone(), LetterKind::EmailChanged, now)?;
         }
         let changes = changes(tx, &before, &after, now)?;
         if changes.is_some() {
@@ -295,7 +406,7 @@ pub(super) fn require_fresh(proven: Proven, is_own: bool, now: Utc) -> Result<()
 }
 
 /// Who makes an edit.
-struct Maker {
+pub(super) struct Maker {
     now: Utc,
     own_id: Option<UserId>,
     proven: Proven,
@@ -326,8 +437,17 @@ impl Authenticated {
         self.context.trail.set_subject(user_id);
         let edit = Edit::read(viewer, members, if_match)?;
         let maker = Maker { now: self.context.now(), own_id: Some(user_id), proven: self.proven(), viewer };
-        let account = self.context.change(move |tx| edit.make(tx, user_id, &maker)).await?;
+        let services = self.context.services.clone();
+        let account = self.context.change(move |tx| edit.make(&services, tx, user_id, &maker)).await?;
+        let account = self.context.with_enrolment(account, viewer, self.session_id()).await?;
         Ok((account, viewer))
+    }
+}
+
+impl SignedIn {
+    /// What this is for needs a sign-in of the last five minutes.
+    pub(super) fn require_fresh_sign_in(&self) -> Result<()> {
+        require_fresh(self.proven(), true, self.context.now())
     }
 }
 
@@ -339,9 +459,14 @@ impl SuperUser {
     pub async fn update(self, user_id: UserId, members: &Map<String, Value>, if_match: Option<String>) -> Result<Account> {
         self.context.trail.set_subject(user_id);
         let edit = Edit::read(Viewer::SuperUser, members, if_match)?;
+        let (maker, services) = (self.maker(), self.context.services.clone());
+        self.context.change(move |tx| edit.make(&services, tx, user_id, &maker)).await
+    }
+
+    /// As which maker of edits the super-user acts.
+    pub(super) fn maker(&self) -> Maker {
         let (now, own_id, proven) = (self.context.now(), self.own_id(), self.proven());
-        let maker = Maker { now, own_id, proven, viewer: Viewer::SuperUser };
-        self.context.change(move |tx| edit.make(tx, user_id, &maker)).await
+        Maker { now, own_id, proven, viewer: Viewer::SuperUser }
     }
 
     /// What this is for needs a sign-in of the last five minutes; an API key stands for one where others are concerned.
@@ -383,12 +508,18 @@ impl SuperUser {
     /// [`Code::NotFound`], [`Code::LastSuperUser`].
     pub async fn decide(self, user_id: UserId, status: ApprovalStatus) -> Result<Account> {
         self.context.trail.set_subject(user_id);
-        let (own_id, now) = (self.own_id(), self.context.now());
+        let (own_id, now, services) = (self.own_id(), self.context.now(), self.context.services.clone());
         let decide = move |tx: &mut Tx<'_>| {
             tx.hold_super_users()?;
             let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
             let mut after = before.clone();
             after.decide(status, own_id, now);
+            let is_let_in = before.is_approval_needed
+                && before.approval_status != status
+                && after.approval_status == ApprovalStatus::Approved;
+            if is_let_in && after.sign_up_status == SignUpStatus::Final {
+                services.notify(tx, &after, LetterKind::Welcome, now)?;
+            }
             if stands(&after, now).is_err() {
                 if is_last_super_user(tx, &before, own_id, now)? {
                     return Err(Error::new(Code::LastSuperUser));

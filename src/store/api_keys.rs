@@ -18,9 +18,15 @@ impl Snapshot<'_> {
     /// # Errors
     /// The database fails.
     pub fn key_by_token(&mut self, hash: &TokenHash) -> Result<Option<(ApiKey, User)>, StoreError> {
-        let found: Option<ApiKey> = api_keys::table.filter(api_keys::token_hash.eq(hash)).get_result(self.0).optional()?;
-        let Some(key) = found else { return Ok(None) };
-        Ok(self.user(key.user_id)?.map(|user| (key, user)))
+        Ok(api_keys::table.inner_join(users::table).filter(api_keys::token_hash.eq(hash)).get_result(self.0).optional()?)
+    }
+
+    /// The key of this id with its user, expired or not.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn key_with_user(&mut self, key_id: ApiKeyId) -> Result<Option<(ApiKey, User)>, StoreError> {
+        Ok(api_keys::table.inner_join(users::table).filter(api_keys::key_id.eq(key_id)).get_result(self.0).optional()?)
     }
 
     /// The key of this id.

@@ -8,10 +8,16 @@ use super::error::StoreError;
 use crate::domain::api_key::KeyScope;
 use crate::domain::application::{Access, Roles, SessionScope};
 use crate::domain::audit::{Action, ActorType, Outcome};
-use crate::domain::ids::{ApiKeyId, ApplicationId, CredentialId, DataKeyId, GroupId, MessageId, SessionId, UserId};
+use crate::domain::hook::{EventTypes, HookUrl};
+use crate::domain::ids::{
+    ApiKeyId, ApplicationId, CredentialId, DataKeyId, GroupId, HookId, HookSecretId, MessageId, SessionId, SigningKeyId, TotpId,
+    UserId,
+};
+use crate::domain::link::LinkPurpose;
 use crate::domain::network::Networks;
 use crate::domain::outbox::MessageKind;
 use crate::domain::secret::{PasswordHash, Sealed, TokenHash};
+use crate::domain::signing_key::PublicKey;
 use crate::domain::text::{Email, Line, Name, Note};
 use crate::domain::time::Utc;
 use crate::domain::user::{ApprovalStatus, CreationContext, LockCause, SignUpStatus, UserRole};
@@ -249,7 +255,20 @@ macro_rules! uuids {
         }
     )*};
 }
-uuids!(UserId, SessionId, ApplicationId, GroupId, ApiKeyId, CredentialId, DataKeyId, MessageId);
+uuids!(
+    UserId,
+    SessionId,
+    ApplicationId,
+    GroupId,
+    DataKeyId,
+    MessageId,
+    ApiKeyId,
+    CredentialId,
+    TotpId,
+    HookId,
+    HookSecretId,
+    SigningKeyId
+);
 
 /// Microseconds from the Unix epoch to PostgreSQL's, 2000-01-01.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
@@ -323,9 +342,12 @@ texts! {
     ApprovalStatus: |t| Ok(t.parse()?), |w| w.as_str();
     SignUpStatus: |t| Ok(t.parse()?), |w| w.as_str();
     SessionScope: |t| Ok(t.parse()?), |w| w.as_str();
-    MessageKind: |t| Ok(t.parse()?), |w| w.as_str();
     Access: |t| Ok(t.parse()?), |w| w.as_str();
     KeyScope: |t| Ok(t.parse()?), |w| w.as_str();
+    MessageKind: |t| Ok(t.parse()?), |w| w.as_str();
+    HookUrl: |t| Ok(Self::parse(t)?), Self::as_str;
+    EventTypes: |t| Ok(Self::from_text(t)), Self::as_str;
+    LinkPurpose: |t| Ok(t.parse()?), |w| w.as_str();
     Action: |t| Ok(t.parse()?), |w| w.as_str();
     Outcome: |t| Ok(t.parse()?), |w| w.as_str();
     ActorType: |t| Ok(t.parse()?), |w| w.as_str();
@@ -411,4 +433,5 @@ macro_rules! blobs {
 blobs! {
     TokenHash: Self::from_bytes, Self::as_bytes;
     Sealed: secret::Sealed::from_bytes, Self::as_bytes;
+    PublicKey: Self::from_bytes, Self::as_bytes;
 }

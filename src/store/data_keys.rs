@@ -41,7 +41,12 @@ pub struct Place {
 }
 
 /// Every table that holds something encrypted.
-pub const PLACES: &[Place] = &[Place { table: "outbox", row: "message_id", owner: "message_id" }];
+pub const PLACES: &[Place] = &[
+    Place { table: "outbox", row: "message_id", owner: "message_id" },
+    Place { table: "totp_credentials", row: "credential_id", owner: "user_id" },
+    Place { table: "hook_secrets", row: "hook_secret_id", owner: "hook_id" },
+    Place { table: "signing_keys", row: "signing_key_id", owner: "signing_key_id" },
+];
 
 /// A secret where it is kept. The ids are of whichever noun the table is about.
 #[derive(diesel::QueryableByName)]

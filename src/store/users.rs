@@ -1,5 +1,6 @@
 //! Users, the names they sign in with, and their groups.
 
+use super::connection::AnyConnection;
 use super::error::StoreError;
 use super::{Snapshot, Tx, is_unstorable};
 use crate::domain::group::{group_members, groups};
@@ -7,7 +8,7 @@ use crate::domain::ids::{GroupId, UserId};
 use crate::domain::sql;
 use crate::domain::text::Name;
 use crate::domain::time::Utc;
-use crate::domain::user::{Account, GroupRef, User, UserRole, users};
+use crate::domain::user::{Account, GroupRef, SignUpStatus, User, UserRole, users};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use std::collections::HashMap;
@@ -47,6 +48,51 @@ impl Snapshot<'_> {
         }
         let named = sign_in_names::table.inner_join(users::table).filter(sign_in_names::name_key.eq(name_key));
         Ok(named.select(users::all_columns).get_result(self.0).optional()?)
+    }
+
+    /// Up to `limit` confirmed users whose e-mail address has this key.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn users_by_email(&mut self, email_key: &str, limit: i64) -> Result<Vec<User>, StoreError> {
+        if is_unstorable(email_key) {
+            return Ok(Vec::new());
+        }
+        let found = users::table.filter(users::email_key.eq(email_key).and(users::sign_up_status.eq(SignUpStatus::Final)));
+        Ok(found.order(users::user_id.asc()).limit(limit).load(self.0)?)
+    }
+
+    /// Up to `limit` users who signed up before `before` and did not confirm it, and have no link left to do so.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn unconfirmed_users(&mut self, before: Utc, now: Utc, limit: i64) -> Result<Vec<UserId>, StoreError> {
+        // The status is spelt out for the sake of the partial index.
+        let stale = "SELECT user_id FROM users u WHERE u.sign_up_status = 'before_confirmation' AND u.created_time < $1 \
+                     AND u.creation_ctx LIKE '%\"via\":\"sign_up\"%' \
+                     AND NOT EXISTS (SELECT 1 FROM links l WHERE l.user_id = u.user_id AND l.expiry > $2) ORDER BY u.created_time LIMIT $3";
+        let found: Vec<Named> = diesel::sql_query(stale)
+            .bind::<sql::Instant, _>(before)
+            .bind::<sql::Instant, _>(now)
+            .bind::<BigInt, _>(limit)
+            .load(self.0)?;
+        Ok(found.into_iter().map(|named| named.user_id).collect())
+    }
+
+    /// The number of the user of this id.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn number_of_user(&mut self, user_id: UserId) -> Result<Option<i64>, StoreError> {
+        Ok(users::table.find(user_id).select(users::number).get_result(self.0).optional()?)
+    }
+
+    /// The id of the user of this number.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn user_of_number(&mut self, number: i64) -> Result<Option<UserId>, StoreError> {
+        Ok(users::table.filter(users::number.eq(number)).select(users::user_id).get_result(self.0).optional()?)
     }
 
     /// `user` with what hangs on it.
@@ -106,9 +152,21 @@ impl Snapshot<'_> {
 }
 
 #[derive(diesel::QueryableByName)]
+struct Named {
+    #[diesel(sql_type = sql::Uuid)]
+    user_id: UserId,
+}
+
+#[derive(diesel::QueryableByName)]
 struct Counter {
     #[diesel(sql_type = BigInt)]
     value: i64,
+}
+
+/// The next number of a counter.
+pub(super) fn next_number(connection: &mut AnyConnection, counter: &str) -> Result<i64, StoreError> {
+    let next = diesel::sql_query("UPDATE counters SET value = value + 1 WHERE name = $1 RETURNING value");
+    Ok(next.bind::<Text, _>(counter).get_result::<Counter>(connection)?.value)
 }
 
 impl Tx<'_> {
@@ -117,9 +175,7 @@ impl Tx<'_> {
     /// # Errors
     /// A unique value is taken, or the database fails.
     pub fn insert_user(&mut self, user: &mut User) -> Result<(), StoreError> {
-        user.number = diesel::sql_query("UPDATE counters SET value = value + 1 WHERE name = 'user_number' RETURNING value")
-            .get_result::<Counter>(self.0)?
-            .value;
+        user.number = next_number(self.0, "user_number")?;
         diesel::insert_into(users::table).values(&*user).execute(self.0).map_err(|e| name_taken(user, e.into()))?;
         self.insert_names(user)?;
         self.index_user(None, user)
@@ -146,6 +202,10 @@ impl Tx<'_> {
     pub fn save_user(&mut self, before: &User, after: &User) -> Result<(), StoreError> {
         let saved = diesel::update(users::table.find(after.user_id)).set(after).execute(self.0);
         saved.map_err(|e| name_taken(after, e.into()))?;
+        // A link that was mailed is for the mailbox and the password there were: whichever way either changes, it ends.
+        if (&before.password_hash, &before.email) != (&after.password_hash, &after.email) {
+            self.end_links(after.user_id)?;
+        }
         if (&before.username_key, &before.login_name_key) != (&after.username_key, &after.login_name_key) {
             diesel::delete(sign_in_names::table.filter(sign_in_names::user_id.eq(after.user_id))).execute(self.0)?;
             self.insert_names(after)?;

@@ -12,18 +12,40 @@
     reason = "a test that panics has said what is wrong"
 )]
 
+mod access;
+mod api_keys;
 mod audit;
 mod canary;
 mod command_line;
+mod connect;
+mod connect_faults;
+mod connect_matrix;
+mod connect_sdk;
+mod ecm;
+mod ecm_matrix;
 mod faults;
 mod find;
 mod groups;
 mod harness;
+mod hook_commands;
+mod hooks;
+mod hooks_outside;
 mod house;
+mod mail;
 mod matrix;
+mod pages;
+mod password_life;
+mod password_reset;
+mod python_client;
 mod refused_start;
+mod rotation;
+mod second_factor;
+mod second_factor_races;
 mod session;
 mod sign_in;
+mod sign_up;
 mod starting;
+mod tokens;
 mod transport;
+mod user_address;
 mod users;
