@@ -35,14 +35,13 @@ async fn show(common: &Common, cid: String) -> Outcome {
     let query = AuditQuery { search, limit: 500, cursor: None };
     let page = common.act(Action::AuditRead, |root: SuperUser| async move { root.audit_events(query).await }).await?;
     if common.json {
-        return output::json(&json!({ "items": page.items }));
+        return output::items(&page.items);
     }
     if page.items.is_empty() {
         return Err(Exit::Refused("there is no event of this correlation id".to_owned()));
     }
     page.items.iter().try_for_each(|event| {
-        let value = serde_json::to_value(event).map_err(|e| Exit::Refused(e.to_string()))?;
-        output::members(&value)?;
+        output::members(event)?;
         output::line("")
     })
 }

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 refused, the reason on standard error; 2 wrong usage; 3 something is pending; 69 the database is unreachable.
 
 mod applications;
+mod attributes;
 mod audit;
 mod config;
 mod operator;

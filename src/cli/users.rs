@@ -1,6 +1,6 @@
 //! `usher user …`
 
-use super::{Common, Exit, Outcome, act, output};
+use super::{Common, Outcome, act, attributes, output};
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::Action;
 use crate::domain::ids::UserId;
@@ -57,6 +57,9 @@ pub(super) enum Command {
         /// The username, login name or user_id.
         user: String,
     },
+    /// Look after a user's custom attributes.
+    #[command(subcommand)]
+    Attr(attributes::Command),
     /// Set a password, read from standard input, and end the user's sessions.
     SetPassword {
         /// The username, login name or user_id.
@@ -171,6 +174,7 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
             }
             output::line(&format!("{name} is deleted"))
         }
+        Command::Attr(command) => attributes::execute(common, command).await,
         Command::SetPassword { user, must_change, .. } => {
             let password = output::password_from_stdin()?;
             let set = |root: SuperUser| async move {
@@ -229,8 +233,7 @@ fn show(common: &Common, account: &Account) -> Outcome {
     if common.json {
         return output::json(&view);
     }
-    let value = serde_json::to_value(view).map_err(|e| Exit::Refused(e.to_string()))?;
-    output::members(&value)
+    output::members(&view)
 }
 
 fn changed(common: &Common, account: &Account, what: &str) -> Outcome {

@@ -73,4 +73,6 @@ ids! {
     DataKeyId;
     /// A message to the world outside.
     MessageId;
+    /// A custom attribute.
+    AttributeId;
 }

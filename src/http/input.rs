@@ -2,6 +2,7 @@
 //!
 //! Bounds (S38): a body of 64 KiB, within ten seconds; JSON nested 32 deep. An unknown member is refused, never ignored.
 
+use crate::domain::raw::RawObject;
 use crate::error::{Code, Error, Fault, Result};
 use crate::service::LARGEST_PAGE;
 use actix_web::HttpRequest;
@@ -243,8 +244,37 @@ fn shape_of(error: &serde_json::Error) -> String {
     }
 }
 
+/// Reads the body as a JSON object whose members are kept as they are.
+///
+/// # Errors
+/// Those of every body.
+pub(super) async fn read_raw_object(parts: &mut Parts) -> Result<RawObject> {
+    let bytes = read_json(parts).await?.ok_or_else(|| Error::new(Code::NotJson).detail("There is no body."))?;
+    let not_json = |e: serde_json::Error| match e.classify() {
+        serde_json::error::Category::Data => Error::new(Code::BadType).detail("The body is no JSON object."),
+        _ => Error::new(Code::NotJson).detail(format!("Line {}, column {}.", e.line(), e.column())),
+    };
+    serde_json::from_slice(&bytes).map_err(not_json)
+}
+
 /// Reads the body as a JSON object; `None` if it is empty.
 async fn read_object(parts: &mut Parts) -> Result<Option<Map<String, Value>>> {
+    match read_json(parts).await? {
+        None => Ok(None),
+        Some(bytes) => parse_object(&bytes).map(Some),
+    }
+}
+
+fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>> {
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) => Err(Error::new(Code::BadType).detail("The body is no JSON object.")),
+        Err(e) => Err(Error::new(Code::NotJson).detail(format!("Line {}, column {}.", e.line(), e.column()))),
+    }
+}
+
+/// Reads the body as what is declared to be JSON and is not nested too deep; `None` if it is empty.
+async fn read_json(parts: &mut Parts) -> Result<Option<Bytes>> {
     let bytes = match tokio::time::timeout(BODY_TIME, read_bytes(parts)).await {
         Ok(bytes) => bytes?,
         Err(_) => return Err(Error::new(Code::RequestTimeout)),
@@ -260,11 +290,7 @@ async fn read_object(parts: &mut Parts) -> Result<Option<Map<String, Value>>> {
     if is_deeper_than(&bytes, DEEPEST) {
         return Err(Error::new(Code::NotJson).detail(format!("The JSON is nested deeper than {DEEPEST}.")));
     }
-    match serde_json::from_slice(&bytes) {
-        Ok(Value::Object(members)) => Ok(Some(members)),
-        Ok(_) => Err(Error::new(Code::BadType).detail("The body is no JSON object.")),
-        Err(e) => Err(Error::new(Code::NotJson).detail(format!("Line {}, column {}.", e.line(), e.column()))),
-    }
+    Ok(Some(bytes))
 }
 
 async fn read_bytes(parts: &mut Parts) -> Result<Bytes> {

@@ -11,6 +11,7 @@ mod answer;
 mod applications;
 mod audit_events;
 mod crowd;
+mod custom_attributes;
 mod desk;
 mod dialect;
 mod docs;

@@ -2,6 +2,7 @@
 //!
 //! Paths that are more exact stand before those with variable segments that would match them too.
 
+use super::custom_attributes::{self as attributes, OfSession, OfUser, Own};
 use super::route::{Route, route};
 use super::{applications, audit_events, dialect, docs, find, groups, health, sessions, users, views};
 use crate::domain::audit::Action;
@@ -26,6 +27,12 @@ pub fn table() -> Vec<Route> {
         route(get(),    "/api/v1/sessions/current",                      Some(A::SessionRead),           "The session of this call.",                               sessions::current),
         route(delete(), "/api/v1/sessions/current",                      Some(A::SignOut),               "Signs out.",                                              sessions::sign_out),
         route(post(),   "/api/v1/sessions/current/renew",                Some(A::SessionRenew),          "Moves the idle expiry, never past the absolute one.",     sessions::renew),
+        route(get(),    "/api/v1/sessions/current/attributes",           Some(A::SessionAttributeList),  "The custom attributes of the session of this call.",      attributes::list::<OfSession>),
+        route(put(),    "/api/v1/sessions/current/attributes",           Some(A::SessionAttributesSet),  "Sets and removes several attributes of the session.",     attributes::set_several::<OfSession>),
+        route(delete(), "/api/v1/sessions/current/attributes",           Some(A::SessionAttributesDelete), "Removes all attributes of the session.",                attributes::delete_all::<OfSession>),
+        route(get(),    "/api/v1/sessions/current/attributes/{name}",    Some(A::SessionAttributeRead),  "One of the session's custom attributes.",                 attributes::get::<OfSession>),
+        route(put(),    "/api/v1/sessions/current/attributes/{name}",    Some(A::SessionAttributeSet),   "Sets one of the session's attributes.",                   attributes::set::<OfSession>),
+        route(delete(), "/api/v1/sessions/current/attributes/{name}",    Some(A::SessionAttributeDelete), "Removes one of the session's attributes.",               attributes::delete::<OfSession>),
         route(post(),   "/api/v1/sessions/introspect",                   Some(A::SessionIntrospect),     "Whether a token is good, and whose it is.",               sessions::introspect),
         route(get(),    "/api/v1/users/me",                              Some(A::CurrentUserRead),       "get_current_user: oneself.",                              users::current),
         route(patch(),  "/api/v1/users/me",                              Some(A::CurrentUserUpdate),     "Changes oneself.",                                        users::update_current),
@@ -33,6 +40,12 @@ pub fn table() -> Vec<Route> {
         route(get(),    "/api/v1/users/me/sessions",                     Some(A::SessionList),           "One's own live sessions.",                                sessions::own),
         route(delete(), "/api/v1/users/me/sessions",                     Some(A::SessionRevokeAll),      "Ends all of one's own sessions.",                         sessions::end_own_all),
         route(delete(), "/api/v1/users/me/sessions/{session_id}",        Some(A::SessionRevoke),         "Ends one of one's own sessions.",                         sessions::end_own),
+        route(get(),    "/api/v1/users/me/attributes",                   Some(A::UserAttributeList),     "One's own custom attributes.",                            attributes::list::<Own>),
+        route(put(),    "/api/v1/users/me/attributes",                   Some(A::UserAttributesSet),     "Sets and removes several of one's own attributes.",       attributes::set_several::<Own>),
+        route(delete(), "/api/v1/users/me/attributes",                   Some(A::UserAttributesDelete),  "Removes all of one's own attributes.",                    attributes::delete_all::<Own>),
+        route(get(),    "/api/v1/users/me/attributes/{name}",            Some(A::UserAttributeRead),     "One of one's own custom attributes.",                     attributes::get::<Own>),
+        route(put(),    "/api/v1/users/me/attributes/{name}",            Some(A::UserAttributeSet),      "Sets one of one's own attributes.",                       attributes::set::<Own>),
+        route(delete(), "/api/v1/users/me/attributes/{name}",            Some(A::UserAttributeDelete),   "Removes one of one's own attributes.",                    attributes::delete::<Own>),
         route(get(),    "/api/v1/users",                                 Some(A::UserList),              "Finds users.",                                            find::find),
         route(get(),    "/api/v1/users/count",                           Some(A::UserCount),             "Counts users.",                                           find::count),
         route(post(),   "/api/v1/users",                                 Some(A::UserCreate),            "Creates a user.",                                         users::create),
@@ -47,6 +60,12 @@ pub fn table() -> Vec<Route> {
         route(get(),    "/api/v1/users/{user_id}/sessions",              Some(A::SessionList),           "A user's live sessions.",                                 sessions::of_user),
         route(delete(), "/api/v1/users/{user_id}/sessions",              Some(A::SessionRevokeAll),      "Ends all sessions of a user.",                            sessions::end_all),
         route(delete(), "/api/v1/users/{user_id}/sessions/{session_id}", Some(A::SessionRevoke),         "Ends one session of a user.",                             sessions::end_one),
+        route(get(),    "/api/v1/users/{user_id}/attributes",            Some(A::UserAttributeList),     "A user's custom attributes.",                             attributes::list::<OfUser>),
+        route(put(),    "/api/v1/users/{user_id}/attributes",            Some(A::UserAttributesSet),     "Sets and removes several of a user's attributes.",        attributes::set_several::<OfUser>),
+        route(delete(), "/api/v1/users/{user_id}/attributes",            Some(A::UserAttributesDelete),  "Removes all of a user's attributes.",                     attributes::delete_all::<OfUser>),
+        route(get(),    "/api/v1/users/{user_id}/attributes/{name}",     Some(A::UserAttributeRead),     "One of a user's custom attributes.",                      attributes::get::<OfUser>),
+        route(put(),    "/api/v1/users/{user_id}/attributes/{name}",     Some(A::UserAttributeSet),      "Sets one of a user's attributes.",                        attributes::set::<OfUser>),
+        route(delete(), "/api/v1/users/{user_id}/attributes/{name}",     Some(A::UserAttributeDelete),   "Removes one of a user's attributes.",                     attributes::delete::<OfUser>),
         route(get(),    "/api/v1/groups",                                Some(A::GroupList),             "Lists groups by name.",                                   groups::list),
         route(post(),   "/api/v1/groups",                                Some(A::GroupCreate),           "Makes a group.",                                          groups::create),
         route(get(),    "/api/v1/groups/{group_id}",                     Some(A::GroupRead),             "A group.",                                                groups::by_id),

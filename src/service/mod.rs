@@ -9,6 +9,7 @@ mod audit;
 pub mod caller;
 mod context;
 mod courier;
+mod custom_attributes;
 mod find;
 mod first_start;
 mod groups;
@@ -23,6 +24,7 @@ mod vault;
 pub use audit::{AuditPage, AuditQuery, Finding, Search};
 pub use caller::{Anyone, Bearer, Operator, SignedIn, SuperUser, TrustedApplication};
 pub use context::{Call, Context, Trail};
+pub use custom_attributes::Attributes;
 pub use find::{Filter, Find, Found, Order};
 pub use paging::LARGEST_PAGE;
 pub use sessions::Introspection;
@@ -121,6 +123,7 @@ impl Services {
                     tx.sweep_sessions(now, STRIDE)?,
                     tx.sweep_tallies(now - lockout::KEPT, STRIDE)?,
                     tx.sweep_messages(now - outbox::KEPT, STRIDE)?,
+                    tx.sweep_attributes(now, STRIDE)?,
                 ];
                 Ok(swept.into_iter().max().unwrap_or_default())
             };

@@ -7,7 +7,8 @@
 use super::error::StoreError;
 use crate::domain::application::SessionScope;
 use crate::domain::audit::{Action, ActorType, Outcome};
-use crate::domain::ids::{ApplicationId, DataKeyId, GroupId, MessageId, SessionId, UserId};
+use crate::domain::custom_attribute::{AttributeName, AttributeValue};
+use crate::domain::ids::{ApplicationId, AttributeId, DataKeyId, GroupId, MessageId, SessionId, UserId};
 use crate::domain::outbox::MessageKind;
 use crate::domain::secret::{PasswordHash, Sealed, TokenHash};
 use crate::domain::text::{Email, Line, Name, Note};
@@ -247,7 +248,7 @@ macro_rules! uuids {
         }
     )*};
 }
-uuids!(UserId, SessionId, ApplicationId, GroupId, DataKeyId, MessageId);
+uuids!(UserId, SessionId, ApplicationId, GroupId, DataKeyId, MessageId, AttributeId);
 
 /// Microseconds from the Unix epoch to PostgreSQL's, 2000-01-01.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
@@ -316,6 +317,8 @@ texts! {
     Line: |t| Ok(Self::try_from(t)?), Self::as_str;
     Note: |t| Ok(Self::try_from(t)?), Self::as_str;
     PasswordHash: |t| Ok(Self::new(t)), Self::expose;
+    AttributeName: |t| Ok(Self::try_from(t)?), Self::as_str;
+    AttributeValue: |t| Ok(Self::stored(t)), Self::as_json;
     UserRole: |t| Ok(t.parse()?), |w| w.as_str();
     LockCause: |t| Ok(t.parse()?), |w| w.as_str();
     ApprovalStatus: |t| Ok(t.parse()?), |w| w.as_str();

@@ -36,12 +36,15 @@ pub struct Place {
     table: &'static str,
     /// The column of the row's id.
     row: &'static str,
-    /// The column of its owner's id; the row's own where it is nobody's.
+    /// The column of its owner's id, or an expression for it; the row's own where it is nobody's.
     owner: &'static str,
 }
 
 /// Every table that holds something encrypted.
-pub const PLACES: &[Place] = &[Place { table: "outbox", row: "message_id", owner: "message_id" }];
+pub const PLACES: &[Place] = &[
+    Place { table: "outbox", row: "message_id", owner: "message_id" },
+    Place { table: "custom_attributes", row: "attribute_id", owner: "COALESCE(user_id, session_id)" },
+];
 
 /// A secret where it is kept. The ids are of whichever noun the table is about.
 #[derive(diesel::QueryableByName)]

@@ -6,6 +6,7 @@
 mod applications;
 mod audit;
 pub mod connection;
+mod custom_attributes;
 mod data_keys;
 pub mod error;
 mod groups;

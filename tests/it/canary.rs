@@ -140,7 +140,7 @@ both! {
                 let administrator = newcomer_of_role(&service, &by, &format!("chief-{calls}"), "administrator");
                 canaries.add("a peer's token", peer.ust.as_deref().unwrap());
                 canaries.add("an administrator's token", administrator.ust.as_deref().unwrap());
-                let filled = path.replace("{user_id}", peer.id()).replace("{session_id}", peer.session_id.as_deref().unwrap()).replace("{file}", "index.css");
+                let filled = path.replace("{user_id}", peer.id()).replace("{session_id}", peer.session_id.as_deref().unwrap()).replace("{file}", "index.css").replace("{name}", "note");
                 let bodies = [
                     None,
                     Some(json!({})),

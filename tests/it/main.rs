@@ -12,6 +12,7 @@
     reason = "a test that panics has said what is wrong"
 )]
 
+mod attributes;
 mod audit;
 mod canary;
 mod command_line;

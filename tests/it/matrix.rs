@@ -98,6 +98,8 @@ const SESSION: &[&str] = &[
     "is_current",
 ];
 
+const ATTRIBUTE: &[&str] = &["name", "value", "expiry", "is_encrypted", "created_time", "updated_time"];
+
 const APPLICATION: &[&str] = &["application_id", "name", "session_scope", "is_key_required", "created_time"];
 
 /// Who calls.
@@ -159,6 +161,12 @@ const TABLE: &[Row] = &[
     Row { method: "get",    path: "/api/v1/sessions/current",                      body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(SESSION), action: "session.read", subject: Subject::Caller },
     Row { method: "delete", path: "/api/v1/sessions/current",                      body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.sign_out", subject: Subject::Caller },
     Row { method: "post",   path: "/api/v1/sessions/current/renew",                body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(SESSION), action: "session.renew", subject: Subject::Caller },
+    Row { method: "get",    path: "/api/v1/sessions/current/attributes",            body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Items(ATTRIBUTE), action: "session.list_attributes", subject: Subject::Caller },
+    Row { method: "put",    path: "/api/v1/sessions/current/attributes",            body: |_| Some(json!({"attributes": {"size": {"value": [1.5], "encrypted": true}, "gone": null}})), status: [401, 200, 200, 401], shape: Shape::Items(ATTRIBUTE), action: "session.set_attributes", subject: Subject::Caller },
+    Row { method: "delete", path: "/api/v1/sessions/current/attributes",            body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.delete_attributes", subject: Subject::Caller },
+    Row { method: "get",    path: "/api/v1/sessions/current/attributes/{name}",     body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(ATTRIBUTE), action: "session.read_attribute", subject: Subject::Caller },
+    Row { method: "put",    path: "/api/v1/sessions/current/attributes/{name}",     body: |_| Some(json!({"value": "red", "expires_in": 60})), status: [401, 200, 200, 401], shape: Shape::Keys(ATTRIBUTE), action: "session.set_attribute", subject: Subject::Caller },
+    Row { method: "delete", path: "/api/v1/sessions/current/attributes/{name}",     body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.delete_attribute", subject: Subject::Caller },
     Row { method: "post",   path: "/api/v1/sessions/introspect",                   body: |s| Some(json!({"ust": s.peer.ust})), status: [401, 403, 200, 200], shape: Shape::Keys(&["active", "user", "session"]), action: "session.introspect", subject: Subject::Peer },
     Row { method: "get",    path: "/api/v1/users/me",                              body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::User, action: "user.read_current", subject: Subject::Caller },
     Row { method: "patch",  path: "/api/v1/users/me",                              body: |_| Some(json!({"first_name": "Ann"})), status: [401, 200, 200, 401], shape: Shape::User, action: "user.update_current", subject: Subject::Caller },
@@ -166,6 +174,12 @@ const TABLE: &[Row] = &[
     Row { method: "get",    path: "/api/v1/users/me/sessions",                     body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Items(SESSION), action: "session.list", subject: Subject::Caller },
     Row { method: "delete", path: "/api/v1/users/me/sessions",                     body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.revoke_all", subject: Subject::Caller },
     Row { method: "delete", path: "/api/v1/users/me/sessions/{session_id}",        body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.revoke", subject: Subject::Caller },
+    Row { method: "get",    path: "/api/v1/users/me/attributes",                    body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Items(ATTRIBUTE), action: "user.list_attributes", subject: Subject::Caller },
+    Row { method: "put",    path: "/api/v1/users/me/attributes",                    body: |_| Some(json!({"attributes": {"size": {"value": [1.5], "encrypted": true}, "gone": null}})), status: [401, 200, 200, 401], shape: Shape::Items(ATTRIBUTE), action: "user.set_attributes", subject: Subject::Caller },
+    Row { method: "delete", path: "/api/v1/users/me/attributes",                    body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "user.delete_attributes", subject: Subject::Caller },
+    Row { method: "get",    path: "/api/v1/users/me/attributes/{name}",             body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(ATTRIBUTE), action: "user.read_attribute", subject: Subject::Caller },
+    Row { method: "put",    path: "/api/v1/users/me/attributes/{name}",             body: |_| Some(json!({"value": "red", "expires_in": 60})), status: [401, 200, 200, 401], shape: Shape::Keys(ATTRIBUTE), action: "user.set_attribute", subject: Subject::Caller },
+    Row { method: "delete", path: "/api/v1/users/me/attributes/{name}",             body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "user.delete_attribute", subject: Subject::Caller },
     Row { method: "get",    path: "/api/v1/users",                                 body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Users, action: "user.list", subject: Subject::None },
     Row { method: "get",    path: "/api/v1/users/count",                           body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["total"]), action: "user.count", subject: Subject::None },
     Row { method: "post",   path: "/api/v1/users",                                 body: |s| Some(json!({"username": s.fresh_name, "password": PASSWORD})), status: [401, 403, 201, 401], shape: Shape::User, action: "user.create", subject: Subject::Shown },
@@ -180,6 +194,12 @@ const TABLE: &[Row] = &[
     Row { method: "get",    path: "/api/v1/users/{user_id}/sessions",              body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Items(SESSION), action: "session.list", subject: Subject::Peer },
     Row { method: "delete", path: "/api/v1/users/{user_id}/sessions",              body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "session.revoke_all", subject: Subject::Peer },
     Row { method: "delete", path: "/api/v1/users/{user_id}/sessions/{session_id}", body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "session.revoke", subject: Subject::Peer },
+    Row { method: "get",    path: "/api/v1/users/{user_id}/attributes",             body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Items(ATTRIBUTE), action: "user.list_attributes", subject: Subject::Peer },
+    Row { method: "put",    path: "/api/v1/users/{user_id}/attributes",             body: |_| Some(json!({"attributes": {"size": {"value": [1.5], "encrypted": true}, "gone": null}})), status: [401, 403, 200, 401], shape: Shape::Items(ATTRIBUTE), action: "user.set_attributes", subject: Subject::Peer },
+    Row { method: "delete", path: "/api/v1/users/{user_id}/attributes",             body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "user.delete_attributes", subject: Subject::Peer },
+    Row { method: "get",    path: "/api/v1/users/{user_id}/attributes/{name}",      body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(ATTRIBUTE), action: "user.read_attribute", subject: Subject::Peer },
+    Row { method: "put",    path: "/api/v1/users/{user_id}/attributes/{name}",      body: |_| Some(json!({"value": "red", "expires_in": 60})), status: [401, 403, 200, 401], shape: Shape::Keys(ATTRIBUTE), action: "user.set_attribute", subject: Subject::Peer },
+    Row { method: "delete", path: "/api/v1/users/{user_id}/attributes/{name}",      body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "user.delete_attribute", subject: Subject::Peer },
     Row { method: "get",    path: "/api/v1/groups",                                body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), action: "group.list", subject: Subject::None },
     Row { method: "post",   path: "/api/v1/groups",                                body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 201, 401], shape: Shape::Keys(&["group_id", "name"]), action: "group.create", subject: Subject::Shown },
     Row { method: "get",    path: "/api/v1/groups/{group_id}",                     body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["group_id", "name"]), action: "group.read", subject: Subject::Group },
@@ -242,6 +262,15 @@ impl Scene {
             Owner | SuperUser => (anon.sign_in(&name, PASSWORD), anon.sign_in(&name, PASSWORD).session_id.unwrap_or_default()),
         };
         let peer = anon.sign_in(&peer_name, PASSWORD);
+        // Everybody has an attribute of the name that is put into paths, in whichever way it is come by.
+        let colour = json!({"value": "green"});
+        let path = format!("/api/v1/users/{}/attributes/colour", peer.id());
+        self.root.put(&path, &colour).expect(201);
+        if client.ust.is_some() {
+            for of in ["users/me", "sessions/current"] {
+                client.put(&format!("/api/v1/{of}/attributes/colour"), &colour).expect(201);
+            }
+        }
         let made = |path: &str, id: &str, name: String| {
             self.root.post(path, &json!({"name": name})).expect(201).json[id].as_str().unwrap().to_owned()
         };
@@ -257,7 +286,7 @@ impl Scene {
         let session = if row.path.contains("/me/") { &stage.own_other_session } else { stage.peer.session_id.as_ref().unwrap() };
         let session = if session.is_empty() { stage.peer.session_id.as_ref().unwrap() } else { session };
         let path = row.path.replace("{user_id}", stage.peer.id()).replace("{session_id}", session);
-        let path = path.replace("{group_id}", &stage.group).replace("{application_id}", &stage.application);
+        let path = path.replace("{group_id}", &stage.group).replace("{application_id}", &stage.application).replace("{name}", "colour");
         let body = (row.body)(&stage).map(|b| b.to_string());
         let answer = stage.client.call(&row.method.to_uppercase(), &path, body);
         let what = format!("{} {} as {caller:?}: {}", row.method, row.path, answer.text);
