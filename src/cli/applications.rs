@@ -3,8 +3,10 @@
 use super::{Common, Outcome, output};
 use crate::domain::application::SessionScope;
 use crate::domain::audit::Action;
+use crate::domain::ids::ApplicationId;
 use crate::domain::text::{Name, fold};
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Result};
+use crate::service::SuperUser;
 use clap::Subcommand;
 use serde_json::json;
 
@@ -30,6 +32,14 @@ pub(super) enum Command {
     },
 }
 
+/// The id of the application of this name.
+pub(super) async fn find(root: &SuperUser, name: &str) -> Result<ApplicationId> {
+    let key = fold(name);
+    let found = root.applications().await?.into_iter().find(|a| a.name.key() == key);
+    let unknown = || Error::new(Code::NotFound).because("application_unknown").detail(format!("There is no application {name}."));
+    Ok(found.ok_or_else(unknown)?.application_id)
+}
+
 pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
     match command {
         Command::Create { name, own_sessions, require_key } => {
@@ -45,10 +55,8 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
         }
         Command::Delete { name } => {
             let delete = |root: crate::service::SuperUser| async move {
-                let unknown = || Error::new(Code::NotFound).detail(format!("There is no application {name}."));
-                let key = fold(&name);
-                let found = root.applications().await?.into_iter().find(|a| a.name.key() == key).ok_or_else(unknown)?;
-                root.delete_application(found.application_id).await.map(|()| found.application_id)
+                let application_id = find(&root, &name).await?;
+                root.delete_application(application_id).await.map(|()| application_id)
             };
             let application_id = common.act(Action::ApplicationDelete, delete).await?;
             if common.json {

@@ -29,6 +29,12 @@ pub(super) fn items(items: &[impl Serialize]) -> Result<(), Exit> {
     json(&Items { items })
 }
 
+/// Bytes as they are.
+pub(super) fn bytes(bytes: &[u8]) -> Result<(), Exit> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(failed)
+}
+
 /// Lines of text.
 pub(super) fn lines(lines: &[String]) -> Result<(), Exit> {
     lines.iter().try_for_each(|l| line(l))

@@ -53,6 +53,7 @@ pub(super) async fn search(caller: SuperUser, Query(query): Query<SearchQuery>) 
         cid: query.cid,
         actor: query.actor,
         subject: query.subject,
+        about: None,
         action: query.action,
         outcome: query.outcome,
         application: query.application,

@@ -24,6 +24,7 @@ pub fn table() -> Vec<Route> {
         route(get(),    "/docs",                                         None,                           "A browser for this document.",                            docs::index),
         route(get(),    "/docs/{file}",                                  None,                           "The browser's files.",                                    docs::file),
         route(post(),   "/api/v1/sessions",                              Some(A::SignIn),                "Signs in.",                                               sessions::sign_in),
+        route(delete(), "/api/v1/sessions",                              Some(A::SessionRevokeOfEveryone), "Ends everyone's sessions but that of this call.",       sessions::end_everyones),
         route(get(),    "/api/v1/sessions/current",                      Some(A::SessionRead),           "The session of this call.",                               sessions::current),
         route(delete(), "/api/v1/sessions/current",                      Some(A::SignOut),               "Signs out.",                                              sessions::sign_out),
         route(post(),   "/api/v1/sessions/current/renew",                Some(A::SessionRenew),          "Moves the idle expiry, never past the absolute one.",     sessions::renew),
@@ -77,6 +78,7 @@ pub fn table() -> Vec<Route> {
         route(get(),    "/api/v1/applications",                          Some(A::ApplicationList),       "Lists applications by name.",                             applications::list),
         route(post(),   "/api/v1/applications",                          Some(A::ApplicationCreate),     "Registers an application and makes its key.",             applications::create),
         route(delete(), "/api/v1/applications/{application_id}",         Some(A::ApplicationDelete),     "Removes an application; its sessions end.",               applications::delete),
+        route(delete(), "/api/v1/applications/{application_id}/sessions", Some(A::SessionRevokeOfApplication), "Ends all sessions opened through an application but that of this call.", sessions::end_of_application),
         route(get(),    "/api/v1/audit-events",                          Some(A::AuditRead),             "Searches the audit trail.",                               audit_events::search),
         route(get(),    "/api/v1/views",                                 Some(A::ViewsRead),             "Which attributes exist for the caller.",                  views::list),
     ];

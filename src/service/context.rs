@@ -119,6 +119,11 @@ impl Did {
         Self { outcome: Outcome::Success, reason: None, subject: Some(subject.to_string()), changes: None, actor: None }
     }
 
+    /// It was done as asked, to nobody in particular.
+    pub(super) fn done() -> Self {
+        Self { outcome: Outcome::Success, reason: None, subject: None, changes: None, actor: None }
+    }
+
     /// It was refused, but something has to be remembered all the same.
     pub(super) fn refused(reason: &'static str, subject: Option<UserId>) -> Self {
         let subject = subject.map(|id| id.to_string());

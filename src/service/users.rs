@@ -301,6 +301,11 @@ impl Maker {
 }
 
 impl SignedIn {
+    /// What this is for needs a sign-in of the last five minutes.
+    pub(super) fn require_fresh_sign_in(&self) -> Result<()> {
+        require_fresh(Some(self.opened.session.created_time), self.context.now())
+    }
+
     /// Changes oneself; returns the account and as whom one sees it.
     ///
     /// # Errors

@@ -16,6 +16,8 @@ mod attributes;
 mod audit;
 mod canary;
 mod command_line;
+mod command_help;
+mod command_json;
 mod faults;
 mod find;
 mod groups;

@@ -4,6 +4,7 @@
 use crate::both;
 use crate::harness::{Answer, Client, Engine, PASSWORD, Town};
 use serde_json::{Value, json};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -158,6 +159,7 @@ const NO_BODY: fn(&Stage) -> Option<Value> = |_| None;
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
     Row { method: "post",   path: "/api/v1/sessions",                              body: |s| Some(json!({"username": s.peer_name, "password": PASSWORD})), status: [201, 201, 201, 201], shape: Shape::NewSession, action: "session.sign_in", subject: Subject::Shown },
+    Row { method: "delete", path: "/api/v1/sessions",                              body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "session.revoke_of_everyone", subject: Subject::None },
     Row { method: "get",    path: "/api/v1/sessions/current",                      body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(SESSION), action: "session.read", subject: Subject::Caller },
     Row { method: "delete", path: "/api/v1/sessions/current",                      body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.sign_out", subject: Subject::Caller },
     Row { method: "post",   path: "/api/v1/sessions/current/renew",                body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(SESSION), action: "session.renew", subject: Subject::Caller },
@@ -211,6 +213,7 @@ const TABLE: &[Row] = &[
     Row { method: "get",    path: "/api/v1/applications",                          body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Items(APPLICATION), action: "application.list", subject: Subject::None },
     Row { method: "post",   path: "/api/v1/applications",                          body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 201, 401], shape: Shape::Keys(&["application_id", "name", "session_scope", "is_key_required", "created_time", "key"]), action: "application.create", subject: Subject::Shown },
     Row { method: "delete", path: "/api/v1/applications/{application_id}",         body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "application.delete", subject: Subject::Application },
+    Row { method: "delete", path: "/api/v1/applications/{application_id}/sessions", body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "session.revoke_of_application", subject: Subject::Application },
     Row { method: "get",    path: "/api/v1/audit-events",                          body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), action: "audit.read", subject: Subject::None },
     Row { method: "get",    path: "/api/v1/views",                                 body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(&["viewer", "attributes"]), action: "views.read", subject: Subject::None },
 ];
@@ -235,7 +238,7 @@ static STAGES: AtomicUsize = AtomicUsize::new(0);
 /// A town with an application that has a key.
 struct Scene {
     town: Town,
-    root: Client,
+    root: RefCell<Client>,
     key: String,
 }
 
@@ -244,7 +247,11 @@ impl Scene {
         let town = Town::new(engine);
         let created = town.usher(&["app", "create", "desk", "--json"]).expect(0).json();
         let key = created["key"].as_str().unwrap().to_owned();
-        Self { root: town.root(), town, key }
+        Self { root: RefCell::new(town.root()), town, key }
+    }
+
+    fn root(&self) -> Client {
+        self.root.borrow().clone()
     }
 
     fn stage(&self, caller: Caller) -> Stage {
@@ -253,7 +260,7 @@ impl Scene {
         let role = if caller == SuperUser { "administrator" } else { "viewer" };
         for (name, role) in [(&name, role), (&peer_name, "viewer")] {
             let body = json!({"username": name, "password": PASSWORD, "user_role": role});
-            self.root.post("/api/v1/users", &body).expect(201);
+            self.root().post("/api/v1/users", &body).expect(201);
         }
         let anon = self.town.anon();
         let (client, other) = match caller {
@@ -265,17 +272,17 @@ impl Scene {
         // Everybody has an attribute of the name that is put into paths, in whichever way it is come by.
         let colour = json!({"value": "green"});
         let path = format!("/api/v1/users/{}/attributes/colour", peer.id());
-        self.root.put(&path, &colour).expect(201);
+        self.root().put(&path, &colour).expect(201);
         if client.ust.is_some() {
             for of in ["users/me", "sessions/current"] {
                 client.put(&format!("/api/v1/{of}/attributes/colour"), &colour).expect(201);
             }
         }
         let made = |path: &str, id: &str, name: String| {
-            self.root.post(path, &json!({"name": name})).expect(201).json[id].as_str().unwrap().to_owned()
+            self.root().post(path, &json!({"name": name})).expect(201).json[id].as_str().unwrap().to_owned()
         };
         let group = made("/api/v1/groups", "group_id", format!("group-{number}"));
-        self.root.post(&format!("/api/v1/groups/{group}/members"), &json!({"user_id": peer.id()})).expect(200);
+        self.root().post(&format!("/api/v1/groups/{group}/members"), &json!({"user_id": peer.id()})).expect(200);
         let application = made("/api/v1/applications", "application_id", format!("application-{number}"));
         Stage { group, application, client, own_other_session: other, peer, peer_name, fresh_name: format!("fresh-{number}") }
     }
@@ -289,6 +296,9 @@ impl Scene {
         let path = path.replace("{group_id}", &stage.group).replace("{application_id}", &stage.application).replace("{name}", "colour");
         let body = (row.body)(&stage).map(|b| b.to_string());
         let answer = stage.client.call(&row.method.to_uppercase(), &path, body);
+        if (row.action, answer.status) == ("session.revoke_of_everyone", 204) {
+            self.root.replace(self.town.root());
+        }
         let what = format!("{} {} as {caller:?}: {}", row.method, row.path, answer.text);
         let at = CALLERS.iter().position(|c| *c == caller).unwrap();
         assert_eq!(answer.status, row.status[at], "{what}");
@@ -302,7 +312,7 @@ impl Scene {
 
     /// The call left exactly one event, which its correlation id finds.
     fn check_event(&self, row: &Row, caller: Caller, stage: &Stage, answer: &Answer, what: &str) {
-        let found = self.root.get(&format!("/api/v1/audit-events?cid={}", answer.cid())).expect(200).json;
+        let found = self.root().get(&format!("/api/v1/audit-events?cid={}", answer.cid())).expect(200).json;
         let events = found["items"].as_array().unwrap();
         assert_eq!(events.len(), 1, "{what} {found}");
         let event = &events[0];
