@@ -221,12 +221,12 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// `^[A-Za-z0-9._:-]{1,64}$`
-fn is_correlation_id(text: &str) -> bool {
+pub(super) fn is_correlation_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
 }
 
 /// Version 00 of the W3C trace context's `traceparent`.
-fn is_traceparent(text: &str) -> bool {
+pub(super) fn is_traceparent(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let is_hex = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     let lengths: Vec<usize> = parts.iter().map(|p| p.len()).collect();
@@ -238,7 +238,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// The token of `Authorization: Bearer …` (RFC 6750, section 2.1); the scheme's case does not matter (RFC 9110, section 11.1).
-fn bearer(value: &str) -> Option<&str> {
+pub(super) fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
 }

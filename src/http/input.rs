@@ -105,12 +105,7 @@ pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned + JsonSchema> Input for Query<T> {
     async fn read(parts: &mut Parts) -> Result<Self> {
-        let query = ActixQuery::<T>::from_query(parts.request.query_string());
-        let bad = |e: actix_web::error::QueryPayloadError| {
-            let text = e.to_string();
-            Error::new(Code::BadQuery).detail(text.strip_prefix("Query deserialize error: ").unwrap_or(&text).to_owned())
-        };
-        query.map(|q| Self(q.into_inner())).map_err(bad)
+        read_query(parts.request.query_string()).map(Self)
     }
 
     fn describe(schemas: &mut SchemaGenerator) -> Value {
@@ -122,6 +117,15 @@ impl<T: DeserializeOwned + JsonSchema> Input for Query<T> {
         };
         json!({"parameters": members.into_iter().map(parameter).collect::<Vec<_>>()})
     }
+}
+
+/// Reads a query string.
+pub(super) fn read_query<T: DeserializeOwned>(text: &str) -> Result<T> {
+    let bad = |e: actix_web::error::QueryPayloadError| {
+        let text = e.to_string();
+        Error::new(Code::BadQuery).detail(text.strip_prefix("Query deserialize error: ").unwrap_or(&text).to_owned())
+    };
+    ActixQuery::<T>::from_query(text).map(ActixQuery::into_inner).map_err(bad)
 }
 
 /// The number of items on a page: 50 unless told otherwise (S38: 0 is refused).
@@ -216,7 +220,7 @@ impl Input for IfMatch {
 }
 
 /// Makes a `T` of an object's members, after every unknown one has been named.
-fn take_members<T: DeserializeOwned + JsonSchema>(members: Map<String, Value>) -> Result<T> {
+pub(super) fn take_members<T: DeserializeOwned + JsonSchema>(members: Map<String, Value>) -> Result<T> {
     let schema = T::json_schema(&mut SchemaGenerator::default());
     let known = schema.get("properties").and_then(Value::as_object);
     let unknown: Vec<&String> = members.keys().filter(|m| known.is_none_or(|known| !known.contains_key(*m))).collect();
@@ -250,11 +254,15 @@ fn shape_of(error: &serde_json::Error) -> String {
 /// Those of every body.
 pub(super) async fn read_raw_object(parts: &mut Parts) -> Result<RawObject> {
     let bytes = read_json(parts).await?.ok_or_else(|| Error::new(Code::NotJson).detail("There is no body."))?;
+    parse_raw_object(&bytes)
+}
+
+pub(super) fn parse_raw_object(bytes: &[u8]) -> Result<RawObject> {
     let not_json = |e: serde_json::Error| match e.classify() {
         serde_json::error::Category::Data => Error::new(Code::BadType).detail("The body is no JSON object."),
         _ => Error::new(Code::NotJson).detail(format!("Line {}, column {}.", e.line(), e.column())),
     };
-    serde_json::from_slice(&bytes).map_err(not_json)
+    serde_json::from_slice(bytes).map_err(not_json)
 }
 
 /// Reads the body as a JSON object; `None` if it is empty.
@@ -265,7 +273,7 @@ async fn read_object(parts: &mut Parts) -> Result<Option<Map<String, Value>>> {
     }
 }
 
-fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>> {
+pub(super) fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>> {
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(members)) => Ok(members),
         Ok(_) => Err(Error::new(Code::BadType).detail("The body is no JSON object.")),
@@ -320,7 +328,7 @@ async fn read_bytes(parts: &mut Parts) -> Result<Bytes> {
 }
 
 /// Whether JSON text nests deeper than `limit`, judged before it is parsed.
-fn is_deeper_than(json: &[u8], limit: usize) -> bool {
+pub(super) fn is_deeper_than(json: &[u8], limit: usize) -> bool {
     let (mut depth, mut in_string, mut is_escaped) = (0usize, false, false);
     for byte in json {
         match (in_string, byte) {

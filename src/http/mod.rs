@@ -21,6 +21,8 @@ mod groups;
 mod health;
 mod input;
 mod openapi;
+#[doc(hidden)]
+pub mod outside;
 mod reply;
 mod route;
 mod routes;

@@ -14,6 +14,8 @@ mod find;
 mod first_start;
 mod groups;
 mod lockout;
+#[doc(hidden)]
+pub mod outside;
 mod paging;
 mod passwords;
 mod sessions;

@@ -144,11 +144,12 @@ impl Tx<'_> {
         kept: Option<SessionId>,
         application_id: Option<ApplicationId>,
     ) -> Result<usize, StoreError> {
-        // In the order in which those of a user are ended, so that the two cannot wait for each other.
-        let hold = if self.0.is_postgres() { " ORDER BY session_id FOR UPDATE" } else { "" };
-        let meant = "($1 IS NULL OR session_id <> $1) AND ($2 IS NULL OR application_id = $2)";
-        let delete =
-            format!("DELETE FROM sessions WHERE session_id IN (SELECT session_id FROM sessions WHERE {meant}{hold})");
+        let mut meant = "($1 IS NULL OR session_id <> $1) AND ($2 IS NULL OR application_id = $2)".to_owned();
+        if self.0.is_postgres() {
+            // In the order in which those of a user are ended, so that the two cannot wait for each other.
+            meant = format!("session_id IN (SELECT session_id FROM sessions WHERE {meant} ORDER BY session_id FOR UPDATE)");
+        }
+        let delete = format!("DELETE FROM sessions WHERE {meant}");
         Ok(diesel::sql_query(delete)
             .bind::<Nullable<sql::Uuid>, _>(kept)
             .bind::<Nullable<sql::Uuid>, _>(application_id)
