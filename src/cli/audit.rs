@@ -111,7 +111,7 @@ async fn id_of(root: &SuperUser, user: &str) -> Result<UserId, Error> {
 }
 
 async fn export(common: &Common) -> Outcome {
-    let export = |root: SuperUser| async move { each(&root, Search::default(), |event| output::json(event)).await };
+    let export = |root: SuperUser| async move { each(&root, Search::default(), output::json).await };
     common.act(Action::AuditExport, export).await
 }
 

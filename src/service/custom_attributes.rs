@@ -160,10 +160,7 @@ impl Attributes {
         .await
     }
 
-    async fn read<T: Send + 'static>(
-        &self,
-        work: impl Fn(&mut Snapshot<'_>, &Vault) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
+    async fn read<T: Send + 'static>(&self, work: impl Fn(&mut Snapshot<'_>, &Vault) -> Result<T> + Send + 'static) -> Result<T> {
         let inner = &self.context.services.inner;
         let vault = inner.vault.clone();
         let read = move |snapshot: &mut Snapshot<'_>| match work(snapshot, &vault) {
@@ -274,7 +271,11 @@ impl<'a, 'tx> Shelf<'a, 'tx> {
             created_time: known.map_or(now, |row| row.created_time),
             updated_time: now,
         };
-        if known.is_some() { self.tx.save_attribute(&row)? } else { self.tx.insert_attribute(&row)? }
+        if known.is_some() {
+            self.tx.save_attribute(&row)?
+        } else {
+            self.tx.insert_attribute(&row)?
+        }
         self.rows.insert(name, row.clone());
         Ok(row)
     }

@@ -184,7 +184,7 @@ both! {
         assert_eq!(ann.get(OWN).text, before);
     }
 
-    /// An attribute is gone at its own time, not when somebody sweeps; its name is free then.
+    /// R23: an attribute is gone at its own time, not when somebody sweeps; its name is free then.
     fn expiry_is_judged_when_it_is_read(engine) {
         let town = Town::new(engine);
         let (ann, root) = (town.user("ann"), town.root());

@@ -101,7 +101,7 @@ both! {
         }
     }
 
-    /// Every filter, alone and together.
+    /// Every filter, alone and together; a page has at least one event (R29).
     fn searching(engine) {
         let town = Town::new(engine);
         let (ann, root) = (town.user("ann"), town.root());

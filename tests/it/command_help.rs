@@ -36,7 +36,9 @@ fn manual_pages() {
     let mut written: Vec<Value> = fs::read_dir(&folder).unwrap().map(|e| json!(e.unwrap().path())).collect();
     written.sort_by_key(Value::to_string);
     assert_eq!(written, listed);
-    for (page, says) in [("usher.1", "audit trail"), ("usher-user-attr-set.1", "expires"), ("usher-session-revoke.1", "application")] {
+    for (page, says) in
+        [("usher.1", "audit trail"), ("usher-user-attr-set.1", "expires"), ("usher-session-revoke.1", "application")]
+    {
         let text = fs::read_to_string(folder.join(page)).unwrap();
         let title = format!(".TH {} 1", page.trim_end_matches(".1"));
         assert!(text.contains(&title) && text.contains(says) && text.contains("config"), "{page}: {text}");

@@ -15,15 +15,16 @@
 mod attributes;
 mod audit;
 mod canary;
-mod command_line;
 mod command_help;
 mod command_json;
+mod command_line;
 mod faults;
 mod find;
 mod groups;
 mod harness;
 mod house;
 mod matrix;
+mod peers;
 mod refused_start;
 mod session;
 mod sign_in;

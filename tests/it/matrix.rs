@@ -293,7 +293,8 @@ impl Scene {
         let session = if row.path.contains("/me/") { &stage.own_other_session } else { stage.peer.session_id.as_ref().unwrap() };
         let session = if session.is_empty() { stage.peer.session_id.as_ref().unwrap() } else { session };
         let path = row.path.replace("{user_id}", stage.peer.id()).replace("{session_id}", session);
-        let path = path.replace("{group_id}", &stage.group).replace("{application_id}", &stage.application).replace("{name}", "colour");
+        let path =
+            path.replace("{group_id}", &stage.group).replace("{application_id}", &stage.application).replace("{name}", "colour");
         let body = (row.body)(&stage).map(|b| b.to_string());
         let answer = stage.client.call(&row.method.to_uppercase(), &path, body);
         if (row.action, answer.status) == ("session.revoke_of_everyone", 204) {

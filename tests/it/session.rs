@@ -12,7 +12,7 @@ const CURRENT: &str = "/api/v1/sessions/current";
 const RENEW: &str = "/api/v1/sessions/current/renew";
 
 both! {
-    /// S20: idle and absolute expiry, both judged when the session is used.
+    /// S20, R23: idle and absolute expiry, both judged when the session is used, not when it is swept away.
     fn sessions_end_by_themselves(engine) {
         let town = Town::new(engine);
         let ann = town.user("ann");
@@ -217,7 +217,7 @@ both! {
         town.anon().sign_in("ann", new);
     }
 
-    /// Guesses of the old password count like guesses at sign-in (S9).
+    /// Guesses of the old password count like guesses at sign-in, and do so by default (S9, R8, R17).
     fn guessing_the_old_password_is_slowed_down(engine) {
         let town = Town::new(engine);
         let ann = town.user("ann");
