@@ -202,10 +202,22 @@ both! {
         let again = ann.with("if-none-match", "*").put(&format!("{OWN}/code"), &json!({"value": 2})).expect(201).json;
         assert_eq!((&again["expiry"], &again["created_time"]), (&Value::Null, &json!(town.now().to_string())));
         // Setting it anew without an expiry takes the expiry away.
+        let sealed = json!({"value": 1, "expires_in": 60, "encrypted": true});
+        put(&ann, OF_SESSION, "code", &sealed).expect(201);
+        put(&ann, OWN, "swept", &sealed).expect(201);
         put(&ann, OWN, "code", &json!({"value": 3, "expires_in": 1})).expect(200);
         put(&ann, OWN, "code", &json!({"value": 4})).expect(200);
         town.advance(Duration::from_secs(2));
         assert_eq!(get(&ann, OWN, "code").expect(200).json["value"], 4);
+        // What has expired is swept away in the end.
+        town.advance(Duration::from_secs(60));
+        let town = town.restart();
+        let left = || town.count("SELECT count(*) AS count FROM custom_attributes WHERE expiry IS NOT NULL");
+        assert!((0..2000).any(|_| {
+            town.anon().get("/readyz").expect(200);
+            left() == 0
+        }));
+        assert_eq!(town.count("SELECT count(*) AS count FROM custom_attributes"), 2);
     }
 
     /// Attributes of a session are the bearer's alone, are there for every application that accepts the session, and end with it.
@@ -419,6 +431,32 @@ both! {
         assert_eq!(get(&ann, OWN, "n1").expect(200).json["value"], format!("{SECRET} 1"));
         let refused = get(&ann, OWN, "n2").refused(500, "internal");
         assert!(!refused.text.contains("custom_attributes") && !refused.text.contains(SECRET));
+    }
+
+    /// Rotating while users with secrets are deleted: neither waits for the other without end, and nothing of them is left.
+    fn rotating_while_users_are_deleted(engine) {
+        let town = Town::new(engine);
+        let root = town.root();
+        let several = |number: usize| -> Value {
+            let each = (0..30).map(|at| (format!("n{}", (at * 7 + number) % 30), json!({"value": at, "encrypted": true})));
+            json!({"attributes": serde_json::Map::from_iter(each)})
+        };
+        let ids: Vec<String> = (0..12).map(|number| {
+            let id = root.post("/api/v1/users", &json!({"username": format!("user-{number}")})).expect(201).json["user_id"].as_str().unwrap().to_owned();
+            root.put(&of_user(&id), &several(number)).expect(200);
+            id
+        }).collect();
+        at_once(3, |thread| match thread {
+            0 => for _ in 0..4 {
+                town.usher(&["secrets", "rotate"]).expect(0);
+            },
+            _ => for id in ids.iter().skip(thread - 1).step_by(2) {
+                root.delete(&format!("/api/v1/users/{id}")).expect(204);
+            },
+        });
+        assert_eq!(town.count("SELECT count(*) AS count FROM custom_attributes"), 0);
+        town.usher(&["secrets", "rotate"]).expect(0);
+        assert_eq!(town.count("SELECT count(*) AS count FROM data_keys"), 1);
     }
 
     /// The command line does the same, by name or id, and takes a value from standard input where others must not see it.

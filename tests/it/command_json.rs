@@ -65,7 +65,9 @@ both! {
         let mut in_table: BTreeSet<String> = ["usher-serve", "usher-secrets-init"].map(str::to_owned).into();
         in_table.extend(TABLE.iter().map(|(command, ..)| format!("usher-{}", command.replace(' ', "-"))));
         assert_eq!(commands, in_table, "the commands and the table of this test differ");
+        let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/CLI.md")).unwrap();
         for (command, arguments, input, prints) in TABLE {
+            assert!(manual.contains(&format!("usher {command}")), "docs/CLI.md says nothing of {command}");
             let words: Vec<&str> = command.split(' ').chain(arguments.split_whitespace()).chain(["--json"]).collect();
             let ran = usher(&site, &words, input).expect(0);
             assert!(ran.err.is_empty() && !ran.out.is_empty(), "{command}: {ran:?}");

@@ -164,7 +164,7 @@ fn the_readme_names_every_setting() {
     }
 }
 
-/// The documentation names every error code, audit action and log field that the code has.
+/// The documentation names every path, error code and audit action that the code has.
 #[test]
 fn the_documents_name_what_the_code_has() {
     let read = |name: &str| fs::read_to_string(root().join("docs").join(name)).unwrap();
@@ -172,6 +172,10 @@ fn the_documents_name_what_the_code_has() {
     for code in usher::error::Code::ALL {
         let row = format!("| {} | `{}` |", code.status(), code.as_str());
         assert!(errors.contains(&row), "docs/ERRORS.md lacks the row {row}");
+    }
+    let http = read("HTTP.md");
+    for route in usher::http::table().iter().filter(|route| route.dialect == usher::http::Dialect::Native) {
+        assert!(http.contains(route.path), "docs/HTTP.md says nothing of {}", route.path);
     }
     let audit = read("AUDIT.md");
     for action in usher::domain::audit::Action::ALL {
