@@ -6,13 +6,16 @@ use crate::domain::chance::Entropy;
 use crate::domain::outbox::MessageKind;
 use crate::domain::time::Clock;
 use crate::http;
-use crate::service::Services;
+use crate::outbound::Carrier;
+use crate::outbound::mail::Mail;
+use crate::service::{Outside, Post, Services};
 use crate::settings::Settings;
 use crate::store::connection::Location;
 use crate::store::error::StoreError;
 use crate::store::{self, Store};
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Between two rounds of removing what has ended by itself and of telling the heads of the audit chains.
@@ -104,6 +107,9 @@ pub fn open(settings: &Settings, migrate: Migrate, clock: Clock, entropy: Entrop
     let location = location(settings)?;
     let key_file = key_file(settings)?;
     check_folder(&location)?;
+    let post = Post::read(settings).map_err(StartError::Refused)?;
+    let mail = Mail::open(&settings.mail, post.site()).map_err(StartError::Refused)?;
+    let outside = Outside { post, mail: mail.map(|mail| Arc::new(mail) as Arc<dyn Carrier>) };
     let pending = store::pending(&location)?;
     let is_empty = !pending.is_empty() && store::is_empty(&location)?;
     if !pending.is_empty() && migrate == Migrate::WhenEmpty && !is_empty {
@@ -123,7 +129,7 @@ pub fn open(settings: &Settings, migrate: Migrate, clock: Clock, entropy: Entrop
     let passwords = &settings.passwords;
     let hasher = Hasher::start(passwords.hash_memory_kib, passwords.hash_passes, passwords.hash_threads, entropy.clone());
     let hasher = hasher.map_err(StartError::Refused)?;
-    Ok(Services::new(settings, store, hasher, keys, clock, entropy))
+    Services::new(settings, store, hasher, keys, outside, clock, entropy).map_err(StartError::Refused)
 }
 
 /// Starts the server, and the task that goes its rounds. To be called within an actix system.
@@ -143,6 +149,9 @@ pub fn start(settings: &Settings, services: &Services) -> Result<http::Running, 
             if let Err(error) = services.sweep().await {
                 tracing::warn!(cause = error.logged_cause(), "what has ended was not removed");
             }
+            if let Err(error) = services.tend_signing_keys().await {
+                tracing::warn!(cause = error.logged_cause(), "the keys that sign tokens were not looked after");
+            }
             if let Err(error) = services.tell_heads(&mut told).await {
                 tracing::error!(cause = error.logged_cause(), "the heads of the audit chains cannot be told");
             }
@@ -159,7 +168,7 @@ fn start_couriers(services: &Services) {
             let mut looks = tokio::time::interval(LOOK);
             looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
-                looks.tick().await;
+                tokio::select! { _ = looks.tick() => {}, () = services.rung(*kind) => {} }
                 // As long as there is something, the next look is at once.
                 loop {
                     match services.deliver(*kind).await {

@@ -46,8 +46,8 @@ codes! {
     BadRequest = "bad_request", 400, "The request cannot be read.";
     /// Sign-in failed; always the same, whatever the cause.
     CredentialsInvalid = "credentials_invalid", 401, "The user name or the password is wrong.";
-    /// No, unknown, expired or revoked UST; always the same.
-    SessionInvalid = "session_invalid", 401, "There is no valid session.";
+    /// No, unknown, expired or revoked UST or API key; always the same.
+    SessionInvalid = "session_invalid", 401, "There is no valid session or API key.";
     /// The application is unknown, or its key is missing or wrong.
     ApplicationInvalid = "application_invalid", 401, "The application is unknown, or its key is missing or wrong.";
     /// The password was right; a one-time code is needed as well.
@@ -68,12 +68,22 @@ codes! {
     SignUpUnconfirmed = "sign_up_unconfirmed", 401, "The sign-up is not confirmed.";
     /// The password was right; the account is outside its validity window.
     OutsideValidity = "outside_validity", 401, "The account is outside its period of validity.";
+    /// The password was right; the application is not open to the user.
+    ApplicationNotAllowed = "application_not_allowed", 401, "This application is not open to the account.";
+    /// The password was right; the application or the user may not be used from this address.
+    AddressNotAllowed = "address_not_allowed", 401, "The account may not be used from this address.";
     /// Signed in, but not allowed; the same whether or not the target exists.
     Forbidden = "forbidden", 403, "This is not allowed.";
     /// A member of the body may not be changed by this caller.
     MemberForbidden = "member_forbidden", 403, "A member of the body may not be changed by this caller.";
     /// A change of this kind needs a sign-in of the last five minutes.
     FreshSignInRequired = "fresh_sign_in_required", 403, "This needs a recent sign-in: sign in again.";
+    /// The application takes no sign-ups.
+    SignUpClosed = "sign_up_closed", 403, "This application takes no sign-ups.";
+    /// An API key that may only read.
+    KeyReadOnly = "key_read_only", 403, "This API key may only read.";
+    /// What an API key does not do.
+    SessionRequired = "session_required", 403, "This needs a session: an API key is not enough.";
     /// The old password is wrong.
     OldPasswordWrong = "old_password_wrong", 403, "The old password is wrong.";
     /// Told only to callers who may know.
@@ -84,16 +94,40 @@ codes! {
     RequestTimeout = "request_timeout", 408, "The request did not arrive in time.";
     /// A unique value is taken.
     ValueTaken = "value_taken", 409, "The value is taken.";
+    /// One-time codes are enabled already.
+    TotpEnabled = "totp_enabled", 409, "One-time codes are enabled already: switch them off first.";
+    /// One-time codes are not enabled, or none are being enrolled.
+    TotpNotEnabled = "totp_not_enabled", 409, "One-time codes are not enabled.";
+    /// Without one-time codes the password would be too short.
+    PasswordNeedsTotp = "password_needs_totp", 409, "The password is too short to be the only factor: change it first.";
     /// At least one active super-user must remain.
     LastSuperUser = "last_super_user", 409, "At least one active super-user must remain.";
     /// The default application always exists.
     DefaultApplication = "default_application", 409, "The default application stays.";
+    /// The user is in the group already.
+    AlreadyMember = "already_member", 409, "The user is in the group already.";
+    /// There is no mail, or no address that links could lead to.
+    LinksUnavailable = "links_unavailable", 409, "This service sends no links: mail or links.base_url is not set up.";
+    /// Whom a link is for has no e-mail address.
+    EmailMissing = "email_missing", 409, "The user has no e-mail address.";
     /// Nobody deletes oneself.
     SelfDelete = "self_delete", 409, "Nobody deletes their own account.";
     /// Locking oneself must be meant.
     SelfLock = "self_lock", 409, "Locking oneself needs force.";
     /// There is no room for more custom attributes.
     AttributesFull = "attributes_full", 409, "There is no room for more attributes.";
+    /// Each change is written once for every hook, so there is an end to their number.
+    TooManyHooks = "too_many_hooks", 409, "There are as many hooks as there may be.";
+    /// Nothing is delivered to a hook that is switched off.
+    HookInactive = "hook_inactive", 409, "The hook is switched off.";
+    /// The feature needs a setting that is not set.
+    NotEnabled = "not_enabled", 409, "This is not enabled here.";
+    /// A token of a link, or what it was exchanged for, is none, or no longer one; always the same.
+    LinkInvalid = "link_invalid", 410, "The link is not valid: it is incomplete, has been used or has expired.";
+    /// Nobody shuts oneself out.
+    SelfShutOut = "self_shut_out", 409, "This would shut out whoever asks for it.";
+    /// A user has as many API keys as there may be.
+    TooManyKeys = "too_many_keys", 409, "The user has too many API keys: revoke one.";
     /// The resource is not, or no longer, what If-Match says.
     PreconditionFailed = "precondition_failed", 412, "The resource has changed: read it again.";
     /// The body is too large.

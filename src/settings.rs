@@ -15,6 +15,8 @@ use std::time::Duration;
 const DEFAULT: &str = include_str!("../config/default.toml");
 /// The variable that names a settings file.
 const FILE_VARIABLE: &str = "USHER_CONFIG";
+/// Characters of an issuer at most: what an authenticator can show, and a picture holds with a label beside it.
+pub const LONGEST_ISSUER: usize = 32;
 /// Variables that begin so are settings.
 const PREFIX: &str = "USHER__";
 
@@ -29,8 +31,14 @@ pub struct Settings {
     pub bootstrap: Bootstrap,
     pub sessions: Sessions,
     pub passwords: Passwords,
+    pub totp: Totp,
     pub lockout: Lockout,
+    pub hooks: Hooks,
+    pub tokens: Tokens,
+    pub mail: Mail,
+    pub links: Links,
     pub dialects: Dialects,
+    pub connect: Connect,
     pub log: Log,
 }
 
@@ -66,10 +74,14 @@ sections! {
     Passwords {
         min_length: usize,
         min_length_with_totp: usize,
+        expire_after_days: u32,
+        notice_days: u32,
         hash_memory_kib: u32,
         hash_passes: u32,
         hash_threads: usize,
     }
+    /// `[totp]`
+    Totp { issuer: String }
     /// `[lockout]`
     Lockout {
         account_free: u32,
@@ -79,10 +91,55 @@ sections! {
         address_free: u32,
         address_window_seconds: u32,
     }
+    /// `[hooks]`
+    Hooks { allow_http: bool, allowed_networks: Vec<IpNet>, ca_file: PathBuf, max_waiting: u32 }
+    /// `[tokens]`
+    Tokens { issuer: String, seconds: u32, key_days: u32 }
+    /// `[mail]`
+    Mail {
+        transport: MailTransport,
+        from: String,
+        language: String,
+        templates: PathBuf,
+        folder: PathBuf,
+        host: String,
+        port: u16,
+        tls: MailTls,
+        ca_file: PathBuf,
+        username: String,
+        password_file: PathBuf,
+        timeout_seconds: u32,
+    }
+    /// `[links]`
+    Links {
+        base_url: String,
+        confirm_path: String,
+        password_path: String,
+        forgot_path: String,
+        sign_up_seconds: u32,
+        set_password_seconds: u32,
+        reset_seconds: u32,
+        reset_key_seconds: u32,
+        asking_free: u32,
+        asking_window_seconds: u32,
+        mailbox_free: u32,
+    }
     /// `[dialects]`
     Dialects { zato: bool, connect: bool, ecm: bool }
+    /// `[connect]`
+    Connect { open_user_list: bool, default_user_role: DefaultRole, version: String }
     /// `[log]`
     Log { filter: String, format: LogFormat }
+}
+
+/// The role of an account that is created without one. Nobody becomes an administrator for want of a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DefaultRole {
+    /// A viewer.
+    Viewer,
+    /// A publisher.
+    Publisher,
 }
 
 /// How log lines are written.
@@ -95,6 +152,30 @@ pub enum LogFormat {
     Text,
 }
 
+/// By which way mail goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MailTransport {
+    /// None: nothing is sent, and what needs a link is refused.
+    Off,
+    /// To a server.
+    Smtp,
+    /// Into a folder, for development.
+    Folder,
+}
+
+/// How the connection to the mail server is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MailTls {
+    /// Not at all.
+    None,
+    /// From `STARTTLS` on (RFC 3207); a server that does not offer it is not used.
+    Starttls,
+    /// From the beginning (RFC 8314).
+    Tls,
+}
+
 impl Sessions {
     /// After this much time a session ends unless it is renewed.
     pub fn idle(&self) -> Duration {
@@ -105,6 +186,38 @@ impl Sessions {
     pub fn absolute(&self) -> Duration {
         Duration::from_secs(self.absolute_seconds.into())
     }
+}
+
+impl Tokens {
+    /// An issuer is an https URL without query and fragment (RFC 8414, section 2), as verifiers compare it: letter by letter.
+    fn check_issuer(&self) -> Result<(), &'static str> {
+        if self.issuer.is_empty() {
+            return Ok(());
+        }
+        let rest = self.issuer.strip_prefix("https://").ok_or("does not begin with https://")?;
+        let host = rest.split('/').next().unwrap_or_default();
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/[]".contains(&b);
+        if host.is_empty() || self.issuer.len() > 255 || !rest.bytes().all(is_plain) {
+            return Err("is no https URL of a host and perhaps a path, without query and fragment");
+        }
+        Ok(())
+    }
+}
+
+impl Passwords {
+    /// After this much time a password expires; `None`: never by itself.
+    pub fn life(&self) -> Option<Duration> {
+        (self.expire_after_days > 0).then(|| days(self.expire_after_days))
+    }
+
+    /// What ends within this much time is told at sign-in.
+    pub fn notice(&self) -> Duration {
+        days(self.notice_days)
+    }
+}
+
+fn days(count: u32) -> Duration {
+    Duration::from_secs(u64::from(count) * 24 * 60 * 60)
 }
 
 /// One setting in force.
@@ -232,6 +345,9 @@ impl Settings {
         let at_least = |key, value: u64, floor: u64| {
             if value < floor { Err((key, format!("{value} is less than {floor}"))) } else { Ok(()) }
         };
+        let at_most = |key, value: u64, ceiling: u64| {
+            if value > ceiling { Err((key, format!("{value} is more than {ceiling}"))) } else { Ok(()) }
+        };
         at_least("passwords.hash_memory_kib", self.passwords.hash_memory_kib.into(), 19_456)?;
         at_least("passwords.hash_passes", self.passwords.hash_passes.into(), 2)?;
         at_least("passwords.min_length", self.passwords.min_length as u64, 8)?;
@@ -242,11 +358,79 @@ impl Settings {
         at_least("lockout.lock_after", self.lockout.lock_after.into(), 1)?;
         at_least("lockout.address_free", self.lockout.address_free.into(), 1)?;
         at_least("database.readers", self.database.readers.into(), 1)?;
+        at_least("hooks.max_waiting", self.hooks.max_waiting.into(), 1)?;
+        at_least("tokens.seconds", self.tokens.seconds.into(), 1)?;
+        at_least("tokens.key_days", self.tokens.key_days.into(), 1)?;
+        if self.tokens.seconds > 300 {
+            return Err((
+                "tokens.seconds",
+                format!("{} is more than 300: nothing ends a token before its time", self.tokens.seconds),
+            ));
+        }
+        self.tokens.check_issuer().map_err(|flaw| ("tokens.issuer", flaw.to_owned()))?;
+        at_least("links.sign_up_seconds", self.links.sign_up_seconds.into(), 60)?;
+        at_least("links.set_password_seconds", self.links.set_password_seconds.into(), 60)?;
+        at_least("links.reset_seconds", self.links.reset_seconds.into(), 60)?;
+        at_least("links.reset_key_seconds", self.links.reset_key_seconds.into(), 60)?;
+        at_least("links.asking_free", self.links.asking_free.into(), 1)?;
+        at_least("links.mailbox_free", self.links.mailbox_free.into(), 1)?;
+        at_most("links.sign_up_seconds", self.links.sign_up_seconds.into(), 7 * 24 * 60 * 60)?;
+        at_most("links.set_password_seconds", self.links.set_password_seconds.into(), 7 * 24 * 60 * 60)?;
+        at_most("links.reset_seconds", self.links.reset_seconds.into(), 24 * 60 * 60)?;
+        at_most("links.reset_key_seconds", self.links.reset_key_seconds.into(), 60 * 60)?;
+        self.mail.check()?;
         if self.passwords.hash_memory_kib > 1 << 20 {
             return Err(("passwords.hash_memory_kib", "is more than 1 GiB".to_owned()));
         }
+        for (key, days) in [
+            ("passwords.expire_after_days", self.passwords.expire_after_days),
+            ("passwords.notice_days", self.passwords.notice_days),
+        ] {
+            if days > 36_500 {
+                return Err((key, format!("{days} is more than 100 years")));
+            }
+        }
+        let issuer = &self.totp.issuer;
+        let is_line = !issuer.trim().is_empty() && !issuer.contains(|c: char| c == ':' || c.is_control());
+        if !is_line || issuer.chars().count() > LONGEST_ISSUER {
+            return Err(("totp.issuer", format!("{issuer:?} is not 1 to {LONGEST_ISSUER} characters without a colon")));
+        }
         if self.passwords.min_length > 64 {
             return Err(("passwords.min_length", "is more than the 64 characters that must be accepted".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+impl Mail {
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let needed = |key, is_there: bool, what: &str| {
+            if is_there { Ok(()) } else { Err((key, format!("is empty, but mail.transport is {what}"))) }
+        };
+        match self.transport {
+            MailTransport::Off => {}
+            MailTransport::Folder => {
+                needed("mail.folder", !self.folder.as_os_str().is_empty(), "folder")?;
+                needed("mail.from", !self.from.is_empty(), "folder")?;
+            }
+            MailTransport::Smtp => {
+                needed("mail.host", !self.host.is_empty(), "smtp")?;
+                needed("mail.from", !self.from.is_empty(), "smtp")?;
+            }
+        }
+        let has_password = !self.password_file.as_os_str().is_empty();
+        if self.username.is_empty() && has_password {
+            return Err(("mail.username", "is empty, but mail.password_file is given".to_owned()));
+        }
+        if !self.username.is_empty() && !has_password {
+            return Err(("mail.password_file", "is empty, but mail.username is given".to_owned()));
+        }
+        if !self.username.is_empty() && self.tls == MailTls::None {
+            return Err(("mail.tls", "is none, which would send the password in clear".to_owned()));
+        }
+        // A message must be delivered or given back before its lease has run out: a minute.
+        if !(1..=45).contains(&self.timeout_seconds) {
+            return Err(("mail.timeout_seconds", format!("{} is not between 1 and 45", self.timeout_seconds)));
         }
         Ok(())
     }

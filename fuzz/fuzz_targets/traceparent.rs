@@ -8,7 +8,9 @@ fuzz_target!(|text: &str| {
     if outside::traceparent(text) {
         assert!(text.len() == 55 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') && !text.starts_with("ff"));
     }
-    if let Some(token) = outside::authorization(text) {
+    let (token, key) = (outside::authorization(text, "Bearer"), outside::authorization(text, "Key"));
+    assert!(token.is_none() || key.is_none());
+    if let Some(token) = token {
         assert!(text.ends_with(token) && text.to_ascii_lowercase().starts_with("bearer "));
     }
 });

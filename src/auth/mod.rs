@@ -5,3 +5,6 @@ pub mod data_key;
 pub mod hashing;
 pub mod keys;
 pub mod policy;
+pub mod recovery_code;
+pub mod signing;
+pub mod totp;

@@ -7,6 +7,7 @@ use crate::domain::secret::Password;
 use crate::domain::text::fold;
 use crate::domain::user::User;
 use crate::error::{Code, Error, Fault};
+use std::time::Duration;
 use unicode_normalization::UnicodeNormalization as _;
 
 /// The longest password that is hashed, in characters and in bytes.
@@ -22,6 +23,8 @@ pub struct Policy {
     pub min_length: usize,
     /// Characters at least when a one-time code is asked for as well.
     pub min_length_with_totp: usize,
+    /// After how long a password expires; `None`: never by itself.
+    pub life: Option<Duration>,
 }
 
 /// Whether a password is so long that it is not even looked at. Checked before hashing, also at sign-in.
@@ -47,6 +50,11 @@ impl Policy {
             Some(advice) => Err(error.detail(advice)),
             None => Err(error),
         }
+    }
+
+    /// Whether a password is long enough to be the only factor.
+    pub fn is_enough_alone(&self, password: &Password) -> bool {
+        password.expose().chars().count() >= self.min_length
     }
 
     fn causes(&self, password: &Password, user: &User, application: Option<&str>) -> Vec<(&'static str, String)> {
@@ -105,7 +113,7 @@ mod tests {
     use crate::domain::user::CreationContext;
     use proptest::prelude::*;
 
-    const POLICY: Policy = Policy { min_length: 15, min_length_with_totp: 8 };
+    const POLICY: Policy = Policy { min_length: 15, min_length_with_totp: 8, life: None };
 
     fn user(name: &str) -> User {
         let ctx = CreationContext { via: "test".into(), by: None, application: None, remote_addr: None, cid: None };

@@ -2,11 +2,14 @@
 //!
 //! Exit codes: 0 done; 1 refused, the reason on standard error; 2 wrong usage; 3 something is pending; 69 the database is unreachable.
 
+mod api_keys;
 mod applications;
 mod attributes;
 mod audit;
 mod config;
 mod help;
+mod groups;
+mod hooks;
 mod operator;
 mod output;
 mod secrets;
@@ -62,13 +65,22 @@ enum Command {
     /// Look after applications.
     #[command(subcommand)]
     App(applications::Command),
+    /// Look after groups of users.
+    #[command(subcommand)]
+    Group(groups::Command),
+    /// Look after API keys.
+    #[command(subcommand)]
+    Key(api_keys::Command),
     /// Look after sessions.
     #[command(subcommand)]
     Session(sessions::Command),
+    /// Look after hooks: receivers of account events.
+    #[command(subcommand)]
+    Hook(hooks::Command),
     /// Read the audit trail.
     #[command(subcommand)]
     Audit(audit::Command),
-    /// Look after the key file.
+    /// Look after the key file, the data keys and the keys that sign tokens.
     #[command(subcommand)]
     Secrets(secrets::Command),
     /// Look at the settings.
@@ -145,7 +157,10 @@ async fn execute(common: &Common, command: Command) -> Outcome {
         Command::Migrate { check } => migrate(common, check),
         Command::User(command) => users::execute(common, command).await,
         Command::App(command) => applications::execute(common, command).await,
+        Command::Group(command) => groups::execute(common, command).await,
+        Command::Key(command) => api_keys::execute(common, command).await,
         Command::Session(command) => sessions::execute(common, command).await,
+        Command::Hook(command) => hooks::execute(common, command).await,
         Command::Audit(command) => audit::execute(common, command).await,
         Command::Secrets(command) => secrets::execute(common, &command).await,
         Command::Config(command) => config::execute(common, &command),

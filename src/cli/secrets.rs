@@ -5,7 +5,7 @@ use crate::app;
 use crate::auth::keys::Keys;
 use crate::domain::audit::Action;
 use crate::domain::chance::Entropy;
-use crate::service::{Rotated, SuperUser};
+use crate::service::{Rotated, RotatedKeys, SuperUser};
 use clap::Subcommand;
 use serde_json::json;
 
@@ -16,6 +16,12 @@ pub(super) enum Command {
     /// Make a fresh data key, encrypt every secret in the database anew under it, and remove keys that are no longer needed. The
     /// service may run meanwhile.
     Rotate,
+    /// Make a fresh key that signs tokens. It signs an hour from now, so that verifiers come to know it first.
+    RotateSigning {
+        /// It signs at once, and all other keys are gone at once: for when one has leaked. Tokens that they signed are good no longer.
+        #[arg(long)]
+        now: bool,
+    },
 }
 
 pub(super) async fn execute(common: &Common, command: &Command) -> Outcome {
@@ -35,6 +41,15 @@ pub(super) async fn execute(common: &Common, command: &Command) -> Outcome {
                 return output::json(&json!({ "data_key_id": data_key_id, "resealed": resealed, "dropped": dropped }));
             }
             output::line(&format!("{data_key_id} is active; {resealed} secrets encrypted anew, {dropped} keys removed"))
+        }
+        Command::RotateSigning { now } => {
+            let at_once = *now;
+            let rotate = |root: SuperUser| async move { root.rotate_signing_keys(at_once).await };
+            let RotatedKeys { signing_key_id, signs_from, removed } = common.act(Action::SigningKeysRotate, rotate).await?;
+            if common.json {
+                return output::json(&json!({ "signing_key_id": signing_key_id, "signs_from": signs_from, "removed": removed }));
+            }
+            output::line(&format!("{signing_key_id} signs from {signs_from}; {removed} keys removed"))
         }
     }
 }

@@ -72,7 +72,7 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
                 }
                 (None, _, Some(app)) => {
                     let revoke = |root: SuperUser| async move {
-                        let application_id = find_application(&root, &app).await?;
+                        let application_id = find_application(&root, &app).await?.application_id;
                         root.end_sessions_of_application(application_id).await
                     };
                     common.act(Action::SessionRevokeOfApplication, revoke).await

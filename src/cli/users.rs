@@ -1,15 +1,19 @@
 //! `usher user …`
 
-use super::{Common, Outcome, act, attributes, output};
+use super::{Common, Exit, Outcome, act, attributes, output};
+use crate::auth::totp::Key;
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::Action;
 use crate::domain::ids::UserId;
+use crate::domain::link::LinkUrl;
+use crate::domain::network::Networks;
 use crate::domain::text::{Email, Line, Name};
 use crate::domain::user::{Account, ApprovalStatus, Patch, UserRole};
 use crate::error::{Code, Error};
 use crate::service::{Filter, Find, NewUser, Order, SuperUser};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -52,6 +56,17 @@ pub(super) enum Command {
         /// viewer, publisher or administrator.
         role: UserRole,
     },
+    /// Show or replace the networks that a user may come from.
+    Networks {
+        /// The username, login name or user_id.
+        user: String,
+        /// The networks, such as 10.0.0.0/8, with commas between.
+        #[arg(long, value_name = "CIDR,...", value_parser = Networks::parse_text)]
+        set: Option<Networks>,
+        /// From anywhere.
+        #[arg(long, conflicts_with = "set")]
+        clear: bool,
+    },
     /// Delete a user with all that hangs on it; the audit trail keeps the user_id.
     Delete {
         /// The username, login name or user_id.
@@ -60,17 +75,35 @@ pub(super) enum Command {
     /// Look after a user's custom attributes.
     #[command(subcommand)]
     Attr(attributes::Command),
-    /// Set a password, read from standard input, and end the user's sessions.
+    /// Set a password, read from standard input, and end the user's sessions; or have the user set one by a link.
     SetPassword {
         /// The username, login name or user_id.
         user: String,
         /// Read the password from standard input.
-        #[arg(long, required = true)]
+        #[arg(long, required_unless_present = "link", conflicts_with = "link")]
         password_stdin: bool,
         /// The next sign-in must set a new one.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "link")]
         must_change: bool,
+        #[command(flatten)]
+        link: Link,
     },
+    /// Take a user's second factor away, be it lost: one-time codes and recovery codes. The user's sessions end.
+    ResetTotp {
+        /// The username, login name or user_id.
+        user: String,
+    },
+}
+
+/// A link by which a user sets a password.
+#[derive(Args, Clone, Copy)]
+pub(super) struct Link {
+    /// Mail the user a link by which the user sets a password; where that is not possible, print it.
+    #[arg(long)]
+    link: bool,
+    /// Print the link, once, rather than mail it.
+    #[arg(long, requires = "link")]
+    print: bool,
 }
 
 #[derive(Args)]
@@ -92,9 +125,14 @@ pub(super) struct Create {
     /// Read the password from standard input.
     #[arg(long, conflicts_with = "must_set_password")]
     password_stdin: bool,
-    /// Make the account without a password.
+    /// Make the account without a password: the user is to set it.
     #[arg(long)]
     must_set_password: bool,
+    #[command(flatten)]
+    link: Link,
+    /// The key of one-time codes in base32, as another system exported it: sign-in asks for a code at once.
+    #[arg(long, value_name = "KEY")]
+    totp_key: Option<String>,
     /// The name to show.
     #[arg(long)]
     display_name: Option<Line>,
@@ -162,6 +200,7 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
             let account = common.act(Action::UserUpdate, set).await?;
             changed(common, &account, &format!("is {role} now"))
         }
+        Command::Networks { user, set, clear } => networks(common, &user, set.or(clear.then(Networks::default))).await,
         Command::Delete { user } => {
             let name = user.clone();
             let delete = |root: SuperUser| async move {
@@ -175,6 +214,14 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
             output::line(&format!("{name} is deleted"))
         }
         Command::Attr(command) => attributes::execute(common, command).await,
+        Command::SetPassword { user, link, .. } if link.link => {
+            let (account, told) = common.act(Action::PasswordSet, |root| hand_out(root, user, link)).await?;
+            match told {
+                Some(told) if common.json => output::json(&with_link(&account, told)?),
+                Some(told) => output::line(told.expose()),
+                None => changed(common, &account, "gets a link by mail"),
+            }
+        }
         Command::SetPassword { user, must_change, .. } => {
             let password = output::password_from_stdin()?;
             let set = |root: SuperUser| async move {
@@ -184,10 +231,44 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
             let account = common.act(Action::PasswordSet, set).await?;
             changed(common, &account, "has a new password")
         }
+        Command::ResetTotp { user } => {
+            let reset = |root: SuperUser| async move {
+                let user_id = find(&root, &user).await?.user.user_id;
+                root.reset_totp(user_id).await
+            };
+            let account = common.act(Action::TotpReset, reset).await?;
+            changed(common, &account, "has no second factor now")
+        }
     }
 }
 
+/// Mails a link, or makes one that is to be printed.
+async fn hand_out(root: SuperUser, user: String, link: Link) -> Result<(Account, Option<LinkUrl>), Error> {
+    let account = find(&root, &user).await?;
+    let user_id = account.user.user_id;
+    if !link.print && root.can_mail_link_to(&account) {
+        return Ok((root.send_password_link(user_id).await?, None));
+    }
+    root.tell_password_link(user_id).await.map(|(account, link)| (account, Some(link)))
+}
+
+/// The user as a super-user sees it, and the link.
+fn with_link(account: &Account, link: LinkUrl) -> Result<Value, Exit> {
+    let mut view = serde_json::to_value(account.view(Viewer::SuperUser)).map_err(|e| Exit::Refused(e.to_string()))?;
+    if let Some(members) = view.as_object_mut() {
+        members.insert("link".to_owned(), link.expose().into());
+    }
+    Ok(view)
+}
+
 async fn common_create(common: &Common, create: Create) -> Outcome {
+    let link = create.link;
+    if link.link && !create.must_set_password {
+        return Err(Exit::Refused("--link goes together with --must-set-password".to_owned()));
+    }
+    // Not read by the parser of arguments, whose complaint would repeat the key.
+    let totp_key = create.totp_key.map(Zeroizing::new).map(|text| Key::from_base32(&text)).transpose();
+    let totp_key = totp_key.map_err(|flaw| Exit::Refused(format!("--totp-key: the key {flaw}")))?;
     let password = if create.password_stdin { Some(output::password_from_stdin()?) } else { None };
     let patch = Patch {
         username: Some(create.name),
@@ -202,9 +283,37 @@ async fn common_create(common: &Common, create: Create) -> Outcome {
         password_must_change: create.must_set_password.then_some(true),
         ..Patch::default()
     };
-    let new = NewUser { patch, password };
+    let new = NewUser { patch, password, totp_key, must_set_password: false };
     let account = common.act(Action::UserCreate, |root| root.create_user(new, "cli")).await?;
+    if link.link {
+        // The account is there; what becomes of the link is told apart from it.
+        let user = account.user.user_id.to_string();
+        let (account, told) = common.act(Action::PasswordSet, |root| hand_out(root, user, link)).await?;
+        return match told {
+            Some(told) if common.json => output::json(&with_link(&account, told)?),
+            None if common.json => output::json(&account.view(Viewer::SuperUser)),
+            Some(told) => output::lines(&[account.user.user_id.to_string(), told.expose().to_owned()]),
+            None => output::line(&account.user.user_id.to_string()),
+        };
+    }
     if common.json { output::json(&account.view(Viewer::SuperUser)) } else { output::line(&account.user.user_id.to_string()) }
+}
+
+/// Shows the networks that a user may come from, or those that it may from now on.
+async fn networks(common: &Common, user: &str, set: Option<Networks>) -> Outcome {
+    let action = if set.is_some() { Action::NetworksSet } else { Action::NetworksRead };
+    let work = |root: SuperUser| async move {
+        let user_id = find(&root, user).await?.user.user_id;
+        match set {
+            Some(networks) => root.set_networks(user_id, networks).await,
+            None => root.networks_of(user_id).await,
+        }
+    };
+    let networks = common.act(action, work).await?;
+    if common.json {
+        return output::json(&serde_json::json!({ "networks": networks }));
+    }
+    output::line(if networks.is_anywhere() { "anywhere".to_owned() } else { networks.to_text() }.as_str())
 }
 
 /// By id if it is one, else by name.

@@ -77,6 +77,8 @@ super::words::words! {
         Nobody = "nobody",
         /// Signed in, looking at someone else.
         Peer = "peer",
+        /// Signed in, looking at someone else in a list of users that is open to everyone.
+        Colleague = "colleague",
         /// Looking at oneself.
         Owner = "owner",
         /// A super-user, looking at anyone, oneself included.
@@ -118,7 +120,7 @@ pub fn allows(viewer: Viewer, act: Act, attribute: &Attribute) -> bool {
     };
     match viewer {
         Viewer::Nobody | Viewer::Peer => false,
-        Viewer::Owner | Viewer::SuperUser => rule.contains(&viewer),
+        Viewer::Colleague | Viewer::Owner | Viewer::SuperUser => rule.contains(&viewer),
     }
 }
 

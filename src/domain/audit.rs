@@ -9,7 +9,7 @@
 //! The values that a change replaced are personal data, which a person may have erased. The chain therefore holds only their
 //! salted digest: values can be removed while the chain still verifies, but not altered.
 
-use super::ids::SessionId;
+use super::ids::CredentialId;
 use super::time::Utc;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -110,6 +110,28 @@ super::words::words! {
         PasswordChange = "user.change_password",
         /// Set another's password.
         PasswordSet = "user.set_password",
+        /// Sign up.
+        SignUp = "user.sign_up",
+        /// Confirm a sign-up.
+        SignUpConfirm = "user.confirm_sign_up",
+        /// Ask for a link that resets a password.
+        ResetRequest = "password_reset.request",
+        /// Send that link, or not: decided out of the caller's sight.
+        ResetSend = "password_reset.send",
+        /// Open a link that sets a password.
+        ResetOpen = "password_reset.open",
+        /// Set a password by an opened link.
+        ResetFinish = "password_reset.finish",
+        /// Begin to enrol one's own one-time codes.
+        TotpEnrol = "user.enrol_totp",
+        /// Confirm the enrolment.
+        TotpConfirm = "user.confirm_totp",
+        /// Switch one's own one-time codes off.
+        TotpDisable = "user.disable_totp",
+        /// Take another's second factor away.
+        TotpReset = "user.reset_totp",
+        /// Make new recovery codes for oneself.
+        RecoveryCodesRenew = "user.renew_recovery_codes",
         /// Read the attribute table.
         ViewsRead = "views.read",
         /// Search the audit trail.
@@ -122,8 +144,24 @@ super::words::words! {
         SecretsRotate = "secrets.rotate",
         /// Register an application.
         ApplicationCreate = "application.create",
+        /// Look at an application.
+        ApplicationRead = "application.read",
+        /// Change an application.
+        ApplicationUpdate = "application.update",
+        /// Give an application a new key.
+        ApplicationRenewKey = "application.renew_key",
         /// Remove an application.
         ApplicationDelete = "application.delete",
+        /// Look at the networks that a user may come from.
+        NetworksRead = "user.read_networks",
+        /// Change the networks that a user may come from.
+        NetworksSet = "user.set_networks",
+        /// List API keys.
+        ApiKeyList = "api_key.list",
+        /// Make an API key.
+        ApiKeyCreate = "api_key.create",
+        /// Revoke an API key.
+        ApiKeyRevoke = "api_key.revoke",
         /// Make a group.
         GroupCreate = "group.create",
         /// Look at a group.
@@ -166,6 +204,30 @@ super::words::words! {
         SessionAttributesDelete = "session.delete_attributes",
         /// List applications.
         ApplicationList = "application.list",
+        /// Make a hook.
+        HookCreate = "hook.create",
+        /// Look at a hook.
+        HookRead = "hook.read",
+        /// List hooks.
+        HookList = "hook.list",
+        /// Change a hook.
+        HookUpdate = "hook.update",
+        /// Remove a hook.
+        HookDelete = "hook.delete",
+        /// Give a hook a new secret.
+        HookRenewSecret = "hook.renew_secret",
+        /// List what waits for a hook, and what was given up.
+        DeliveryList = "hook.list_deliveries",
+        /// Try a delivery again.
+        DeliveryRetry = "hook.retry_delivery",
+        /// Issue a signed token for an application.
+        TokenIssue = "token.issue",
+        /// Make another key that signs tokens.
+        SigningKeysRotate = "secrets.rotate_signing",
+        /// Ask which version the service gives itself.
+        SettingsRead = "settings.read",
+        /// List content, of which there is none here.
+        ContentList = "content.list",
         /// A call that no route answers.
         Unrouted = "unrouted",
     }
@@ -202,8 +264,8 @@ pub struct Actor {
     pub kind: ActorType,
     /// Which one.
     pub id: Option<String>,
-    /// Through which session.
-    pub session: Option<SessionId>,
+    /// Through which session or API key.
+    pub session: Option<CredentialId>,
 }
 
 impl Actor {
@@ -266,6 +328,12 @@ impl Changes {
         };
         let members: Vec<String> = members.into_iter().map(member).collect();
         (!members.is_empty()).then(|| Self(format!("{{{}}}", members.join(","))))
+    }
+
+    /// The names of what changed, in order.
+    pub fn names(&self) -> Vec<String> {
+        let changes: Map<String, Value> = serde_json::from_str(&self.0).unwrap_or_default();
+        changes.into_iter().map(|(name, _)| name).collect()
     }
 
     /// As the database keeps them.
@@ -435,8 +503,8 @@ pub struct EventView {
     pub actor_type: ActorType,
     /// Who acted: a user's id, an application's name, an operator's `user@host`.
     pub actor: Option<String>,
-    /// The session through which it acted.
-    pub actor_session: Option<SessionId>,
+    /// The session or API key through which it acted.
+    pub actor_session: Option<CredentialId>,
     /// On whom or what: an id.
     pub subject: Option<String>,
     /// Through which application.

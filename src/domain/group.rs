@@ -1,7 +1,8 @@
 //! What a group is: a named set of users.
 
 use super::ids::GroupId;
-use super::text::Name;
+use super::text::{Line, Name};
+use super::user::GroupRef;
 use serde::Serialize;
 
 mod schema {
@@ -15,6 +16,7 @@ mod schema {
             group_id -> sql::Uuid,
             name -> Text,
             name_key -> Text,
+            external_id -> Nullable<Text>,
         }
     }
 
@@ -25,6 +27,7 @@ mod schema {
         group_members (group_id, user_id) {
             group_id -> sql::Uuid,
             user_id -> sql::Uuid,
+            position -> BigInt,
         }
     }
 }
@@ -43,6 +46,8 @@ pub struct Group {
     pub name: Name,
     /// The name's key.
     pub name_key: String,
+    /// By what the identity provider knows it; unique.
+    pub external_id: Option<Line>,
 }
 
 /// A group as super-users see it.
@@ -52,11 +57,18 @@ pub struct GroupView {
     pub group_id: GroupId,
     /// Its name.
     pub name: Name,
+    /// By what the identity provider knows it.
+    pub external_id: Option<Line>,
 }
 
 impl Group {
+    /// What is left of it where it is only named.
+    pub fn into_ref(self) -> GroupRef {
+        GroupRef { group_id: self.group_id, name: self.name }
+    }
+
     /// Its public part.
     pub fn view(&self) -> GroupView {
-        GroupView { group_id: self.group_id, name: self.name.clone() }
+        GroupView { group_id: self.group_id, name: self.name.clone(), external_id: self.external_id.clone() }
     }
 }

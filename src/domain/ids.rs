@@ -75,4 +75,28 @@ ids! {
     MessageId;
     /// A custom attribute.
     AttributeId;
+    /// A receiver of account events.
+    HookId;
+    /// A secret of such a receiver.
+    HookSecretId;
+    /// A key that signs tokens for applications.
+    SigningKeyId;
+    /// An API key; public, unlike its token.
+    ApiKeyId;
+    /// What a user acts through, a session or an API key, where it does not matter which.
+    CredentialId;
+    /// The key of someone's one-time codes.
+    TotpId;
+}
+
+impl From<SessionId> for CredentialId {
+    fn from(id: SessionId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<ApiKeyId> for CredentialId {
+    fn from(id: ApiKeyId) -> Self {
+        Self(id.0)
+    }
 }

@@ -2,18 +2,28 @@
 //!
 //! Types in here may derive how they are read from and written to a row; nothing in here runs a query.
 
+pub mod account_event;
+pub mod api_key;
 pub mod application;
 pub mod attribute;
 pub mod audit;
 pub mod chance;
 pub mod custom_attribute;
+pub mod credential;
 pub mod group;
+pub mod hook;
 pub mod ids;
+pub mod letter;
+pub mod link;
+pub mod network;
+pub mod notice;
 pub mod outbox;
 pub mod precondition;
 pub mod raw;
 pub mod secret;
 pub mod session;
+pub mod signed_token;
+pub mod signing_key;
 pub mod sql;
 pub mod standing;
 pub mod text;

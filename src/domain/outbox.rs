@@ -4,7 +4,7 @@
 //! it. A courier takes it from there, as often as it takes: delivery is *at least once*, and the message's id tells receivers a second
 //! copy from a second message. After [`delay`] has no more to give, a message is given up and kept for a while to be looked at.
 
-use super::ids::{DataKeyId, MessageId, UserId};
+use super::ids::{DataKeyId, HookId, MessageId, UserId};
 use super::secret::{Sealed, Seat};
 use super::time::Utc;
 use std::time::Duration;
@@ -26,6 +26,7 @@ mod schema {
             next_time -> Nullable<sql::Instant>,
             last_error -> Nullable<Text>,
             created_time -> sql::Instant,
+            hook_id -> Nullable<sql::Uuid>,
         }
     }
 }
@@ -38,6 +39,16 @@ super::words::words! {
         Mail = "mail",
         /// By HTTPS, to a receiver of account events.
         Hook = "hook",
+        /// Not at all: it is a request that is decided on out of its caller's sight.
+        Errand = "errand",
+    }
+
+    /// How a message in the outbox stands.
+    DeliveryState {
+        /// It is tried, or tried again, in time.
+        Waiting = "waiting",
+        /// It is tried no more by itself.
+        GivenUp = "given_up",
     }
 }
 
@@ -63,12 +74,19 @@ pub struct Message {
     pub last_error: Option<String>,
     /// When it was written.
     pub created_time: Utc,
+    /// The receiver of account events that it is for: removed, its messages go too.
+    pub hook_id: Option<HookId>,
 }
 
 impl Message {
     /// The place that a message's content is bound to.
     pub fn seat(message_id: MessageId) -> Seat {
         Seat { table: "outbox", owner: *message_id.as_bytes(), row: *message_id.as_bytes() }
+    }
+
+    /// How it stands.
+    pub fn state(&self) -> DeliveryState {
+        if self.next_time.is_some() { DeliveryState::Waiting } else { DeliveryState::GivenUp }
     }
 }
 

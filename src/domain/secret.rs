@@ -8,7 +8,7 @@
 use super::chance::Entropy;
 use super::ids::DataKeyId;
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use diesel::deserialize::FromSqlRow;
 use diesel::expression::AsExpression;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -50,6 +50,63 @@ impl schemars::JsonSchema for Password {
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({"type": "string", "format": "password", "maxLength": 256, "writeOnly": true})
+    }
+}
+
+/// What was sent as the second factor: a one-time code or a recovery code, as it was typed. Wiped from memory when dropped.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct SentCode(Zeroizing<String>);
+
+impl SentCode {
+    /// Takes `text` as it is.
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The clear text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SentCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SentCode")
+    }
+}
+
+impl schemars::JsonSchema for SentCode {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SentCode".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "writeOnly": true})
+    }
+}
+
+/// The key of someone's one-time codes in base32 (RFC 4648, section 6), as an authenticator takes it.
+#[derive(Clone)]
+pub struct TotpKey(Zeroizing<String>);
+
+impl TotpKey {
+    /// Wraps a key in base32.
+    pub fn new(base32: String) -> Self {
+        Self(Zeroizing::new(base32))
+    }
+
+    /// The key in base32, to be told while it is being enrolled.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for TotpKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TotpKey")
     }
 }
 
@@ -165,6 +222,43 @@ impl fmt::Debug for MacKey {
     }
 }
 
+/// The secret of a hook: the key by which its receiver verifies what it gets. Spelt as the Standard Webhooks specification has it.
+#[derive(Clone)]
+pub struct HookSecret(Zeroizing<[u8; 32]>);
+
+impl HookSecret {
+    /// A fresh one.
+    pub fn mint(entropy: &Entropy) -> Self {
+        Self(Zeroizing::new(entropy.bytes()))
+    }
+
+    /// From its 32 bytes; `None` if there are more or fewer.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(|bytes| Self(Zeroizing::new(bytes)))
+    }
+
+    /// Its bytes, to be encrypted.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+
+    /// The clear text, to be handed to whoever sets up the receiver, once.
+    pub fn expose(&self) -> Zeroizing<String> {
+        Zeroizing::new(format!("whsec_{}", STANDARD.encode(self.as_bytes())))
+    }
+
+    /// As a key for signing.
+    pub fn key(&self) -> MacKey {
+        MacKey::new(*self.0)
+    }
+}
+
+impl fmt::Debug for HookSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HookSecret")
+    }
+}
+
 /// What a token is for; its prefix tells people and secret scanners.
 pub trait Purpose {
     /// The characters before the random part, without the underscore.
@@ -185,10 +279,55 @@ impl Purpose for OfApplication {
     const PREFIX: &'static str = "uak";
 }
 
+/// A link that confirms a sign-up.
+#[derive(Clone, Copy)]
+pub struct OfSignUp;
+impl Purpose for OfSignUp {
+    const PREFIX: &'static str = "usu";
+}
+
+/// A link by which someone who forgot the password gets on.
+#[derive(Clone, Copy)]
+pub struct OfReset;
+impl Purpose for OfReset {
+    const PREFIX: &'static str = "urp";
+}
+
+/// A link by which someone sets a first password, or another one that a super-user asked for.
+#[derive(Clone, Copy)]
+pub struct OfSetting;
+impl Purpose for OfSetting {
+    const PREFIX: &'static str = "usp";
+}
+
+/// What an opened link is exchanged for, and sets one password.
+#[derive(Clone, Copy)]
+pub struct OfResetKey;
+impl Purpose for OfResetKey {
+    const PREFIX: &'static str = "urk";
+}
+
+/// A user's API key.
+#[derive(Clone, Copy)]
+pub struct OfApiKey;
+impl Purpose for OfApiKey {
+    const PREFIX: &'static str = "key";
+}
+
 /// A user's session token.
 pub type Ust = Token<OfSession>;
 /// An application's key.
 pub type ApplicationKey = Token<OfApplication>;
+/// The token of a link that confirms a sign-up.
+pub type SignUpToken = Token<OfSignUp>;
+/// The token of a link that resets a password.
+pub type ResetToken = Token<OfReset>;
+/// The token of a link that sets a password.
+pub type SettingToken = Token<OfSetting>;
+/// The key that sets one password.
+pub type ResetKey = Token<OfResetKey>;
+/// A user's API key.
+pub type ApiKeyToken = Token<OfApiKey>;
 
 /// Characters of the random part: 256 bits in base64url.
 const RANDOM: usize = 43;
@@ -290,7 +429,7 @@ mod tests {
             let token = Ust::mint(&entropy);
             prop_assert_eq!(token.expose().len(), 53);
             prop_assert_eq!(Ust::parse(token.expose()).map(|t| t.hash()), Some(token.hash()));
-            prop_assert!(ApplicationKey::parse(token.expose()).is_none());
+            prop_assert!(ApplicationKey::parse(token.expose()).is_none() && ApiKeyToken::parse(token.expose()).is_none());
             let mut mistyped = token.expose().to_owned();
             mistyped.replace_range(at..=at, &other);
             prop_assert_eq!(Ust::parse(&mistyped).is_some(), mistyped == token.expose());
@@ -299,6 +438,34 @@ mod tests {
         #[test]
         fn any_text_is_read_or_refused(text in ".{0,80}") {
             let _ = Ust::parse(&text);
+            let _ = (SignUpToken::parse(&text), ResetToken::parse(&text), SettingToken::parse(&text), ResetKey::parse(&text));
+        }
+
+        /// R16: a token is good for its own purpose alone.
+        #[test]
+        fn a_token_of_one_purpose_is_none_of_another(seed in any::<[u8; 32]>(), cut in 0usize..53) {
+            let entropy = Entropy::new(move |buffer| buffer.copy_from_slice(&seed));
+            let texts = [
+                Ust::mint(&entropy).expose().to_owned(),
+                SignUpToken::mint(&entropy).expose().to_owned(),
+                ResetToken::mint(&entropy).expose().to_owned(),
+                SettingToken::mint(&entropy).expose().to_owned(),
+                ResetKey::mint(&entropy).expose().to_owned(),
+            ];
+            for (number, text) in texts.iter().enumerate() {
+                let read = [
+                    Ust::parse(text).is_some(),
+                    SignUpToken::parse(text).is_some(),
+                    ResetToken::parse(text).is_some(),
+                    SettingToken::parse(text).is_some(),
+                    ResetKey::parse(text).is_some(),
+                ];
+                for (other, is_read) in read.into_iter().enumerate() {
+                    prop_assert_eq!(is_read, other == number);
+                }
+                // Truncated, it is none at all.
+                prop_assert!(SignUpToken::parse(&text[..cut]).is_none() && ResetKey::parse(&text[..cut]).is_none());
+            }
         }
     }
 
@@ -309,5 +476,8 @@ mod tests {
         let token = Ust::mint(&entropy);
         let shown = format!("{token:?} {:?} {:?} {:?}", token.hash(), Password::new("pw".into()), PasswordHash::new("$a".into()));
         assert_eq!(shown, "Token(ust) TokenHash Password PasswordHash");
+        assert_eq!(format!("{:?}", HookSecret::mint(&entropy)), "HookSecret");
+        let shown = format!("{:?} {:?}", TotpKey::new("MFRGG".into()), SentCode::new("123456".into()));
+        assert_eq!(shown, "TotpKey SentCode");
     }
 }

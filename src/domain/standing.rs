@@ -1,12 +1,15 @@
-//! The one decision whether an account may act now.
+//! The one decision whether an account may act now, and by this way.
 //!
-//! It is asked at sign-in, after the credential was right, and at **every** use of a session, by every way in. There is no other
-//! place that compares these attributes, so a new way in cannot forget one of them.
+//! It is asked at sign-in, after the credential was right, and at **every** use of a session or an API key, by every way in. There is no
+//! other place that compares these attributes, so a new way in cannot forget one of them. A *way* is the application that a call comes
+//! through and the address it comes from; [`stands`] leaves it out, for edits that ask whether an account could act at all.
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new variant must be decided on, not fall through")]
 
+use super::application::{Access, Application};
 use super::time::Utc;
-use super::user::{ApprovalStatus, SignUpStatus, User};
+use super::user::{ApprovalStatus, SignUpStatus, User, UserRole};
+use std::net::IpAddr;
 
 super::words::words! {
     /// Why an account may not act now. The words appear as reason codes in the audit trail.
@@ -23,6 +26,10 @@ super::words::words! {
         Rejected = "account_rejected",
         /// Before `valid_from`, or after `valid_to`.
         OutsideValidity = "outside_validity",
+        /// The application does not list it.
+        ApplicationNotAllowed = "application_not_allowed",
+        /// It comes from none of the networks listed for the application, or for the user.
+        AddressNotAllowed = "address_not_allowed",
         /// The password has expired.
         PasswordExpired = "password_expired",
         /// A new password is demanded.
@@ -30,10 +37,68 @@ super::words::words! {
     }
 }
 
-/// Whether `user` may act at `now`; if not, the first cause in a fixed order.
+/// An application as a way in, with what has to be known of the account to read its list.
+#[derive(Clone, Copy, Debug)]
+pub struct Door<'a> {
+    /// The application.
+    pub application: &'a Application,
+    /// Whether the account is in a group that the application lists.
+    pub is_in_listed_group: bool,
+}
+
+impl Door<'_> {
+    /// Whether it is open to an account of this role.
+    fn is_open_to(&self, role: UserRole) -> bool {
+        match self.application.access {
+            Access::Everyone => true,
+            Access::Listed => {
+                // Whoever looks after users comes in by the default application: no list shuts all of them out.
+                let looks_after = self.application.is_default() && role == UserRole::Administrator;
+                looks_after || self.is_in_listed_group || self.application.allowed_roles.contain(role)
+            }
+        }
+    }
+}
+
+/// The way by which an account is to act.
+#[derive(Clone, Copy, Debug)]
+pub struct Way<'a> {
+    /// The application that the call comes through.
+    pub through: Door<'a>,
+    /// The application that the session in use was opened through; a session stands on it as well.
+    pub opened: Option<Door<'a>>,
+    /// From where the call comes.
+    pub call_from: Option<IpAddr>,
+    /// Where the user is: as the call, unless someone else asks about the user's token.
+    pub user_at: Option<IpAddr>,
+}
+
+impl Way<'_> {
+    fn admits(&self, user: &User) -> Result<(), Barred> {
+        let is_closed = |door: &Door<'_>| !door.is_open_to(user.user_role);
+        if is_closed(&self.through) || self.opened.as_ref().is_some_and(is_closed) {
+            return Err(Barred::ApplicationNotAllowed);
+        }
+        if !self.through.application.allowed_networks.admit(self.call_from) || !user.networks.admit(self.user_at) {
+            return Err(Barred::AddressNotAllowed);
+        }
+        Ok(())
+    }
+}
+
+/// Whether `user` may act at `now` by this way; if not, the first cause in a fixed order.
 ///
-/// The last two causes can be mended by the user at sign-in, by sending a new password along; [`Barred::is_mendable`] tells.
-pub fn may_act(user: &User, now: Utc) -> Result<(), Barred> {
+/// The last two causes can be mended by the user at sign-in, by sending a new password along; [`Barred::is_mendable`] tells. They
+/// come last: whoever may not come in by this way sets no password here either.
+pub fn may_act(user: &User, way: &Way<'_>, now: Utc) -> Result<(), Barred> {
+    match stands(user, now) {
+        Err(barred) if !barred.is_mendable() => Err(barred),
+        standing => way.admits(user).and(standing),
+    }
+}
+
+/// Whether `user` could act at `now`, were the way open; if not, the first cause in the same order.
+pub fn stands(user: &User, now: Utc) -> Result<(), Barred> {
     if !user.is_active {
         return Err(Barred::Inactive);
     }
@@ -75,8 +140,35 @@ impl Barred {
             | Self::SignUpUnconfirmed
             | Self::ApprovalPending
             | Self::Rejected
-            | Self::OutsideValidity => false,
+            | Self::OutsideValidity
+            | Self::ApplicationNotAllowed
+            | Self::AddressNotAllowed => false,
         }
+    }
+}
+
+impl Barred {
+    /// Whether the person may set a new password by a link all the same: it opens nothing that the bar would not keep shut, and whoever
+    /// waits for approval, or for the first day, can be ready by then.
+    pub fn allows_new_password(self) -> bool {
+        match self {
+            Self::PasswordExpired | Self::PasswordMustChange | Self::ApprovalPending | Self::OutsideValidity => true,
+            Self::Inactive
+            | Self::Locked
+            | Self::SignUpUnconfirmed
+            | Self::Rejected
+            | Self::ApplicationNotAllowed
+            | Self::AddressNotAllowed => false,
+        }
+    }
+}
+
+/// Whether `user` may set a new password by a link at `now`; if not, why.
+pub fn may_set_password(user: &User, now: Utc) -> Result<(), Barred> {
+    match stands(user, now) {
+        Ok(()) => Ok(()),
+        Err(barred) if barred.allows_new_password() => Ok(()),
+        Err(barred) => Err(barred),
     }
 }
 
@@ -84,8 +176,92 @@ impl Barred {
 pub fn is_active_super_user(user: &User, now: Utc) -> bool {
     user.is_super_user()
         && user.password_hash.is_some()
-        && match may_act(user, now) {
+        && match stands(user, now) {
             Ok(()) => true,
             Err(barred) => barred.is_mendable(),
         }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::application::Roles;
+    use crate::domain::ids::{ApplicationId, UserId};
+    use crate::domain::network::Networks;
+    use crate::domain::secret::TokenHash;
+    use crate::domain::text::Name;
+    use crate::domain::user::CreationContext;
+    use proptest::prelude::*;
+
+    const NOW: Utc = Utc::from_micros(0);
+
+    fn user(role: UserRole) -> User {
+        let ctx = CreationContext { via: "cli".into(), by: None, application: None, remote_addr: None, cid: None };
+        let mut user = User::fresh(UserId::from_bytes([1; 16]), Name::try_from("ann".to_owned()).unwrap(), NOW, ctx);
+        user.user_role = role;
+        user
+    }
+
+    fn application(name: &str, access: Access, roles: &[UserRole]) -> Application {
+        let name = Name::try_from(name.to_owned()).unwrap();
+        let fresh = Application::fresh(ApplicationId::from_bytes([2; 16]), name, TokenHash::from_bytes(Vec::new()), NOW);
+        Application { access, allowed_roles: Roles::from(roles.to_vec()), ..fresh }
+    }
+
+    fn judged(user: &User, application: &Application, is_in_listed_group: bool, from: Option<&str>) -> Result<(), Barred> {
+        let from = from.map(|a| a.parse().unwrap());
+        let through = Door { application, is_in_listed_group };
+        may_act(user, &Way { through, opened: None, call_from: from, user_at: from }, NOW)
+    }
+
+    #[test]
+    fn an_expired_password_is_told_only_where_the_way_is_open() {
+        let mut ann = user(UserRole::Viewer);
+        ann.password_must_change = true;
+        let shut = application("desk", Access::Listed, &[]);
+        assert_eq!(judged(&ann, &shut, false, None), Err(Barred::ApplicationNotAllowed));
+        assert_eq!(judged(&ann, &shut, true, None), Err(Barred::PasswordMustChange));
+        ann.is_locked = true;
+        assert_eq!(judged(&ann, &shut, false, None), Err(Barred::Locked));
+    }
+
+    #[test]
+    fn a_session_stands_on_both_applications() {
+        let ann = user(UserRole::Viewer);
+        let (open, shut) = (application("crm", Access::Everyone, &[]), application("desk", Access::Listed, &[]));
+        let door = |application, is_in_listed_group| Door { application, is_in_listed_group };
+        let way = |through, opened| Way { through, opened: Some(opened), call_from: None, user_at: None };
+        assert_eq!(may_act(&ann, &way(door(&open, false), door(&open, false)), NOW), Ok(()));
+        assert_eq!(may_act(&ann, &way(door(&open, false), door(&shut, true)), NOW), Ok(()));
+        for way in [way(door(&open, false), door(&shut, false)), way(door(&shut, false), door(&open, false))] {
+            assert_eq!(may_act(&ann, &way, NOW), Err(Barred::ApplicationNotAllowed));
+        }
+    }
+
+    #[test]
+    fn either_list_of_networks_shuts_out() {
+        let list = |text: &str| Networks::parse_text(text).unwrap();
+        let (mut ann, mut desk) = (user(UserRole::Administrator), application("default", Access::Everyone, &[]));
+        for (of_user, of_application) in [("10.0.0.0/8", ""), ("", "10.0.0.0/8"), ("10.0.0.0/8", "10.0.0.0/8")] {
+            (ann.networks, desk.allowed_networks) = (list(of_user), list(of_application));
+            assert_eq!(judged(&ann, &desk, false, Some("10.1.1.1")), Ok(()));
+            assert_eq!(judged(&ann, &desk, false, Some("::ffff:10.1.1.1")), Ok(()));
+            assert_eq!(judged(&ann, &desk, false, Some("192.0.2.1")), Err(Barred::AddressNotAllowed));
+            assert_eq!(judged(&ann, &desk, false, None), Err(Barred::AddressNotAllowed));
+        }
+    }
+
+    proptest! {
+        /// A list admits exactly those it names, by role or by group; and administrators, where it is the default application's.
+        #[test]
+        fn lists_admit_whom_they_name(
+            role in prop::sample::select(UserRole::ALL), roles in prop::sample::subsequence(UserRole::ALL.to_vec(), 0..=3),
+            is_member: bool, is_listed: bool, is_default: bool,
+        ) {
+            let access = if is_listed { Access::Listed } else { Access::Everyone };
+            let named = application(if is_default { "default" } else { "desk" }, access, &roles);
+            let is_admitted = !is_listed || is_member || roles.contains(&role) || (is_default && role == UserRole::Administrator);
+            prop_assert_eq!(judged(&user(role), &named, is_member, None).is_ok(), is_admitted);
+        }
+    }
 }

@@ -116,6 +116,13 @@ texts! {
     Note { max: 4096, fits: note },
 }
 
+impl Email {
+    /// An address that belongs to nobody (RFC 2606), to try things with.
+    pub fn example() -> Self {
+        Self("ann@example.org".to_owned())
+    }
+}
+
 impl From<Name> for Line {
     /// A name is a line already: of the same characters, and of at most half the length.
     fn from(name: Name) -> Self {

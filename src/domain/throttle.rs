@@ -40,6 +40,10 @@ pub enum Bucket {
     Unknown(String),
     /// An IPv4 address, or the /64 of an IPv6 address.
     Address(IpAddr),
+    /// What is asked for from an address without signing in: sign-ups and links. Counted apart from guesses.
+    Asking(IpAddr),
+    /// The mail that strangers bring upon one mailbox, by the key of its address.
+    Mailbox(String),
 }
 
 impl Bucket {
@@ -55,23 +59,19 @@ impl Bucket {
 
     /// The bucket of an address.
     pub fn of_address(address: IpAddr) -> Self {
-        match address {
-            IpAddr::V4(_) => Self::Address(address),
-            IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-                Some(v4) => Self::Address(v4.into()),
-                None => {
-                    let network = u128::from(v6) & (u128::MAX << 64);
-                    Self::Address(IpAddr::V6(network.into()))
-                }
-            },
-        }
+        Self::Address(network_of(address))
+    }
+
+    /// The bucket of what is asked for from an address.
+    pub fn of_asking(address: IpAddr) -> Self {
+        Self::Asking(network_of(address))
     }
 
     /// The user whose account it counts for.
     pub fn user_id(&self) -> Option<UserId> {
         match self {
             Self::Account(user) | Self::Device(user, _) => Some(*user),
-            Self::Unknown(_) | Self::Address(_) => None,
+            Self::Unknown(_) | Self::Address(_) | Self::Asking(_) | Self::Mailbox(_) => None,
         }
     }
 
@@ -84,8 +84,21 @@ impl Bucket {
             }
             Self::Unknown(name) => Sha256::new().chain_update(b"unknown").chain_update(name),
             Self::Address(address) => Sha256::new().chain_update(b"address").chain_update(address.to_string()),
+            Self::Asking(address) => Sha256::new().chain_update(b"asking").chain_update(address.to_string()),
+            Self::Mailbox(key) => Sha256::new().chain_update(b"mailbox").chain_update(key),
         };
         hash.finalize().to_vec()
+    }
+}
+
+/// What is counted of an address: itself, or the /64 that an IPv6 customer has.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => v4.into(),
+            None => IpAddr::V6((u128::from(v6) & (u128::MAX << 64)).into()),
+        },
     }
 }
 

@@ -47,6 +47,12 @@ impl Utc {
         (EARLIEST..=LATEST).contains(&micros).then_some(Self(micros))
     }
 
+    /// The second that it is in.
+    #[must_use]
+    pub const fn whole_second(self) -> Self {
+        Self(self.0.div_euclid(1_000_000) * 1_000_000)
+    }
+
     /// How long after `earlier` this is; zero if it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

@@ -3,7 +3,8 @@
 
 use super::attribute::{Viewer, attributes};
 use super::ids::{GroupId, UserId};
-use super::secret::{PasswordHash, Sealed};
+use super::network::Networks;
+use super::secret::{PasswordHash, TotpKey};
 use super::text::{Email, Line, Name, Note};
 use super::time::Utc;
 use super::words;
@@ -61,11 +62,11 @@ words::words! {
 
 attributes! {
     /// The key by which other programs know the user.
-    user_id: UserId => sql::Uuid, see [Owner SuperUser];
+    user_id: UserId => sql::Uuid, see [Colleague Owner SuperUser];
     /// A positive integer in order of creation.
     number: i64 => BigInt, see [SuperUser];
     /// The user's name; unique without regard to case.
-    username: Name => Text, see [Owner SuperUser], edit [SuperUser];
+    username: Name => Text, see [Colleague Owner SuperUser], edit [SuperUser];
     /// The username's key: what makes it unique.
     hidden username_key: String => Text;
     /// The name used to sign in, besides the username; unique the same way.
@@ -76,24 +77,26 @@ attributes! {
     external_id: Option<Line> => Nullable<Text>, see [SuperUser], edit [SuperUser];
     /// The e-mail address.
     email: Option<Email> => Nullable<Text>, see [Owner SuperUser], edit [Owner SuperUser];
+    /// The e-mail address's key: what it is found by without regard to case.
+    hidden email_key: Option<String> => Nullable<Text>;
     /// The name to show: by default the first, middle and last name joined, else the username.
     display_name: Line => Text, see [Owner SuperUser], edit [Owner SuperUser];
     /// First name.
-    first_name: Option<Line> => Nullable<Text>, see [Owner SuperUser], edit [Owner SuperUser];
+    first_name: Option<Line> => Nullable<Text>, see [Colleague Owner SuperUser], edit [Owner SuperUser];
     /// Middle name.
     middle_name: Option<Line> => Nullable<Text>, see [Owner SuperUser], edit [Owner SuperUser];
     /// Last name.
-    last_name: Option<Line> => Nullable<Text>, see [Owner SuperUser], edit [Owner SuperUser];
+    last_name: Option<Line> => Nullable<Text>, see [Colleague Owner SuperUser], edit [Owner SuperUser];
     /// Whether sign-in asks for a one-time code.
     is_totp_enabled: bool => Bool, see [Owner SuperUser];
     /// The label an authenticator shows.
     totp_label: Option<Line> => Nullable<Text>, see [Owner SuperUser], edit [Owner SuperUser];
     /// The one-time code's key in base32, only while its enrolment is unconfirmed.
     derived totp_key: Option<String> = Account::totp_key_in_enrolment, see [Owner] while present;
-    /// The one-time code's key, encrypted.
-    hidden totp_secret: Option<Sealed> => Nullable<Binary>;
+    /// Until when an enrolment that is not confirmed can be.
+    hidden totp_enrolment_end: Option<Utc> => Nullable<sql::Instant>;
     /// The role.
-    user_role: UserRole => Text, see [Owner SuperUser], edit [SuperUser];
+    user_role: UserRole => Text, see [Colleague Owner SuperUser], edit [SuperUser];
     /// The groups the user is a member of.
     derived groups: Vec<GroupRef> = Account::groups, see [Owner SuperUser];
     /// The language; null is the server's default.
@@ -138,6 +141,8 @@ attributes! {
     creation_ctx: CreationContext => Text, see [SuperUser];
     /// The password's hash.
     hidden password_hash: Option<PasswordHash> => Nullable<Text>;
+    /// Whether the password is too short to be the only factor: it was set while one-time codes were enabled.
+    hidden password_needs_totp: bool => Bool;
     /// Whether there is a password.
     derived password_is_set: bool = Account::password_is_set, see [SuperUser];
     /// The next sign-in must set a new password.
@@ -178,6 +183,8 @@ attributes! {
     updated_time: Utc => sql::Instant, see [SuperUser];
     /// The last authenticated use, to the minute.
     active_time: Option<Utc> => Nullable<sql::Instant>, see [SuperUser];
+    /// The networks that the user may come from: a resource of its own.
+    hidden networks: Networks => Text;
     /// Whether the sign-up is final.
     derived confirmed: bool = Account::confirmed, see [SuperUser];
     /// Locked, licensed or inactive.
@@ -191,6 +198,16 @@ pub fn viewer_of(caller: Option<&User>, subject: UserId) -> Viewer {
         Some(user) if user.is_super_user() => Viewer::SuperUser,
         Some(user) if user.user_id == subject => Viewer::Owner,
         Some(_) => Viewer::Peer,
+    }
+}
+
+impl Viewer {
+    /// The viewer that one is in the list of users, which is open to everyone who is signed in or is not.
+    pub fn in_list(self, is_open: bool) -> Self {
+        match self {
+            Self::Peer if is_open => Self::Colleague,
+            Self::Nobody | Self::Peer | Self::Colleague | Self::Owner | Self::SuperUser => self,
+        }
     }
 }
 
@@ -252,12 +269,13 @@ impl User {
             username,
             external_id: None,
             email: None,
+            email_key: None,
             first_name: None,
             middle_name: None,
             last_name: None,
             is_totp_enabled: false,
             totp_label: None,
-            totp_secret: None,
+            totp_enrolment_end: None,
             user_role: UserRole::Viewer,
             lang_id: None,
             login_time: None,
@@ -276,6 +294,7 @@ impl User {
             sign_up_status: SignUpStatus::Final,
             creation_ctx,
             password_hash: None,
+            password_needs_totp: false,
             password_must_change: false,
             password_last_set: None,
             password_expiry: None,
@@ -295,6 +314,7 @@ impl User {
             created_time: now,
             updated_time: now,
             active_time: None,
+            networks: Networks::default(),
         }
     }
 
@@ -324,16 +344,40 @@ impl User {
         self.approval_status_mod_time = Some(now);
     }
 
-    /// Sets the password by its hash.
-    pub fn set_password(&mut self, hash: PasswordHash, must_change: bool, expiry: Option<Utc>, now: Utc) {
+    /// Sets the password. It expires at `expiry`, or else after its life.
+    pub fn set_password(&mut self, password: FitPassword, must_change: bool, expiry: Option<Utc>, now: Utc) {
+        let FitPassword { hash, needs_totp, life } = password;
+        let end_of_life = life.filter(|_| !self.password_never_expires).map(|life| now + life);
         self.password_hash = Some(hash);
+        self.password_needs_totp = needs_totp;
         self.password_must_change = must_change;
-        self.password_expiry = expiry;
+        self.password_expiry = expiry.or(end_of_life);
         self.password_last_set = Some(now);
+        self.ask_for_a_longer_password();
     }
 
-    /// What follows from other attributes: the keys of the names.
+    /// From now on sign-in asks for a one-time code.
+    pub fn enable_totp(&mut self) {
+        self.is_totp_enabled = true;
+        self.totp_enrolment_end = None;
+    }
+
+    /// From now on sign-in asks for no one-time code. A password that was long enough only beside one must be changed.
+    pub fn disable_totp(&mut self) {
+        self.is_totp_enabled = false;
+        self.totp_enrolment_end = None;
+        self.ask_for_a_longer_password();
+    }
+
+    fn ask_for_a_longer_password(&mut self) {
+        if self.password_needs_totp && !self.is_totp_enabled {
+            self.password_must_change = true;
+        }
+    }
+
+    /// What follows from other attributes: the keys of the names and of the e-mail address.
     pub fn settle_keys(&mut self) {
+        self.email_key = self.email.as_ref().map(Email::key);
         self.username_key = self.username.key();
         self.login_name_key = self.login_name.key();
     }
@@ -349,6 +393,17 @@ impl User {
     }
 }
 
+/// A password that was found fit to be set.
+#[derive(Clone, Debug)]
+pub struct FitPassword {
+    /// Its hash.
+    pub hash: PasswordHash,
+    /// Whether it is too short to be the only factor.
+    pub needs_totp: bool,
+    /// After how long it expires, where passwords do.
+    pub life: Option<Duration>,
+}
+
 /// For how long after the last use an unlocked account counts as licensed.
 pub const LICENSED_FOR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -360,7 +415,7 @@ pub struct Account {
     /// The groups the user is a member of, by name.
     pub groups: Vec<GroupRef>,
     /// The key of an unconfirmed one-time code enrolment.
-    pub enrolment: Option<String>,
+    pub enrolment: Option<TotpKey>,
     /// When this was loaded.
     pub as_of: Utc,
 }
@@ -384,7 +439,7 @@ impl Account {
     }
 
     fn totp_key_in_enrolment(&self) -> Option<&str> {
-        self.enrolment.as_deref().filter(|_| !self.user.is_totp_enabled)
+        self.enrolment.as_ref().filter(|_| !self.user.is_totp_enabled).map(TotpKey::expose)
     }
 
     fn groups(&self) -> &[GroupRef] {

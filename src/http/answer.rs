@@ -75,6 +75,7 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
         cid: cid.clone(),
         action,
         remote_addr: remote_addr.as_ref().ok().copied().flatten(),
+        is_safe: request.method().is_safe(),
         device: request.cookie(DEVICE_COOKIE).map(|c| c.value().to_owned()),
         ..claims(&headers)
     };
@@ -106,7 +107,7 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
     }
     let (mut reply, refused) = match outcome {
         Ok(reply) => (reply, None),
-        Err(error) => (dialect.refusal(&error, &cid), Some(error)),
+        Err(error) => (dialect.refusal(&error, context.action(), &cid), Some(error)),
     };
     if let Target::OtherMethod(methods) = target {
         reply.headers.push(("allow", methods.to_owned()));
@@ -135,14 +136,16 @@ fn claims(headers: &HeaderMap) -> Call {
         traceparent: owned("traceparent").filter(|t| is_traceparent(t)),
         application: owned("x-current-app"),
         application_key: owned("x-application-key"),
-        token: text(headers, "authorization").and_then(bearer).map(str::to_owned),
+        token: credential(headers, "bearer"),
+        api_key: credential(headers, "key"),
         ..Call::internal(Utc::from_micros(0), String::new(), Action::Unrouted)
     }
 }
 
 /// On whom or what the call is meant to be, by its path: the trail tells it also of calls that are refused.
 fn note_subject(request: &HttpRequest, context: &Context) {
-    let named = ["user_id", "group_id", "application_id"].iter().find_map(|name| request.match_info().get(name));
+    let named =
+        ["user_id", "group_id", "application_id", "key_id", "hook_id"].iter().find_map(|name| request.match_info().get(name));
     if let Some(id) = named.and_then(|text| text.parse::<UserId>().ok()) {
         context.trail().set_subject(id);
     }
@@ -187,7 +190,7 @@ impl Line<'_> {
         let remote_addr = context.call().remote_addr.map(tracing::field::display);
         let Self { cid, replaced, method, route, status, micros, reason, cause, .. } = *self;
         let micros = u64::try_from(micros).unwrap_or(u64::MAX);
-        let action = context.call().action.as_str();
+        let action = context.action().as_str();
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -237,10 +240,15 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|v| v.to_str().ok())
 }
 
-/// The token of `Authorization: Bearer …` (RFC 6750, section 2.1); the scheme's case does not matter (RFC 9110, section 11.1).
-pub(super) fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
+/// What follows a scheme in `Authorization`: of `Bearer` the session token (RFC 6750, section 2.1), of `Key` the API key. The scheme's case
+/// does not matter (RFC 9110, section 11.1).
+fn credential(headers: &HeaderMap, scheme: &str) -> Option<String> {
+    credential_of(text(headers, "authorization")?, scheme).map(str::to_owned)
+}
+
+pub(super) fn credential_of<'a>(value: &'a str, scheme: &str) -> Option<&'a str> {
+    let (sent, credential) = value.split_once(' ')?;
+    sent.eq_ignore_ascii_case(scheme).then(|| credential.trim_start())
 }
 
 fn check_size(request: &HttpRequest, headers: &HeaderMap) -> Result<()> {
@@ -277,6 +285,20 @@ mod tests {
         fn correlation_ids(text in "(.{0,70}|[A-Za-z0-9._:-]{0,70})") {
             let is_listed = text.chars().all(|c| c.is_ascii_alphanumeric() || "._:-".contains(c));
             prop_assert_eq!(is_correlation_id(&text), is_listed && (1..=64).contains(&text.len()));
+        }
+
+        /// What stands in `Authorization` is a session token, an API key, or nothing; never two things.
+        #[test]
+        fn authorization_has_one_scheme(text in "((bearer|Bearer|key|KEY|Basic)[ ,:]{0,2}[A-Za-z0-9_ -]{0,20}|[ -~]{0,30})") {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, text.parse().unwrap());
+            let (token, key) = (credential(&headers, "bearer"), credential(&headers, "key"));
+            prop_assert!(token.is_none() || key.is_none());
+            for (sent, scheme) in [(token, "bearer "), (key, "key ")] {
+                let begins = text.get(..scheme.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(scheme));
+                prop_assert_eq!(sent.is_some(), begins, "{}", text);
+                prop_assert!(sent.is_none_or(|sent| text.ends_with(&sent)));
+            }
         }
 
         #[test]

@@ -7,7 +7,7 @@ use crate::domain::custom_attribute::{AttributeName, AttributeValue, AttributeVi
 use crate::domain::precondition::Precondition;
 use crate::domain::raw::RawObject;
 use crate::error::{Code, Error, Fault, Result, WITHIN};
-use crate::service::{Attributes, SignedIn, SuperUser};
+use crate::service::{Attributes, Authenticated, SignedIn, SuperUser};
 use actix_web::http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::value::RawValue;
@@ -30,9 +30,9 @@ pub(super) trait Shelf {
 pub(super) struct Own;
 
 impl Shelf for Own {
-    type Caller = SignedIn;
+    type Caller = Authenticated;
     type Path = ();
-    fn attributes(caller: SignedIn, (): ()) -> Attributes {
+    fn attributes(caller: Authenticated, (): ()) -> Attributes {
         caller.own_attributes()
     }
 }

@@ -95,6 +95,7 @@ impl FindQuery {
             approval_status: self.approval_status,
             sign_up_status: self.sign_up_status,
             group: self.group,
+            ..Filter::default()
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Gates: which caller a route demands. The type of a handler's first argument is its gate.
 
 use crate::error::Result;
-use crate::service::{Anyone, Bearer, Context, SignedIn, SuperUser, TrustedApplication};
+use crate::service::{Anyone, Authenticated, Bearer, Context, SignedIn, SuperUser, TrustedApplication};
 
 /// The kinds of gate, for the documentation and the tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,11 +12,13 @@ pub enum GateKind {
     Anyone,
     /// A session token, good or not.
     Bearer,
-    /// A live session.
+    /// A live session, or an API key.
+    Authenticated,
+    /// A live session; an API key is not enough.
     SignedIn,
-    /// A live session of a super-user.
+    /// A live session or an API key of a super-user.
     SuperUser,
-    /// An application's key, or a live session of a super-user.
+    /// An application's key, or a live session or an API key of a super-user.
     TrustedApplication,
 }
 
@@ -52,7 +54,14 @@ impl Gate for Anyone {
 impl Gate for Bearer {
     const KIND: GateKind = GateKind::Bearer;
     async fn open(context: Context) -> Result<Self> {
-        Anyone::arrive(context).await?.show_token()
+        Anyone::arrive(context).await?.show_token().await
+    }
+}
+
+impl Gate for Authenticated {
+    const KIND: GateKind = GateKind::Authenticated;
+    async fn open(context: Context) -> Result<Self> {
+        Anyone::arrive(context).await?.authenticate().await
     }
 }
 
@@ -66,7 +75,7 @@ impl Gate for SignedIn {
 impl Gate for SuperUser {
     const KIND: GateKind = GateKind::SuperUser;
     async fn open(context: Context) -> Result<Self> {
-        Anyone::arrive(context).await?.sign_on().await?.rise()
+        Anyone::arrive(context).await?.authenticate().await?.rise()
     }
 }
 

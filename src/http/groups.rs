@@ -5,9 +5,9 @@ use super::reply::{self, Created, Done, Found, Paged, UserAnswer};
 use crate::domain::attribute::Viewer;
 use crate::domain::group::GroupView;
 use crate::domain::ids::UserId;
-use crate::domain::text::Name;
+use crate::domain::text::{Line, Name};
 use crate::error::{Code, Error, Result};
-use crate::service::SuperUser;
+use crate::service::{Again, SuperUser};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -22,6 +22,22 @@ pub(super) struct PageQuery {
     cursor: Option<String>,
 }
 
+impl PageQuery {
+    /// Limit and cursor.
+    pub(super) fn parts(self) -> (Option<i64>, Option<String>) {
+        (self.limit, self.cursor)
+    }
+}
+
+/// A group to be made.
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct NewGroupBody {
+    /// The name; unique without regard to case.
+    name: String,
+    /// By what the identity provider knows it; unique.
+    external_id: Option<String>,
+}
+
 /// A group's name.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct GroupBody {
@@ -29,10 +45,8 @@ pub(super) struct GroupBody {
     name: String,
 }
 
-impl GroupBody {
-    fn name(self) -> Result<Name> {
-        Name::try_from(self.name).map_err(|e| Error::new(Code::Invalid).at("name", e.to_string()))
-    }
+fn read_name(name: String) -> Result<Name> {
+    Name::try_from(name).map_err(|e| Error::new(Code::Invalid).at("name", e.to_string()))
 }
 
 /// A user to be added.
@@ -49,8 +63,10 @@ pub(super) async fn list(caller: SuperUser, Query(query): Query<PageQuery>) -> R
     Ok(Found(Paged { items, next_cursor }))
 }
 
-pub(super) async fn create(caller: SuperUser, Body(body): Body<GroupBody>) -> Result<Created<GroupView>> {
-    Ok(Created { body: caller.create_group(body.name()?).await?, cookie: None })
+pub(super) async fn create(caller: SuperUser, Body(body): Body<NewGroupBody>) -> Result<Created<GroupView>> {
+    let unfit = |e: crate::domain::text::Unfit| Error::new(Code::Invalid).at("external_id", e.to_string());
+    let external_id = body.external_id.map(Line::try_from).transpose().map_err(unfit)?;
+    Ok(Created { body: caller.create_group(read_name(body.name)?, external_id).await?, cookie: None })
 }
 
 pub(super) async fn by_id(caller: SuperUser, group: GroupSegment) -> Result<Found<GroupView>> {
@@ -58,7 +74,7 @@ pub(super) async fn by_id(caller: SuperUser, group: GroupSegment) -> Result<Foun
 }
 
 pub(super) async fn rename(caller: SuperUser, (group, Body(body)): (GroupSegment, Body<GroupBody>)) -> Result<Found<GroupView>> {
-    Ok(Found(caller.rename_group(group.0, body.name()?).await?))
+    Ok(Found(caller.rename_group(group.0, read_name(body.name)?).await?))
 }
 
 pub(super) async fn delete(caller: SuperUser, group: GroupSegment) -> Result<Done> {
@@ -81,7 +97,7 @@ pub(super) async fn add_member(
 ) -> Result<Found<UserAnswer>> {
     let unfit = |_| Error::new(Code::Invalid).because("user_unknown").at("user_id", "names no user");
     let user_id: UserId = body.user_id.parse().map_err(unfit)?;
-    Ok(Found(UserAnswer::new(caller.add_member(group.0, user_id).await?, Viewer::SuperUser)))
+    Ok(Found(UserAnswer::new(caller.add_member(group.0, user_id, Again::Fine).await?, Viewer::SuperUser)))
 }
 
 pub(super) async fn remove_member(caller: SuperUser, (group, user): (GroupSegment, UserSegment)) -> Result<Done> {

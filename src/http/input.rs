@@ -11,6 +11,7 @@ use actix_web::web::{Bytes, BytesMut, Payload, Query as ActixQuery};
 use futures_util::{FutureExt as _, StreamExt as _};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use std::str::FromStr;
 use std::time::Duration;
@@ -75,7 +76,7 @@ impl<A: Input, B: Input> Input for (A, B) {
 pub struct Segment<const AT: usize, T>(pub T);
 
 /// The names of variable segments.
-const SEGMENTS: [&str; 4] = ["user_id", "session_id", "group_id", "application_id"];
+const SEGMENTS: [&str; 7] = ["user_id", "session_id", "group_id", "application_id", "key_id", "hook_id", "delivery_id"];
 
 impl<const AT: usize, T: FromStr> Input for Segment<AT, T> {
     async fn read(parts: &mut Parts) -> Result<Self> {
@@ -99,6 +100,12 @@ pub type SessionSegment = Segment<1, crate::domain::ids::SessionId>;
 pub type GroupSegment = Segment<2, crate::domain::ids::GroupId>;
 /// `{application_id}` in the path.
 pub type ApplicationSegment = Segment<3, crate::domain::ids::ApplicationId>;
+/// `{key_id}` in the path.
+pub type KeySegment = Segment<4, crate::domain::ids::ApiKeyId>;
+/// `{hook_id}` in the path.
+pub type HookSegment = Segment<5, crate::domain::ids::HookId>;
+/// `{delivery_id}` in the path.
+pub type DeliverySegment = Segment<6, crate::domain::ids::MessageId>;
 
 /// The query string.
 pub struct Query<T>(pub T);
@@ -136,6 +143,14 @@ pub fn page_limit(limit: Option<i64>) -> Result<i64> {
     let limit = limit.unwrap_or(50);
     let bad = || Error::new(Code::BadQuery).at("limit", format!("is not between 1 and {LARGEST_PAGE}"));
     (1..=LARGEST_PAGE).contains(&limit).then_some(limit).ok_or_else(bad)
+}
+
+/// Reads a member of a merge patch that may be absent, but not null: to say nothing and to say "nothing" are two things.
+///
+/// # Errors
+/// The value is no `T`.
+pub fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> std::result::Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// A JSON object with exactly the members of `T`.
@@ -180,6 +195,20 @@ impl Input for Members {
 
     fn describe(schemas: &mut SchemaGenerator) -> Value {
         let schema = super::schema::new_user_schema(schemas);
+        json!({"requestBody": {"required": true, "content": {"application/json": {"schema": schema}}}})
+    }
+}
+
+/// A filled sign-up form, which the use case itself reads by the attribute table.
+pub struct SignUpMembers(pub Map<String, Value>);
+
+impl Input for SignUpMembers {
+    async fn read(parts: &mut Parts) -> Result<Self> {
+        Members::read(parts).await.map(|members| Self(members.0))
+    }
+
+    fn describe(schemas: &mut SchemaGenerator) -> Value {
+        let schema = super::schema::sign_up_schema(schemas);
         json!({"requestBody": {"required": true, "content": {"application/json": {"schema": schema}}}})
     }
 }
@@ -266,7 +295,7 @@ pub(super) fn parse_raw_object(bytes: &[u8]) -> Result<RawObject> {
 }
 
 /// Reads the body as a JSON object; `None` if it is empty.
-async fn read_object(parts: &mut Parts) -> Result<Option<Map<String, Value>>> {
+pub(super) async fn read_object(parts: &mut Parts) -> Result<Option<Map<String, Value>>> {
     match read_json(parts).await? {
         None => Ok(None),
         Some(bytes) => parse_object(&bytes).map(Some),

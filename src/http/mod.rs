@@ -8,6 +8,7 @@
 
 mod address;
 mod answer;
+mod api_keys;
 mod applications;
 mod audit_events;
 mod crowd;
@@ -19,16 +20,23 @@ mod find;
 mod gate;
 mod groups;
 mod health;
+mod hooks;
 mod input;
+mod networks;
 mod openapi;
 #[doc(hidden)]
 pub mod outside;
+mod pages;
+mod password_resets;
 mod reply;
 mod route;
 mod routes;
 mod schema;
+mod second_factor;
 mod server;
 mod sessions;
+mod sign_ups;
+mod tokens;
 mod users;
 mod views;
 

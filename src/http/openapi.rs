@@ -55,6 +55,7 @@ pub fn document(routes: &[Route]) -> Value {
             "schemas": schemas.take_definitions(true),
             "securitySchemes": {
                 "ust": {"type": "http", "scheme": "bearer", "description": "A session token (UST), as POST /api/v1/sessions answers it."},
+                "key": {"type": "http", "scheme": "key", "description": "An API key. One of scope `read` makes GET calls only."},
                 "application": {"type": "apiKey", "in": "header", "name": "X-Application-Key", "description": "The key of the application in X-Current-App."},
             },
             "parameters": {
@@ -112,8 +113,9 @@ fn tag(path: &str) -> &str {
 fn security(gate: GateKind) -> Value {
     match gate {
         GateKind::Probe | GateKind::Anyone => json!([]),
-        GateKind::Bearer | GateKind::SignedIn | GateKind::SuperUser => json!([{"ust": []}]),
-        GateKind::TrustedApplication => json!([{"application": []}, {"ust": []}]),
+        GateKind::Bearer | GateKind::SignedIn => json!([{"ust": []}]),
+        GateKind::Authenticated | GateKind::SuperUser => json!([{"ust": []}, {"key": []}]),
+        GateKind::TrustedApplication => json!([{"application": []}, {"ust": []}, {"key": []}]),
     }
 }
 
@@ -122,6 +124,7 @@ fn gate_name(gate: GateKind) -> &'static str {
         GateKind::Probe => "probe",
         GateKind::Anyone => "anyone",
         GateKind::Bearer => "bearer",
+        GateKind::Authenticated => "authenticated",
         GateKind::SignedIn => "signed_in",
         GateKind::SuperUser => "super_user",
         GateKind::TrustedApplication => "trusted_application",

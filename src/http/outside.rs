@@ -2,7 +2,7 @@
 //! request meets; nothing here is one of its own.
 
 use super::address;
-use super::answer::{bearer, is_correlation_id, is_traceparent};
+use super::answer::{credential_of, is_correlation_id, is_traceparent};
 use super::audit_events::SearchQuery;
 use super::custom_attributes::{setting, settings};
 use super::find::FindQuery;
@@ -25,9 +25,9 @@ pub fn traceparent(text: &str) -> bool {
     is_traceparent(text)
 }
 
-/// The token of an `Authorization` header.
-pub fn authorization(text: &str) -> Option<&str> {
-    bearer(text)
+/// What follows a scheme in an `Authorization` header.
+pub fn authorization<'a>(text: &'a str, scheme: &str) -> Option<&'a str> {
+    credential_of(text, scheme)
 }
 
 /// The members of a body.

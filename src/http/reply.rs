@@ -86,6 +86,19 @@ impl Answer for Done {
     }
 }
 
+/// 202: it was taken down, and what comes of it is told elsewhere.
+pub struct Accepted;
+
+impl Answer for Accepted {
+    fn into_reply(self) -> Result<Reply> {
+        Ok(Reply { status: 202, content_type: "", body: Vec::new(), headers: Vec::new() })
+    }
+
+    fn describe(_: &mut SchemaGenerator) -> (u16, Option<Value>) {
+        (202, None)
+    }
+}
+
 /// A document that is not JSON of the API.
 pub struct Document {
     pub(super) status: u16,

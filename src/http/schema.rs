@@ -2,6 +2,7 @@
 
 use crate::domain::attribute::Viewer;
 use crate::domain::user::ATTRIBUTES;
+use crate::service::SIGN_UP;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
@@ -28,8 +29,25 @@ pub(super) fn new_user_schema(schemas: &mut SchemaGenerator) -> Schema {
         members.insert(attribute.name.to_owned(), (attribute.schema)(schemas).to_value());
     }
     members.insert("password".to_owned(), json!({"type": "string", "format": "password", "writeOnly": true}));
+    let link = "True: a link is mailed by which the person sets the password. Not together with `password`; needs `email`.";
+    members.insert("must_set_password".to_owned(), json!({"type": "boolean", "writeOnly": true, "description": link}));
     let mut schema = object("A user to be created.", members);
     schema.insert("required".to_owned(), json!(["username"]));
+    schema.insert("additionalProperties".to_owned(), false.into());
+    schema
+}
+
+/// A filled sign-up form.
+pub(super) fn sign_up_schema(schemas: &mut SchemaGenerator) -> Schema {
+    let mut members = Map::new();
+    for attribute in ATTRIBUTES.iter().filter(|a| SIGN_UP.contains(&a.name)) {
+        members.insert(attribute.name.to_owned(), (attribute.schema)(schemas).to_value());
+    }
+    members.insert("password".to_owned(), json!({"type": "string", "format": "password", "writeOnly": true}));
+    let app = "The application, instead of the one in `X-Current-App`.";
+    members.insert("current_app".to_owned(), json!({"type": "string", "description": app}));
+    let mut schema = object("What one says of oneself at a sign-up.", members);
+    schema.insert("required".to_owned(), json!(["username", "email", "password"]));
     schema.insert("additionalProperties".to_owned(), false.into());
     schema
 }

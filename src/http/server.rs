@@ -3,9 +3,12 @@
 use super::answer::{Target, answer};
 use super::crowd::Crowd;
 use super::desk::Desk;
+use super::dialect::Dialect;
 use super::openapi::document;
 use super::route::Route;
 use super::routes::table;
+use crate::domain::audit::Action;
+use crate::error::{Code, Error};
 use crate::service::Services;
 use crate::settings;
 use actix_web::dev::{Server, ServerHandle};
@@ -71,6 +74,7 @@ struct Mounted {
 
 struct Path {
     path: &'static str,
+    dialect: Dialect,
     routes: BTreeMap<String, Route>,
     methods: String,
 }
@@ -83,7 +87,8 @@ impl Mounted {
             let path = match at.and_then(|at| paths.get_mut(at)) {
                 Some(path) => path,
                 None => {
-                    paths.push(Path { path: route.path, routes: BTreeMap::new(), methods: String::new() });
+                    let (path, dialect) = (route.path, route.dialect);
+                    paths.push(Path { path, dialect, routes: BTreeMap::new(), methods: String::new() });
                     match paths.last_mut() {
                         Some(path) => path,
                         None => continue,
@@ -105,27 +110,29 @@ impl Mounted {
 }
 
 /// A handler panicked, which is a fault of ours; nothing is told of it but to the log.
-fn broken_off(error: &dyn std::fmt::Display) -> HttpResponse {
+fn broken_off(dialect: Dialect, error: &dyn std::fmt::Display) -> HttpResponse {
     tracing::error!(target: "usher::request", cause = %error, "a call broke off");
-    HttpResponse::InternalServerError().finish()
+    let reply = dialect.refusal(&Error::new(Code::Internal), Action::Unrouted, "");
+    HttpResponse::InternalServerError().content_type(reply.content_type).body(reply.body)
 }
 
 /// The single mounting function: every path of the table, in its order, and one answer for everything else.
 fn mount(app: &mut web::ServiceConfig, mounted: &Data<Mounted>) {
     for (at, path) in mounted.paths.iter().enumerate() {
+        let dialect = path.dialect;
         let serve = move |request: HttpRequest, payload: Payload, desk: Data<Desk>, mounted: Data<Mounted>| async move {
             // In a task of its own: a client that goes away takes neither the work nor its audit event with it.
             let work = actix_web::rt::spawn(async move {
                 let method = request.method().clone();
                 answer(&desk, request, payload, mounted.target(at, &method)).await
             });
-            work.await.unwrap_or_else(|error| broken_off(&error))
+            work.await.unwrap_or_else(|error| broken_off(dialect, &error))
         };
-        app.service(web::resource(path.path).default_service(web::to(serve)));
+        app.service(web::resource(dialect.pattern(path.path)).default_service(web::to(serve)));
     }
     let nowhere = |request: HttpRequest, payload: Payload, desk: Data<Desk>| async move {
         let work = actix_web::rt::spawn(async move { answer(&desk, request, payload, Target::Nowhere).await });
-        work.await.unwrap_or_else(|error| broken_off(&error))
+        work.await.unwrap_or_else(|error| broken_off(Dialect::Native, &error))
     };
     app.default_service(web::to(nowhere));
 }

@@ -3,10 +3,11 @@
 use super::answer::DEVICE_COOKIE;
 use super::input::{ApplicationSegment, Body, SessionSegment, UserSegment};
 use super::reply::{Created, Done, Found, Items, UserAnswer};
-use crate::domain::secret::Password;
+use crate::domain::notice::Notice;
+use crate::domain::secret::{Password, SentCode};
 use crate::domain::session::SessionView;
 use crate::error::Result;
-use crate::service::{Anyone, Bearer, Introspection, NewSession, SignIn, SignedIn, SuperUser, TrustedApplication};
+use crate::service::{Anyone, Authenticated, Bearer, Introspection, NewSession, SignIn, SignedIn, SuperUser, TrustedApplication};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -20,8 +21,8 @@ pub(super) struct SignInBody {
     username: String,
     /// The password.
     password: Password,
-    /// The one-time code, where one is asked for.
-    totp_code: Option<String>,
+    /// The one-time code, where one is asked for; a recovery code in its place is good once.
+    totp_code: Option<SentCode>,
     /// A new password, where one is demanded.
     new_password: Option<Password>,
     /// The application, instead of the one in `X-Current-App`.
@@ -37,13 +38,17 @@ pub(super) struct NewSessionBody {
     session: SessionView,
     /// The user.
     user: UserAnswer,
+    /// What will soon keep the user from signing in; absent if there is nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notices: Vec<Notice>,
 }
 
 impl super::reply::Body for NewSessionBody {}
 
 impl From<NewSession> for NewSessionBody {
     fn from(new: NewSession) -> Self {
-        Self { ust: new.ust.expose().to_owned(), session: new.session, user: UserAnswer::new(new.account, new.viewer) }
+        let user = UserAnswer::new(new.account, new.viewer);
+        Self { ust: new.ust.expose().to_owned(), session: new.session, user, notices: new.notices }
     }
 }
 
@@ -101,16 +106,16 @@ pub(super) async fn introspect(caller: TrustedApplication, Body(body): Body<Intr
     }))
 }
 
-pub(super) async fn own(caller: SignedIn, (): ()) -> Result<Found<Items<SessionView>>> {
+pub(super) async fn own(caller: Authenticated, (): ()) -> Result<Found<Items<SessionView>>> {
     Ok(Found(Items { items: caller.own_sessions().await? }))
 }
 
-pub(super) async fn end_own(caller: SignedIn, session: SessionSegment) -> Result<Done> {
+pub(super) async fn end_own(caller: Authenticated, session: SessionSegment) -> Result<Done> {
     caller.end_own_session(session.0).await?;
     Ok(Done)
 }
 
-pub(super) async fn end_own_all(caller: SignedIn, (): ()) -> Result<Done> {
+pub(super) async fn end_own_all(caller: Authenticated, (): ()) -> Result<Done> {
     caller.end_own_sessions().await?;
     Ok(Done)
 }

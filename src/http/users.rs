@@ -9,11 +9,11 @@ use crate::domain::text::Line;
 use crate::domain::time::Utc;
 use crate::domain::user::ApprovalStatus;
 use crate::error::{Code, Error, Result};
-use crate::service::{NewUser, SignedIn, SuperUser};
+use crate::service::{Authenticated, NewUser, SignedIn, SuperUser};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub(super) async fn current(caller: SignedIn, (): ()) -> Result<Found<UserAnswer>> {
+pub(super) async fn current(caller: Authenticated, (): ()) -> Result<Found<UserAnswer>> {
     let (account, viewer) = caller.current_user().await?;
     Ok(Found(UserAnswer::new(account, viewer)))
 }
@@ -29,7 +29,7 @@ pub(super) async fn create(caller: SuperUser, Members(members): Members) -> Resu
 }
 
 pub(super) async fn update_current(
-    caller: SignedIn,
+    caller: Authenticated,
     (IfMatch(tag), Changes(members)): (IfMatch, Changes),
 ) -> Result<Found<UserAnswer>> {
     let (account, viewer) = caller.update_current(&members, tag).await?;
@@ -56,11 +56,11 @@ pub(super) async fn reject(caller: SuperUser, user: UserSegment) -> Result<Found
     Ok(Found(UserAnswer::new(caller.decide(user.0, ApprovalStatus::Rejected).await?, Viewer::SuperUser)))
 }
 
-/// Another's new password.
-#[derive(Deserialize, JsonSchema)]
+/// Another's new password, or nothing: then a link is mailed by which the user sets one.
+#[derive(Default, Deserialize, JsonSchema)]
 pub(super) struct SetPasswordBody {
     /// The password.
-    new_password: Password,
+    new_password: Option<Password>,
     /// The next sign-in must set another one.
     #[serde(default)]
     must_change: bool,
@@ -70,9 +70,16 @@ pub(super) struct SetPasswordBody {
 
 pub(super) async fn set_password(
     caller: SuperUser,
-    (user, Body(body)): (UserSegment, Body<SetPasswordBody>),
+    (user, OptionalBody(body)): (UserSegment, OptionalBody<SetPasswordBody>),
 ) -> Result<Found<UserAnswer>> {
-    let account = caller.set_password(user.0, body.new_password, body.must_change, body.expiry).await?;
+    let SetPasswordBody { new_password, must_change, expiry } = body;
+    let account = match new_password {
+        Some(new) => caller.set_password(user.0, new, must_change, expiry).await?,
+        // Both are about a password that somebody else chose.
+        None if must_change => return Err(Error::new(Code::Invalid).at("must_change", "goes together with new_password only")),
+        None if expiry.is_some() => return Err(Error::new(Code::Invalid).at("expiry", "goes together with new_password only")),
+        None => caller.send_password_link(user.0).await?,
+    };
     Ok(Found(UserAnswer::new(account, Viewer::SuperUser)))
 }
 

@@ -4,7 +4,7 @@ use super::reply::Found;
 use crate::domain::attribute::{Act, Viewer, allows};
 use crate::domain::user::ATTRIBUTES;
 use crate::error::Result;
-use crate::service::SignedIn;
+use crate::service::Authenticated;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -32,7 +32,7 @@ struct AttributeBody {
     editable: bool,
 }
 
-pub(super) async fn list(caller: SignedIn, (): ()) -> Result<Found<ViewsBody>> {
+pub(super) async fn list(caller: Authenticated, (): ()) -> Result<Found<ViewsBody>> {
     let viewer = caller.viewer_of(caller.user_id());
     let of = |a: &'static crate::domain::attribute::Attribute| AttributeBody {
         name: a.name,

@@ -1,6 +1,11 @@
 //! The world outside: what usher sends of its own accord. One file for each way by which a message goes; what waits to be sent, and
 //! when it is tried again, is the outbox's business ([`crate::domain::outbox`]).
 
+pub mod destination;
+pub mod hook;
+pub mod mail;
+mod templates;
+
 use crate::domain::ids::MessageId;
 use futures_util::future::BoxFuture;
 
@@ -11,6 +16,8 @@ pub enum Undelivered {
     Yet(String),
     /// No try will: the receiver said so, or what it takes is not there any more.
     Ever(String),
+    /// Neither this nor any other: the receiver wants nothing any more.
+    Gone(String),
 }
 
 /// A way by which messages go.

@@ -1,14 +1,24 @@
 //! Callers: who may do what, as types.
 //!
-//! Everyone begins as [`Anyone`], through an application. A UST makes a [`SignedIn`], the role of its user a [`SuperUser`], an application's
-//! key a [`TrustedApplication`]. Each step can be refused, and there is no other way from one to the next. Someone at the command line
+//! Everyone begins as [`Anyone`], through an application. A UST or an API key makes an [`Authenticated`], the role of its user a
+//! [`SuperUser`], an application's key a [`TrustedApplication`]. An [`Authenticated`] with a UST is a [`SignedIn`]: what makes sense with
+//! a session alone asks for one. Each step can be refused, and there is no other way from one to the next. Someone at the command line
 //! is an [`Operator`]: whoever can read the key file and write the database needs no further proof, and is a super-user.
 //!
-//! A regular user has no look-up of others, so this does not compile:
+//! A regular user has no look-up of others, but for what the roster (`roster.rs`) shows of them where the list of users is open. So
+//! this does not compile:
 //!
 //! ```compile_fail,E0599
-//! async fn look_up(caller: usher::service::SignedIn, id: usher::domain::ids::UserId) {
+//! async fn look_up(caller: usher::service::Authenticated, id: usher::domain::ids::UserId) {
 //!     let _ = caller.user(id).await;
+//! }
+//! ```
+//!
+//! nor does changing a password by an API key, which proves nothing of who holds it:
+//!
+//! ```compile_fail,E0599
+//! async fn seize(caller: usher::service::Authenticated, password: usher::domain::secret::Password) {
+//!     let _ = caller.change_password(password.clone(), password).await;
 //! }
 //! ```
 //!
@@ -24,18 +34,17 @@
 
 use super::Context;
 use super::context::Bond;
+use super::proof::{Places, Proof, Proven, Shown};
 use crate::domain::application::{self, Application};
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::{Actor, ActorType};
-use crate::domain::ids::{SessionId, UserId};
-use crate::domain::secret::{ApplicationKey, TokenHash, Ust};
-use crate::domain::session::Session;
-use crate::domain::standing::may_act;
+use crate::domain::ids::{CredentialId, SessionId, UserId};
+use crate::domain::secret::{ApiKeyToken, ApplicationKey, TokenHash, Ust};
 use crate::domain::text::fold;
 use crate::domain::time::Utc;
 use crate::domain::user::{User, viewer_of};
 use crate::error::{Code, Error, Result};
-use crate::store::Opened;
+use crate::store::{Opened, Snapshot, Tx};
 use std::time::Duration;
 
 /// `active_time` is kept to this.
@@ -54,14 +63,22 @@ pub struct Bearer {
     pub(super) token: TokenHash,
 }
 
-/// A caller with a live session, whose account may act now.
+/// A caller that proved by a live session or an API key to be a user whose account may act now.
+pub struct Authenticated {
+    pub(super) context: Context,
+    pub(super) application: Application,
+    pub(super) user: User,
+    pub(super) proof: Proof,
+}
+
+/// The same by a live session.
 pub struct SignedIn {
     pub(super) context: Context,
     pub(super) application: Application,
     pub(super) opened: Opened,
 }
 
-/// A caller who may look after users: a signed-in administrator, or an operator.
+/// A caller who may look after users: an administrator, or an operator.
 pub struct SuperUser {
     pub(super) context: Context,
     pub(super) authority: Authority,
@@ -70,7 +87,7 @@ pub struct SuperUser {
 /// What makes a super-user one.
 pub(super) enum Authority {
     /// The role.
-    Role(Box<SignedIn>),
+    Role(Box<Authenticated>),
     /// The command line.
     Operator(Operator),
 }
@@ -83,7 +100,7 @@ pub struct Operator(pub String);
 pub struct TrustedApplication {
     pub(super) context: Context,
     pub(super) application: Application,
-    pub(super) super_user: Option<Box<SignedIn>>,
+    pub(super) super_user: Option<Box<Authenticated>>,
 }
 
 impl Anyone {
@@ -110,56 +127,86 @@ impl Anyone {
         Ok(self)
     }
 
-    fn token(&self) -> Result<TokenHash> {
+    fn shown(&self) -> Result<Shown> {
         let refuse = |reason| Error::new(Code::SessionInvalid).because(reason);
+        if let Some(key) = &self.context.call.api_key {
+            return Ok(Shown::Key(ApiKeyToken::parse(key).ok_or_else(|| refuse("key_malformed"))?.hash()));
+        }
         let token = self.context.call.token.as_deref().ok_or_else(|| refuse("token_missing"))?;
-        Ok(Ust::parse(token).ok_or_else(|| refuse("token_malformed"))?.hash())
+        Ok(Shown::Session(Ust::parse(token).ok_or_else(|| refuse("token_malformed"))?.hash()))
     }
 
-    /// The caller shows a token, which is not looked at any further.
+    /// The caller shows a session token, which is not looked at any further.
     ///
     /// # Errors
-    /// [`Code::SessionInvalid`] if there is none, or it cannot be one.
-    pub fn show_token(self) -> Result<Bearer> {
-        Ok(Bearer { token: self.token()?, context: self.context })
+    /// [`Code::SessionInvalid`] if there is none, or it cannot be one; [`Code::SessionRequired`] for an API key.
+    pub async fn show_token(self) -> Result<Bearer> {
+        match self.shown()? {
+            Shown::Session(token) => Ok(Bearer { token, context: self.context }),
+            Shown::Key(_) => self.authenticate().await.and(Err(Error::new(Code::SessionRequired))),
+        }
     }
 
-    /// The caller proves by its UST who it is. Everything is checked at every use: that the session lives, that this application
-    /// accepts it, and that the account may act now.
+    /// The caller proves by its UST or its API key who it is. Everything is checked at every use: that the session or key is good, that
+    /// this application accepts it, and that the account may act now and by this way. A key that may only read makes no other call.
     ///
     /// # Errors
-    /// [`Code::SessionInvalid`], whatever the cause; the audit trail knows it.
-    pub async fn sign_on(self) -> Result<SignedIn> {
+    /// [`Code::SessionInvalid`], whatever the cause; the audit trail knows it. [`Code::KeyReadOnly`].
+    pub async fn authenticate(self) -> Result<Authenticated> {
         let refuse = |reason| Error::new(Code::SessionInvalid).because(reason);
-        let token = self.token()?;
-        let opened = self.context.services.inner.store.read(move |snapshot| Ok(snapshot.session_by_token(&token)?)).await?;
-        let opened = opened.ok_or_else(|| refuse("session_unknown"))?;
-        let Opened { session, user, application } = &opened;
-        self.context.trail.set_actor(user_actor(user, session.session_id));
-        if session.is_expired(self.context.now()) {
-            return Err(refuse("session_expired"));
+        let (through, places, now) = (self.application.clone(), Places::of(&self.context.call), self.context.now());
+        let shown = self.shown()?;
+        let look_up = move |snapshot: &mut Snapshot<'_>| {
+            let (proof, user) = shown.find(snapshot)?.ok_or_else(|| refuse(shown.unknown()))?;
+            let judged = proof.judge(snapshot, &user, &through, places, now)?;
+            Ok((proof, user, judged))
+        };
+        let (proof, user, judged) = self.context.services.inner.store.read(look_up).await?;
+        self.context.trail.set_actor(user_actor(&user, proof.id()));
+        judged.map_err(refuse)?;
+        match &proof {
+            Proof::Key(key) if !key.permits(self.context.call.is_safe) => return Err(Error::new(Code::KeyReadOnly)),
+            Proof::Key(_) | Proof::Session(..) => {}
         }
-        if !Session::is_accepted_by(application, &self.application) {
-            return Err(refuse("application_mismatch"));
+        let bond =
+            Some(Bond { credential: proof.credential(), application_id: self.application.application_id, needs_role: false });
+        let context = Context { bond, ..self.context };
+        let mut authenticated = Authenticated { context, application: self.application, user, proof };
+        authenticated.note_activity();
+        Ok(authenticated)
+    }
+
+    /// The caller proves by its UST who it is; an API key is not enough.
+    ///
+    /// # Errors
+    /// Those of [`Anyone::authenticate`]; [`Code::SessionRequired`].
+    pub async fn sign_on(self) -> Result<SignedIn> {
+        let authenticated = self.authenticate().await?;
+        match authenticated.proof {
+            Proof::Session(session, application) => {
+                let Authenticated { context, application: through, user, .. } = authenticated;
+                let opened = Opened { session: *session, user, application: *application };
+                Ok(SignedIn { context, application: through, opened })
+            }
+            Proof::Key(_) => Err(Error::new(Code::SessionRequired)),
         }
-        may_act(user, self.context.now()).map_err(|barred| refuse(barred.as_str()))?;
-        let bond = Some(Bond { session_id: opened.session.session_id, needs_role: false });
-        let signed_in = SignedIn { context: Context { bond, ..self.context }, application: self.application, opened };
-        signed_in.note_activity();
-        Ok(signed_in)
     }
 
     /// The caller proves that it may ask about tokens: by the application's key, or as a super-user.
     ///
     /// # Errors
-    /// [`Code::SessionInvalid`] without either, [`Code::Forbidden`] for a user who is no super-user.
+    /// [`Code::SessionInvalid`] without either, [`Code::Forbidden`] for a user who is no super-user; [`Code::ApplicationInvalid`] for a
+    /// key that is used from elsewhere than the application's networks.
     pub async fn vouch(self) -> Result<TrustedApplication> {
         if self.is_keyed {
+            if !self.application.allowed_networks.admit(self.context.call.remote_addr) {
+                return Err(Error::new(Code::ApplicationInvalid).because("address_not_allowed"));
+            }
             let id = Some(self.application.name.to_string());
             self.context.trail.set_actor(Actor { kind: ActorType::Application, id, session: None });
             return Ok(TrustedApplication { context: self.context, application: self.application, super_user: None });
         }
-        let super_user = self.sign_on().await?;
+        let super_user = self.authenticate().await?;
         super_user.require_role()?;
         let (context, application) = (super_user.context.clone(), super_user.application.clone());
         Ok(TrustedApplication { context, application, super_user: Some(Box::new(super_user)) })
@@ -186,42 +233,86 @@ async fn find_application(context: &Context, name: &str) -> Result<(Application,
     Ok((application, is_keyed))
 }
 
-pub(super) fn user_actor(user: &User, session: SessionId) -> Actor {
-    Actor { kind: ActorType::User, id: Some(user.user_id.to_string()), session: Some(session) }
+/// A user who acts through a session or an API key.
+pub(super) fn user_actor(user: &User, through: impl Into<CredentialId>) -> Actor {
+    Actor { kind: ActorType::User, id: Some(user.user_id.to_string()), session: Some(through.into()) }
 }
 
 impl SignedIn {
+    /// The signed-in user's id.
+    pub fn user_id(&self) -> UserId {
+        self.opened.user.user_id
+    }
+
+    /// When the caller last proved who it is.
+    pub(super) fn proven(&self) -> Proven {
+        Proven::AtSignIn(self.opened.session.created_time)
+    }
+}
+
+impl Authenticated {
     /// The caller's role makes a super-user.
     ///
     /// # Errors
     /// [`Code::Forbidden`].
     pub fn rise(self) -> Result<SuperUser> {
         self.require_role()?;
-        let bond = Some(Bond { session_id: self.opened.session.session_id, needs_role: true });
-        Ok(SuperUser { context: Context { bond, ..self.context.clone() }, authority: Authority::Role(Box::new(self)) })
+        let context = self.context.clone();
+        let bond = context.bond.map(|bond| Bond { needs_role: true, ..bond });
+        Ok(SuperUser { context: Context { bond, ..context }, authority: Authority::Role(Box::new(self)) })
     }
 
     fn require_role(&self) -> Result<()> {
-        if self.opened.user.is_super_user() { Ok(()) } else { Err(Error::new(Code::Forbidden).because("not_super_user")) }
+        if self.user.is_super_user() { Ok(()) } else { Err(Error::new(Code::Forbidden).because("not_super_user")) }
     }
 
-    /// The signed-in user's id.
+    /// The caller's id as a user.
     pub fn user_id(&self) -> UserId {
-        self.opened.user.user_id
+        self.user.user_id
     }
 
     /// The viewer that the caller is towards a user.
     pub fn viewer_of(&self, subject: UserId) -> Viewer {
-        viewer_of(Some(&self.opened.user), subject)
+        viewer_of(Some(&self.user), subject)
+    }
+
+    /// The session in use, if it is one.
+    pub(super) fn session_id(&self) -> Option<SessionId> {
+        match &self.proof {
+            Proof::Session(session, _) => Some(session.session_id),
+            Proof::Key(_) => None,
+        }
+    }
+
+    /// When the caller last proved who it is.
+    pub(super) fn proven(&self) -> Proven {
+        match &self.proof {
+            Proof::Session(session, _) => Proven::AtSignIn(session.created_time),
+            Proof::Key(_) => Proven::ByKey,
+        }
     }
 
     /// Notes the time of use, at most once a minute, without keeping the call waiting.
-    fn note_activity(&self) {
+    fn note_activity(&mut self) {
         let (user_id, now) = (self.user_id(), self.context.now());
-        if self.opened.user.active_time.is_none_or(|t| t + ACTIVE_GRAIN <= now) {
+        let is_stale = |last: Option<Utc>| last.is_none_or(|t| t + ACTIVE_GRAIN <= now);
+        let key_id = match &self.proof {
+            Proof::Key(key) => Some(key.key_id).filter(|_| is_stale(key.last_used_time)),
+            Proof::Session(..) => None,
+        };
+        if is_stale(self.user.active_time) || key_id.is_some() {
+            // What this call tells of its user is what the next one will tell.
+            self.user.active_time = Some(now);
             let store = self.context.services.inner.store.clone();
             tokio::spawn(async move {
-                let noted = store.keep_count(move |tx| Ok(tx.touch_user(user_id, now)?)).await;
+                let note = move |tx: &mut Tx<'_>| {
+                    tx.touch_user(user_id, now)?;
+                    if let Some(key_id) = key_id {
+                        tx.touch_api_key(key_id, now)?;
+                    }
+                    Ok(())
+                };
+                let noted = store.keep_count(note).await;
                 if let Err(error) = noted {
                     tracing::warn!(cause = error.logged_cause(), "a time of use was not noted");
                 }
@@ -240,7 +331,7 @@ impl SuperUser {
     /// The super-user's own id, if it is a user.
     pub(super) fn own_id(&self) -> Option<UserId> {
         match &self.authority {
-            Authority::Role(signed_in) => Some(signed_in.user_id()),
+            Authority::Role(administrator) => Some(administrator.user_id()),
             Authority::Operator(_) => None,
         }
     }
@@ -248,23 +339,23 @@ impl SuperUser {
     /// Who this is, for records of who did something.
     pub(super) fn name(&self) -> String {
         match &self.authority {
-            Authority::Role(signed_in) => signed_in.user_id().to_string(),
+            Authority::Role(administrator) => administrator.user_id().to_string(),
             Authority::Operator(Operator(name)) => name.clone(),
         }
     }
 
-    /// When the session in use was opened, if there is one.
-    pub(super) fn signed_in_since(&self) -> Option<Utc> {
+    /// When this super-user last proved who it is.
+    pub(super) fn proven(&self) -> Proven {
         match &self.authority {
-            Authority::Role(signed_in) => Some(signed_in.opened.session.created_time),
-            Authority::Operator(_) => None,
+            Authority::Role(administrator) => administrator.proven(),
+            Authority::Operator(_) => Proven::AtTheCommandLine,
         }
     }
 
     /// The session in use, if there is one.
     pub(super) fn session_id(&self) -> Option<SessionId> {
         match &self.authority {
-            Authority::Role(signed_in) => Some(signed_in.opened.session.session_id),
+            Authority::Role(administrator) => administrator.session_id(),
             Authority::Operator(_) => None,
         }
     }

@@ -5,9 +5,10 @@
 //! [`Trail`] remembers what has become known on the way, and whether the event is written.
 
 use super::Services;
+use super::notices::notify;
+use super::proof::{Credential, Places, Proof};
 use crate::domain::audit::{Action, Actor, Changes, Event, Outcome};
-use crate::domain::ids::{SessionId, UserId};
-use crate::domain::standing::may_act;
+use crate::domain::ids::{ApplicationId, UserId};
 use crate::domain::time::Utc;
 use crate::error::{Code, Error, Result};
 use crate::store::Tx;
@@ -35,6 +36,10 @@ pub struct Call {
     pub application_key: Option<String>,
     /// The session token it bears.
     pub token: Option<String>,
+    /// The API key it bears.
+    pub api_key: Option<String>,
+    /// Whether its method is a safe one (RFC 9110, section 9.2.1): it asks for no change.
+    pub is_safe: bool,
     /// The device cookie it bears.
     pub device: Option<String>,
 }
@@ -52,6 +57,8 @@ impl Call {
             application: None,
             application_key: None,
             token: None,
+            api_key: None,
+            is_safe: false,
             device: None,
         }
     }
@@ -66,12 +73,14 @@ struct Draft {
     actor: Actor,
     subject: Option<String>,
     application: Option<String>,
+    action: Option<Action>,
     is_written: bool,
 }
 
 impl Default for Trail {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Draft { actor: Actor::ANONYMOUS, subject: None, application: None, is_written: false })))
+        let draft = Draft { actor: Actor::ANONYMOUS, subject: None, application: None, action: None, is_written: false };
+        Self(Arc::new(Mutex::new(draft)))
     }
 }
 
@@ -87,6 +96,11 @@ impl Trail {
     /// On whom or what the call is, or is meant to be.
     pub fn set_subject(&self, subject: impl ToString) {
         self.draft().subject = Some(subject.to_string());
+    }
+
+    /// What the call turned out to set out to do, where its route has several uses.
+    pub(super) fn set_action(&self, action: Action) {
+        self.draft().action = Some(action);
     }
 
     pub(super) fn set_application(&self, name: &str) {
@@ -119,8 +133,8 @@ impl Did {
         Self { outcome: Outcome::Success, reason: None, subject: Some(subject.to_string()), changes: None, actor: None }
     }
 
-    /// It was done as asked, to nobody in particular.
-    pub(super) fn done() -> Self {
+    /// It was done as asked, and on whom is not to be told, or not known yet.
+    pub(super) fn noted() -> Self {
         Self { outcome: Outcome::Success, reason: None, subject: None, changes: None, actor: None }
     }
 
@@ -153,23 +167,31 @@ pub struct Context {
     pub(super) bond: Option<Bond>,
 }
 
-/// The session that a caller acts through. It was good when the caller was let in; a change asks again, within its transaction, for
-/// meanwhile a body was read and perhaps a password hashed.
+/// The session or API key that a caller acts through, and the application. They were good when the caller was let in; a change asks
+/// again, within its transaction, for meanwhile a body was read and perhaps a password hashed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bond {
-    pub(super) session_id: SessionId,
+    pub(super) credential: Credential,
+    pub(super) application_id: ApplicationId,
     /// Whether it takes a super-user.
     pub(super) needs_role: bool,
 }
 
 impl Bond {
-    fn check(self, tx: &mut Tx<'_>, now: Utc) -> Result<()> {
+    fn check(self, tx: &mut Tx<'_>, call: &Call, now: Utc) -> Result<()> {
         let refuse = |reason| Error::new(Code::SessionInvalid).because(reason);
         let mut snapshot = tx.read();
-        let session =
-            snapshot.session(self.session_id)?.filter(|s| !s.is_expired(now)).ok_or_else(|| refuse("session_unknown"))?;
-        let user = snapshot.user(session.user_id)?.ok_or_else(|| refuse("session_unknown"))?;
-        may_act(&user, now).map_err(|barred| refuse(barred.as_str()))?;
+        let (proof, user) = self.credential.find(&mut snapshot)?.ok_or_else(|| refuse(self.credential.unknown()))?;
+        let through = match &proof {
+            Proof::Session(_, opened) if opened.application_id == self.application_id => opened.as_ref().clone(),
+            Proof::Session(..) | Proof::Key(_) => {
+                snapshot.application(self.application_id)?.ok_or_else(|| refuse("application_unknown"))?
+            }
+        };
+        proof.judge(&mut snapshot, &user, &through, Places::of(call), now)?.map_err(refuse)?;
+        if proof.may_only_read() {
+            return Err(Error::new(Code::KeyReadOnly));
+        }
         if self.needs_role && !user.is_super_user() {
             return Err(Error::new(Code::Forbidden).because("not_super_user"));
         }
@@ -198,9 +220,32 @@ impl Context {
         &self.services
     }
 
+    /// What it sets out to do, as far as is known.
+    pub fn action(&self) -> Action {
+        self.trail.draft().action.unwrap_or(self.call.action)
+    }
+
     /// The trail it leaves.
     pub fn trail(&self) -> &Trail {
         &self.trail
+    }
+
+    fn check_bond(&self, tx: &mut Tx<'_>) -> Result<()> {
+        match self.bond {
+            Some(bond) => bond.check(tx, &self.call, self.services.inner.clock.now()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the caller would still be let in after what the transaction has changed so far.
+    ///
+    /// # Errors
+    /// [`Code::SelfShutOut`].
+    pub(super) fn require_remaining(&self, tx: &mut Tx<'_>) -> Result<()> {
+        self.check_bond(tx).map_err(|error| match error.code() {
+            Code::SessionInvalid | Code::Forbidden => Error::new(Code::SelfShutOut),
+            _ => error,
+        })
     }
 
     /// Runs a change with its event in one transaction.
@@ -210,14 +255,16 @@ impl Context {
     ) -> Result<T> {
         let context = self.clone();
         let done = self.services.inner.store.change(move |tx| {
-            if let Some(bond) = context.bond {
-                bond.check(tx, context.services.inner.clock.now())?;
-            }
+            context.check_bond(tx)?;
             let (value, did) = work(tx)?;
-            Ok((value, context.event(did)))
+            let event = context.event(did);
+            // Here, so that no use case can forget it.
+            notify(&context.services, tx, &event, context.now())?;
+            Ok((value, event))
         });
         let value = done.await?;
         self.trail.draft().is_written = true;
+        self.services.inner.bells.ring();
         Ok(value)
     }
 
@@ -247,7 +294,7 @@ impl Context {
         Event {
             time: self.call.now,
             cid: self.call.cid.clone(),
-            action: self.call.action,
+            action: draft.action.unwrap_or(self.call.action),
             outcome: did.outcome,
             reason: did.reason.map(str::to_owned),
             actor: did.actor.unwrap_or_else(|| draft.actor.clone()),

@@ -3,7 +3,7 @@
 //! The same six operations on three shelves: one's own, those of the session in use, and for super-users those of any user. A caller gives
 //! out the shelf ([`Attributes`]); there is no other way to one. Several are set and removed in one transaction, all or none.
 
-use super::caller::{SignedIn, SuperUser};
+use super::caller::{Authenticated, SignedIn, SuperUser};
 use super::context::{Context, Did};
 use super::vault::Vault;
 use crate::domain::audit::Changes;
@@ -26,13 +26,15 @@ pub struct Attributes {
     user_id: UserId,
 }
 
-impl SignedIn {
+impl Authenticated {
     /// One's own attributes.
     pub fn own_attributes(self) -> Attributes {
         let user_id = self.user_id();
         Attributes::new(self.context, Holder::User(user_id), user_id)
     }
+}
 
+impl SignedIn {
     /// The attributes of the session in use; they end with it.
     pub fn session_attributes(self) -> Attributes {
         let user_id = self.user_id();

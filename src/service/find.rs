@@ -56,11 +56,12 @@ fn attributes_of(filter: &Filter) -> Vec<&'static str> {
     uses(filter.approval_status.is_some(), &["approval_status"]);
     uses(filter.sign_up_status.is_some(), &["sign_up_status"]);
     uses(filter.group.is_some(), &["groups"]);
+    uses(!filter.person_prefixes.is_empty(), &["username", "first_name", "last_name"]);
     used
 }
 
 /// Whether `viewer` may see everything that the filter would tell: a filter on a hidden attribute is an oracle (S28).
-fn check(viewer: Viewer, filter: &Filter) -> Result<()> {
+pub(super) fn check(viewer: Viewer, filter: &Filter) -> Result<()> {
     let is_seen = |name: &&str| ATTRIBUTES.iter().any(|a| a.name == *name && allows(viewer, Act::See, a));
     match attributes_of(filter).iter().find(|name| !is_seen(name)) {
         None => Ok(()),

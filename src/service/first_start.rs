@@ -48,8 +48,8 @@ impl Services {
             CreationContext { via: "first_start".to_owned(), by: None, application: None, remote_addr: None, cid: Some(cid) };
         let mut user = User::fresh(UserId::mint(now, &inner.entropy), username, now, ctx);
         user.user_role = UserRole::Administrator;
-        inner.policy.check(&password, &user, None, "bootstrap.password_file")?;
-        user.set_password(context.hash(password).await?, false, None, now);
+        let password = context.fit_password(password, &user, None, "bootstrap.password_file").await?;
+        user.set_password(password, false, None, now);
         let user_id = user.user_id;
         let create = move |tx: &mut Tx<'_>| {
             // Another node may have been first; it holds this row until its user is there.

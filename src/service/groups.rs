@@ -7,13 +7,22 @@ use crate::domain::attribute::Viewer;
 use crate::domain::audit::Changes;
 use crate::domain::group::{Group, GroupView};
 use crate::domain::ids::{GroupId, UserId};
-use crate::domain::text::Name;
+use crate::domain::text::{Line, Name};
 use crate::domain::user::Account;
 use crate::error::{Code, Error, Result};
 use crate::store::Tx;
 use serde_json::Value;
 
-fn unknown() -> Error {
+/// What it is to add a member who is one already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// No error: what was wanted is so.
+    Fine,
+    /// An error.
+    Refused,
+}
+
+pub(super) fn unknown() -> Error {
     Error::new(Code::NotFound).because("group_unknown")
 }
 
@@ -26,9 +35,9 @@ impl SuperUser {
     ///
     /// # Errors
     /// [`Code::ValueTaken`].
-    pub async fn create_group(self, name: Name) -> Result<GroupView> {
+    pub async fn create_group(self, name: Name, external_id: Option<Line>) -> Result<GroupView> {
         let group_id = GroupId::mint(self.context.now(), &self.context.services.inner.entropy);
-        let group = Group { group_id, name_key: name.key(), name };
+        let group = Group { group_id, name_key: name.key(), name, external_id };
         let create = move |tx: &mut Tx<'_>| {
             tx.insert_group(&group)?;
             let did = Did::to(group_id).changing(Changes::between(&Value::Null, &shown(&group.view())?));
@@ -69,7 +78,7 @@ impl SuperUser {
         self.context.trail.set_subject(group_id);
         let rename = move |tx: &mut Tx<'_>| {
             let before = tx.hold_group(group_id)?.ok_or_else(unknown)?;
-            let after = Group { group_id, name_key: name.key(), name };
+            let after = Group { group_id, name_key: name.key(), name, external_id: before.external_id.clone() };
             tx.save_group(&after)?;
             let did = Did::to(group_id).changing(Changes::between(&shown(&before.view())?, &shown(&after.view())?));
             Ok((after.view(), did))
@@ -105,13 +114,17 @@ impl SuperUser {
         Ok(pages.cut(found, |account| account.user.user_id.as_bytes().to_vec()))
     }
 
-    /// Adds a user to a group; it is no error if the user is in it already.
+    /// Adds a user to a group.
     ///
     /// # Errors
-    /// [`Code::NotFound`] for the group; [`Code::Invalid`] for the user.
-    pub async fn add_member(self, group_id: GroupId, user_id: UserId) -> Result<Account> {
+    /// [`Code::NotFound`] for the group; [`Code::Invalid`] for the user; [`Code::AlreadyMember`] where `again` says so.
+    pub async fn add_member(self, group_id: GroupId, user_id: UserId, again: Again) -> Result<Account> {
         let unknown_user = || Error::new(Code::Invalid).because("user_unknown").at("user_id", "names no user");
-        self.change_membership(group_id, user_id, unknown_user, move |tx| Ok(tx.add_member(group_id, user_id)?)).await
+        let add = move |tx: &mut Tx<'_>| match (tx.add_member(group_id, user_id)?, again) {
+            (true, Again::Fine | Again::Refused) | (false, Again::Fine) => Ok(()),
+            (false, Again::Refused) => Err(Error::new(Code::AlreadyMember)),
+        };
+        self.change_membership(group_id, user_id, unknown_user, add).await
     }
 
     /// Takes a user out of a group.

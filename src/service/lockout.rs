@@ -28,6 +28,8 @@ pub const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub struct Lockout {
     account: Rule,
     address: Rule,
+    asking: Rule,
+    mailbox: Rule,
     lock_after: i64,
     under_way: Arc<Mutex<HashMap<Vec<u8>, Arc<Semaphore>>>>,
 }
@@ -48,7 +50,7 @@ pub struct Attempt {
 
 impl Lockout {
     /// With these settings.
-    pub fn new(settings: &settings::Lockout) -> Self {
+    pub fn new(settings: &settings::Lockout, links: &settings::Links) -> Self {
         let seconds = |s: u32| Duration::from_secs(s.into());
         let account = Rule {
             free: settings.account_free.into(),
@@ -61,7 +63,15 @@ impl Lockout {
             forgotten_after: Some(seconds(settings.address_window_seconds)),
             ..account
         };
-        Self { account, address, lock_after: settings.lock_after.into(), under_way: Arc::default() }
+        let asking =
+            Rule { free: links.asking_free.into(), forgotten_after: Some(seconds(links.asking_window_seconds)), ..account };
+        let mailbox = Rule {
+            free: links.mailbox_free.into(),
+            first_delay: Duration::from_secs(15 * 60),
+            longest_delay: Duration::from_secs(60 * 60),
+            forgotten_after: Some(Duration::from_secs(24 * 60 * 60)),
+        };
+        Self { account, address, asking, mailbox, lock_after: settings.lock_after.into(), under_way: Arc::default() }
     }
 
     /// Waits until few enough attempts on this account are under way.
@@ -113,6 +123,28 @@ impl Lockout {
             tx.save_tally(key, tally)?;
         }
         Ok(Ok(Attempt { account, address, _place: place, failures: of_account.failures }))
+    }
+
+    /// Counts something that is asked for without any proof: from an address, or for a mailbox. It is no guess, and is never taken back.
+    ///
+    /// # Errors
+    /// `Ok(Err(until))`: too much of it, until then. `Err`: the database fails.
+    pub fn ask(&self, tx: &mut Tx<'_>, bucket: &Bucket, now: Utc) -> Result<Result<(), Utc>, StoreError> {
+        let rule = match bucket {
+            Bucket::Mailbox(_) => &self.mailbox,
+            Bucket::Asking(_) | Bucket::Address(_) | Bucket::Account(_) | Bucket::Device(..) | Bucket::Unknown(_) => &self.asking,
+        };
+        let key = bucket.key();
+        // First a look, so that what is blocked anyway writes nothing.
+        if let Err(until) = rule.attempt(tx.read().tally(&key)?, now) {
+            return Ok(Err(until));
+        }
+        tx.found_tally(&key, None, now)?;
+        let held = tx.hold_tally(&key)?;
+        match rule.attempt(held, now) {
+            Ok(tally) => tx.save_tally(&key, tally).map(Ok),
+            Err(until) => Ok(Err(until)),
+        }
     }
 
     /// The tallies of account and address with one more attempt, or until when either is blocked.

@@ -1,36 +1,58 @@
 //! What can be done: use cases, each one transaction with one audit event.
 //!
-//! The services are reached only through a *caller*: [`Anyone`], [`SignedIn`], [`SuperUser`] or [`TrustedApplication`]. Each has just the
+//! The services are reached only through a *caller*: [`Anyone`], [`Authenticated`], [`SignedIn`], [`SuperUser`] or [`TrustedApplication`]. Each has just the
 //! methods that it may call, so a use case that is not allowed to a caller does not exist for it. How one becomes another is told in
 //! [`caller`]. The use cases of a noun are in the file of that noun.
 
+mod api_keys;
 mod applications;
 mod audit;
 pub mod caller;
 mod context;
 mod courier;
 mod custom_attributes;
+mod errands;
 mod find;
 mod first_start;
 mod groups;
+mod hooks;
+mod lanes;
 mod lockout;
 #[doc(hidden)]
 pub mod outside;
+mod networks;
+mod notices;
 mod paging;
 mod passwords;
+mod post;
+mod proof;
+mod resets;
+mod roster;
+mod second_factor;
 mod sessions;
 mod sign_in;
+mod sign_up;
+mod tokens;
 mod users;
 mod vault;
 
+pub use api_keys::{Lifetime, NewApiKey};
 pub use audit::{AuditPage, AuditQuery, Finding, Search};
-pub use caller::{Anyone, Bearer, Operator, SignedIn, SuperUser, TrustedApplication};
+pub use caller::{Anyone, Authenticated, Bearer, Operator, SignedIn, SuperUser, TrustedApplication};
 pub use context::{Call, Context, Trail};
 pub use custom_attributes::Attributes;
 pub use find::{Filter, Find, Found, Order};
+pub use groups::Again;
+pub use hooks::{Delivery, HookPatch, NewHook};
 pub use paging::LARGEST_PAGE;
+pub use post::Post;
+pub use resets::{Finish, Opened, Whom};
+pub use roster::{Listed, Numbered};
+pub use second_factor::{Enrolment, RecoveryCode};
 pub use sessions::Introspection;
 pub use sign_in::{NewSession, SignIn};
+pub use sign_up::{Confirmed, SIGN_UP, SignUp};
+pub use tokens::{Issued, RotatedKeys};
 pub use users::{NewUser, Password};
 pub use vault::Rotated;
 
@@ -42,9 +64,12 @@ use crate::domain::chance::Entropy;
 use crate::domain::outbox;
 use crate::domain::time::Clock;
 use crate::error::Result;
-use crate::settings::Settings;
+use crate::outbound::Carrier;
+use crate::outbound::hook::Poster;
+use crate::settings::{self, Settings};
 use crate::store::Store;
-use courier::Carriers;
+use courier::{Bells, Carriers};
+use lanes::Lanes;
 use lockout::Lockout;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,33 +87,75 @@ struct Inner {
     keys: Keys,
     vault: Vault,
     carriers: Carriers,
+    lanes: Lanes,
+    /// Messages that may wait for one hook.
+    max_waiting: u32,
+    tokens: settings::Tokens,
+    bells: Bells,
+    post: Post,
     lockout: Lockout,
     policy: Policy,
+    /// What ends within this time is told at sign-in.
+    notice: Duration,
+    /// Whose codes an authenticator says they are.
+    issuer: String,
     idle: Duration,
     absolute: Duration,
+    connect: settings::Connect,
     clock: Clock,
     entropy: Entropy,
 }
 
+/// What usher knows of the world outside, and how it gets there.
+pub struct Outside {
+    /// What the settings say of letters and links.
+    pub post: Post,
+    /// By which way mail goes, if there is one.
+    pub mail: Option<Arc<dyn Carrier>>,
+}
+
 impl Services {
     /// Puts the services together.
-    pub fn new(settings: &Settings, store: Store, hasher: Hasher, keys: Keys, clock: Clock, entropy: Entropy) -> Self {
-        let policy =
-            Policy { min_length: settings.passwords.min_length, min_length_with_totp: settings.passwords.min_length_with_totp };
+    ///
+    /// # Errors
+    /// One line: what a setting names cannot be used.
+    pub fn new(
+        settings: &Settings,
+        store: Store,
+        hasher: Hasher,
+        keys: Keys,
+        outside: Outside,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> std::result::Result<Self, String> {
+        let passwords = &settings.passwords;
+        let policy = Policy {
+            min_length: passwords.min_length,
+            min_length_with_totp: passwords.min_length_with_totp,
+            life: passwords.life(),
+        };
         let inner = Inner {
             store,
             hasher,
             vault: Vault::new(keys.clone(), entropy.clone()),
-            carriers: Carriers::default(),
+            carriers: Carriers { mail: outside.mail, hook: Poster::new(&settings.hooks)? },
+            lanes: Lanes::default(),
+            max_waiting: settings.hooks.max_waiting,
+            tokens: settings.tokens.clone(),
+            bells: Bells::default(),
+            post: outside.post,
             keys,
-            lockout: Lockout::new(&settings.lockout),
+            lockout: Lockout::new(&settings.lockout, &settings.links),
             policy,
+            notice: passwords.notice(),
+            issuer: settings.totp.issuer.clone(),
             idle: settings.sessions.idle(),
             absolute: settings.sessions.absolute(),
+            connect: settings.connect.clone(),
             clock,
             entropy,
         };
-        Self { inner: Arc::new(inner) }
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The clock that calls take their time from.
@@ -126,14 +193,16 @@ impl Services {
                     tx.sweep_tallies(now - lockout::KEPT, STRIDE)?,
                     tx.sweep_messages(now - outbox::KEPT, STRIDE)?,
                     tx.sweep_attributes(now, STRIDE)?,
+                    tx.sweep_links(now, STRIDE)?,
                 ];
+                tx.sweep_hook_secrets(now)?;
                 Ok(swept.into_iter().max().unwrap_or_default())
             };
             if self.inner.store.keep_count(sweep).await? < STRIDE as usize {
                 break;
             }
         }
-        Ok(())
+        self.sweep_unconfirmed().await
     }
 
     /// Writes the heads of the audit chains into the log, those that have grown since `told`: a log that is kept elsewhere shows later

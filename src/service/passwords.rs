@@ -1,17 +1,36 @@
 //! Passwords: changing one's own, setting another's.
 
-use super::caller::{SignedIn, SuperUser, user_actor};
-use super::context::Did;
+use super::caller::{Authority, SignedIn, SuperUser, user_actor};
+use super::context::{Context, Did};
+use super::proof::Concern;
 use super::sign_in::NewSession;
 use crate::auth::hashing::Verdict;
 use crate::domain::ids::UserId;
+use crate::domain::letter::LetterKind;
+use crate::domain::link::LinkUrl;
 use crate::domain::secret::Password;
 use crate::domain::session::SessionView;
 use crate::domain::throttle::Bucket;
 use crate::domain::time::Utc;
-use crate::domain::user::Account;
+use crate::domain::user::{Account, FitPassword, User};
 use crate::error::{Code, Error, Result};
 use crate::store::Tx;
+
+impl Context {
+    /// Judges a new password of `user`, who is called from `application`, and hashes it. `member` is where it was sent.
+    pub(super) async fn fit_password(
+        &self,
+        new: Password,
+        user: &User,
+        application: Option<&str>,
+        member: &'static str,
+    ) -> Result<FitPassword> {
+        let policy = &self.services.inner.policy;
+        policy.check(&new, user, application, member)?;
+        let needs_totp = !policy.is_enough_alone(&new);
+        Ok(FitPassword { hash: self.hash(new).await?, needs_totp, life: policy.life })
+    }
+}
 
 impl SignedIn {
     /// Changes one's own password. The session of this call goes on under a new token; all others end.
@@ -39,14 +58,14 @@ impl SignedIn {
         if new.expose() == old.expose() {
             return Err(Error::new(Code::PasswordUnfit).at("new_password", "is the old one"));
         }
-        inner.policy.check(&new, &user, Some(application.name.as_str()), "new_password")?;
-        let hash = context.hash(new).await?;
+        let password = context.fit_password(new, &user, Some(application.name.as_str()), "new_password").await?;
         let now = context.now();
         let (ust, mut session) = context.new_session(user.user_id, &opened.application);
         // It is the same sign-in under a new token: its absolute end stays where it was.
         session.absolute_expiry = opened.session.absolute_expiry;
         session.idle_expiry = session.idle_expiry.min(session.absolute_expiry);
         let old_session = opened.session.session_id;
+        let services = context.services.clone();
         let change = move |tx: &mut Tx<'_>| {
             let gone = || Error::new(Code::SessionInvalid).because("session_unknown");
             let before = tx.hold_user(user.user_id)?.ok_or_else(gone)?;
@@ -54,10 +73,11 @@ impl SignedIn {
                 return Err(gone());
             }
             let mut after = before.clone();
-            after.set_password(hash, false, None, now);
+            after.set_password(password, false, None, now);
             tx.save_user(&before, &after)?;
             tx.end_sessions(after.user_id)?;
             tx.insert_session(&session)?;
+            services.notify(tx, &after, LetterKind::PasswordChanged, now)?;
             let did = Did::to(after.user_id)
                 .by(user_actor(&after, old_session))
                 .changing(super::users::changes(tx, &before, &after, now)?);
@@ -66,7 +86,7 @@ impl SignedIn {
         let (account, session) = context.change(change).await?;
         let viewer = crate::domain::user::viewer_of(Some(&account.user), account.user.user_id);
         let view = SessionView::of(&session, opened.application.name.as_str(), Some(session.session_id));
-        Ok(NewSession { ust, session: view, account, viewer, device: None })
+        Ok(NewSession { ust, session: view, account, viewer, notices: Vec::new(), device: None })
     }
 }
 
@@ -77,28 +97,76 @@ impl SuperUser {
     /// [`Code::NotFound`], [`Code::PasswordUnfit`], [`Code::FreshSignInRequired`]; [`Code::Forbidden`] for one's own.
     pub async fn set_password(self, user_id: UserId, new: Password, must_change: bool, expiry: Option<Utc>) -> Result<Account> {
         let user = self.user(user_id).await?.user;
-        // One's own is changed by proving the old one: a stolen session must not become the account.
+        self.require_others_password(user_id)?;
+        let context = self.context;
+        let inner = &context.services.inner;
+        let application = context.trail.application();
+        let password = context.fit_password(new, &user, application.as_deref(), "new_password").await?;
+        let (now, lockout, services) = (context.now(), inner.lockout.clone(), context.services.clone());
+        let set = move |tx: &mut Tx<'_>| {
+            let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
+            let mut after = before.clone();
+            after.set_password(password, must_change, expiry, now);
+            tx.save_user(&before, &after)?;
+            tx.end_sessions(user_id)?;
+            lockout.forgive(tx, user_id)?;
+            services.notify(tx, &after, LetterKind::PasswordChanged, now)?;
+            let did = Did::to(user_id).changing(super::users::changes(tx, &before, &after, now)?);
+            Ok((tx.read().account(after, now)?, did))
+        };
+        context.change(set).await
+    }
+
+    /// Mails a user a link by which the user sets a password; until then everything stays as it is (S6).
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], [`Code::LinksUnavailable`], [`Code::EmailMissing`], [`Code::FreshSignInRequired`]; [`Code::Forbidden`] for
+    /// oneself.
+    pub async fn send_password_link(self, user_id: UserId) -> Result<Account> {
+        self.user(user_id).await?;
+        self.require_others_password(user_id)?;
+        let (services, now) = (self.context.services.clone(), self.context.now());
+        let send = move |tx: &mut Tx<'_>| {
+            let user = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
+            services.mail_set_password(tx, &user, now)?;
+            Ok((tx.read().account(user, now)?, Did::to(user_id)))
+        };
+        self.context.change(send).await
+    }
+
+    /// Makes such a link and tells it, once: to someone at the command line, who could write the password's hash as well. Over HTTP a
+    /// super-user must not come to know a way into another's account.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], [`Code::LinksUnavailable`]; [`Code::Forbidden`] for anyone but an operator.
+    pub async fn tell_password_link(self, user_id: UserId) -> Result<(Account, LinkUrl)> {
+        match self.authority {
+            Authority::Operator(_) => {}
+            Authority::Role(_) => return Err(Error::new(Code::Forbidden).because("not_operator")),
+        }
+        self.user(user_id).await?;
+        let (services, now) = (self.context.services.clone(), self.context.now());
+        let issue = move |tx: &mut Tx<'_>| {
+            let user = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
+            let (link, _) = services.issue_set_password(tx, user_id, now)?;
+            Ok(((tx.read().account(user, now)?, link), Did::to(user_id)))
+        };
+        self.context.change(issue).await
+    }
+
+    /// Whether a link can be mailed to this account, or has to be told.
+    pub fn can_mail_link_to(&self, account: &Account) -> bool {
+        self.context.services.post().require_mailed_links().is_ok() && account.user.email.is_some()
+    }
+
+    /// One's own password is changed by proving the old one: a stolen session must not become the account. Another's takes a sign-in of
+    /// the last minutes.
+    fn require_others_password(&self, user_id: UserId) -> Result<()> {
         if self.own_id() == Some(user_id) {
             return Err(Error::new(Code::Forbidden)
                 .because("own_password")
                 .detail("One's own password is changed with the old one."));
         }
-        self.require_fresh_sign_in()?;
-        let context = self.context;
-        let inner = &context.services.inner;
-        inner.policy.check(&new, &user, context.trail.application().as_deref(), "new_password")?;
-        let hash = context.hash(new).await?;
-        let (now, lockout) = (context.now(), inner.lockout.clone());
-        let set = move |tx: &mut Tx<'_>| {
-            let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
-            let mut after = before.clone();
-            after.set_password(hash, must_change, expiry, now);
-            tx.save_user(&before, &after)?;
-            tx.end_sessions(user_id)?;
-            lockout.forgive(tx, user_id)?;
-            let did = Did::to(user_id).changing(super::users::changes(tx, &before, &after, now)?);
-            Ok((tx.read().account(after, now)?, did))
-        };
-        context.change(set).await
+        self.require_fresh_sign_in(Concern::User(user_id))
     }
 }

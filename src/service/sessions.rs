@@ -1,12 +1,13 @@
 //! Sessions: looking at them, renewing them, ending them, asking about a token.
 
-use super::caller::{Bearer, SignedIn, SuperUser, TrustedApplication, user_actor};
+use super::caller::{Authenticated, Bearer, SignedIn, SuperUser, TrustedApplication, user_actor};
 use super::context::{Context, Did};
+use super::proof::{Concern, Places, Proof};
+use super::users::require_fresh;
 use crate::domain::attribute::Viewer;
 use crate::domain::ids::{ApplicationId, SessionId, UserId};
 use crate::domain::secret::Ust;
-use crate::domain::session::{Session, SessionView};
-use crate::domain::standing::may_act;
+use crate::domain::session::SessionView;
 use crate::domain::time::Utc;
 use crate::domain::user::Account;
 use crate::error::{Code, Error, Result};
@@ -97,36 +98,38 @@ impl SignedIn {
         let session = self.context.change(renew).await?;
         Ok(SessionView::of(&session, self.opened.application.name.as_str(), Some(session_id)))
     }
+}
 
+impl Authenticated {
     /// One's own live sessions.
     ///
     /// # Errors
     /// The database fails.
     pub async fn own_sessions(&self) -> Result<Vec<SessionView>> {
         self.context.trail.set_subject(self.user_id());
-        self.context.list_of(self.user_id(), Some(self.opened.session.session_id)).await
+        self.context.list_of(self.user_id(), self.session_id()).await
     }
 
     /// Ends one of one's own sessions: the one in use at any time, another one soon after signing in only, so that whoever stole a session
     /// does not throw its owner out (S22).
     ///
     /// # Errors
-    /// [`Code::NotFound`] if there is none of this id; [`Code::FreshSignInRequired`].
+    /// [`Code::NotFound`] if there is none of this id; [`Code::FreshSignInRequired`]; [`Code::SessionRequired`] for an API key.
     pub async fn end_own_session(self, session_id: SessionId) -> Result<()> {
         self.context.trail.set_subject(self.user_id());
-        if session_id != self.opened.session.session_id {
-            self.require_fresh_sign_in()?;
+        if self.session_id() != Some(session_id) {
+            require_fresh(self.proven(), true, self.context.now())?;
         }
         self.context.end_one(self.user_id(), session_id).await
     }
 
-    /// Ends all of one's own sessions, this one included; tells how many.
+    /// Ends all of one's own sessions, that of this call included; tells how many.
     ///
     /// # Errors
-    /// [`Code::FreshSignInRequired`].
+    /// [`Code::FreshSignInRequired`]; [`Code::SessionRequired`] for an API key.
     pub async fn end_own_sessions(self) -> Result<usize> {
         self.context.trail.set_subject(self.user_id());
-        self.require_fresh_sign_in()?;
+        require_fresh(self.proven(), true, self.context.now())?;
         self.context.end_all(self.user_id()).await
     }
 }
@@ -165,13 +168,11 @@ impl SuperUser {
     /// [`Code::FreshSignInRequired`]; [`Code::NotFound`] if there is no such application.
     pub async fn end_sessions_of_application(self, application_id: ApplicationId) -> Result<usize> {
         self.context.trail.set_subject(application_id);
-        self.require_fresh_sign_in()?;
+        self.require_fresh_sign_in(Concern::Others)?;
         let own = self.session_id();
         let end = move |tx: &mut Tx<'_>| {
-            let is_known = tx.read().applications()?.iter().any(|known| known.application_id == application_id);
-            if !is_known {
-                return Err(Error::new(Code::NotFound).because("application_unknown"));
-            }
+            let unknown = || Error::new(Code::NotFound).because("application_unknown");
+            tx.read().application(application_id)?.ok_or_else(unknown)?;
             Ok((tx.end_sessions_but(own, Some(application_id))?, Did::to(application_id)))
         };
         self.context.change(end).await
@@ -182,9 +183,9 @@ impl SuperUser {
     /// # Errors
     /// [`Code::FreshSignInRequired`].
     pub async fn end_everyones_sessions(self) -> Result<usize> {
-        self.require_fresh_sign_in()?;
+        self.require_fresh_sign_in(Concern::Others)?;
         let own = self.session_id();
-        let end = move |tx: &mut Tx<'_>| Ok((tx.end_sessions_but(own, None)?, Did::done()));
+        let end = move |tx: &mut Tx<'_>| Ok((tx.end_sessions_but(own, None)?, Did::noted()));
         self.context.change(end).await
     }
 
@@ -201,19 +202,20 @@ impl SuperUser {
 }
 
 impl TrustedApplication {
-    /// Whether a token is good for the asking application, and whose it is. Every cause for which it is not gives the same answer.
+    /// Whether a session token is good for the asking application, and whose it is. Every cause for which it is not gives the same
+    /// answer. Where the token's bearer is now is not known here: the user's networks are judged by where the session was opened.
     ///
     /// # Errors
     /// The database fails.
     pub async fn introspect(&self, token: &str) -> Result<Introspection> {
         let Some(token) = Ust::parse(token).map(|t| t.hash()) else { return Ok(Introspection::Inactive) };
-        let (now, asker) = (self.context.now(), self.application.clone());
+        let (now, asker, call_from) = (self.context.now(), self.application.clone(), self.context.call.remote_addr);
         let look_up = move |snapshot: &mut crate::store::Snapshot<'_>| {
             let Some(opened) = snapshot.session_by_token(&token)? else { return Ok(None) };
             let Opened { session, user, application } = opened;
-            let is_good =
-                !session.is_expired(now) && Session::is_accepted_by(&application, &asker) && may_act(&user, now).is_ok();
-            if !is_good {
+            let user_at = session.remote_addr.as_deref().and_then(|address| address.parse().ok());
+            let proof = Proof::Session(Box::new(session.clone()), Box::new(application.clone()));
+            if proof.judge(snapshot, &user, &asker, Places { call_from, user_at }, now)?.is_err() {
                 return Ok(None);
             }
             let account = snapshot.account(user, now)?;

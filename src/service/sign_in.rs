@@ -5,20 +5,25 @@
 
 use super::caller::{Anyone, user_actor};
 use super::context::{Context, Did};
-use super::lockout::Attempt;
+use super::lockout::{Attempt, Lockout};
+use super::proof::{Places, standing};
+use super::second_factor::Proof;
 use crate::auth::hashing::Verdict;
 use crate::auth::policy::is_oversized;
 use crate::domain::application::Application;
 use crate::domain::attribute::Viewer;
 use crate::domain::ids::{SessionId, UserId};
-use crate::domain::secret::{Password, PasswordHash, Ust};
+use crate::domain::letter::LetterKind;
+use crate::domain::notice::Notice;
+use crate::domain::secret::{Password, PasswordHash, SentCode, Ust};
 use crate::domain::session::{Session, SessionView};
-use crate::domain::standing::{Barred, may_act};
+use crate::domain::standing::Barred;
 use crate::domain::text::fold;
 use crate::domain::throttle::Bucket;
-use crate::domain::user::{Account, LockCause, User};
+use crate::domain::user::{Account, FitPassword, LockCause, User};
 use crate::error::{Code, Error, Result};
-use crate::store::Tx;
+use crate::store::{Snapshot, Tx};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// What one signs in with.
 #[derive(Debug)]
@@ -27,8 +32,8 @@ pub struct SignIn {
     pub username: String,
     /// The password.
     pub password: Password,
-    /// The one-time code, where one is asked for.
-    pub totp_code: Option<String>,
+    /// The one-time code or a recovery code, where one is asked for.
+    pub totp_code: Option<SentCode>,
     /// A new password, where one is demanded.
     pub new_password: Option<Password>,
     /// The application, instead of the one that the call names.
@@ -46,6 +51,8 @@ pub struct NewSession {
     pub account: Account,
     /// As whom the user sees itself.
     pub viewer: Viewer,
+    /// What will soon keep the user from signing in.
+    pub notices: Vec<Notice>,
     /// What makes the user's device a known one from now on.
     pub device: Option<String>,
 }
@@ -98,29 +105,31 @@ impl Anyone {
         };
         // A decoy is never right, so there is a user; were it otherwise, nobody gets in.
         let Some(user) = user else { return Err(refuse("user_unknown")) };
-        let renewal = match context.prepare(&user, given, &application, is_weak).await {
-            Ok(renewal) => renewal,
+        let (proof, renewal) = match context.prepare(&user, given, &application, is_weak).await {
+            Ok(prepared) => prepared,
             Err(error) => {
-                // The password was right: this was no guess.
-                context.withdraw(attempt, user.user_id).await?;
+                context.settle(attempt, user.user_id, &error).await?;
                 return Err(error);
             }
         };
-        context.open_after_sign_in(user, application, attempt, renewal, device).await
+        context.open_after_sign_in(user, application, attempt, proof, renewal, device).await
     }
 }
 
-/// What a right password is not enough for.
-enum Demand {
+/// Why a hash is written at sign-in.
+enum Renewal {
+    /// There is none.
     Nothing,
-    NewPassword(Password),
+    /// The stored hash is below the settings.
+    Rehash(PasswordHash),
+    /// A new password was demanded.
+    NewPassword(FitPassword),
 }
 
-/// Why a hash is written at sign-in.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Renewal {
-    Rehash,
-    NewPassword,
+/// Takes an attempt on an account back that was no guess.
+pub(super) fn take_back(tx: &mut Tx<'_>, lockout: &Lockout, user_id: UserId, attempt: &Attempt) -> Result<()> {
+    tx.uncount_failure(user_id)?;
+    Ok(lockout.withdraw(tx, attempt)?)
 }
 
 impl Context {
@@ -147,8 +156,24 @@ impl Context {
         let inner = &self.services.inner;
         let place = inner.lockout.line_up(target).await?;
         let turn = inner.hasher.turn()?;
+        let attempt = self.count_attempt(target, place, user.map(|u| u.user_id)).await?;
+        let verdict = turn.verify(password, user.and_then(|u| u.password_hash.clone())).await?;
+        Ok((verdict, attempt))
+    }
+
+    /// Counts an attempt as a failure, before anything is verified; whoever has a `place` for it stands in line no more.
+    ///
+    /// # Errors
+    /// [`Code::TooManyAttempts`]: nothing may be verified.
+    pub(super) async fn count_attempt(
+        &self,
+        target: &Bucket,
+        place: OwnedSemaphorePermit,
+        user_id: Option<UserId>,
+    ) -> Result<Attempt> {
+        let inner = &self.services.inner;
         let (lockout, address, now) = (inner.lockout.clone(), self.call.remote_addr, self.now());
-        let (target, user_id) = (target.clone(), user.map(|u| u.user_id));
+        let target = target.clone();
         let begun = inner.store.keep_count(move |tx| {
             // A name that nobody bears costs a write as well: whether it is borne must not be told by the time.
             match user_id {
@@ -157,13 +182,19 @@ impl Context {
             }
             Ok(lockout.begin(tx, &target, place, address, now)?)
         });
-        let attempt =
-            begun.await?.map_err(|until| Error::new(Code::TooManyAttempts).because("throttled").retry_after(until.since(now)))?;
-        let verdict = turn.verify(password, user.and_then(|u| u.password_hash.clone())).await?;
-        Ok((verdict, attempt))
+        begun.await?.map_err(|until| Error::new(Code::TooManyAttempts).because("throttled").retry_after(until.since(now)))
     }
 
-    /// A wrong password: the count stands; too many lock the account, unless nobody could look after it any more.
+    /// An attempt that came to `error` once the password was right: a wrong second factor was a guess, all else was none.
+    pub(super) async fn settle(&self, attempt: Attempt, user_id: UserId, error: &Error) -> Result<()> {
+        if error.code() == Code::TotpInvalid {
+            return self.remember_failure(attempt, Some(user_id), error.reason()).await;
+        }
+        let lockout = self.services.inner.lockout.clone();
+        self.services.inner.store.keep_count(move |tx| take_back(tx, &lockout, user_id, &attempt)).await
+    }
+
+    /// A wrong secret: the count stands; too many lock the account, unless nobody could look after it any more.
     pub(super) async fn remember_failure(&self, attempt: Attempt, user: Option<UserId>, reason: &'static str) -> Result<()> {
         let (now, is_exhausted) = (self.now(), self.services.inner.lockout.is_exhausted(&attempt));
         let remember = move |tx: &mut Tx<'_>| {
@@ -171,7 +202,7 @@ impl Context {
             let Some(user_id) = user.filter(|_| is_exhausted) else { return Ok(((), did)) };
             tx.hold_super_users()?;
             let Some(before) = tx.hold_user(user_id)? else { return Ok(((), did)) };
-            if before.is_locked || super::users::is_last_super_user(tx, &before, now)? {
+            if before.is_locked || super::users::is_last_super_user(tx, &before, None, now)? {
                 return Ok(((), did));
             }
             let mut after = before.clone();
@@ -184,62 +215,44 @@ impl Context {
         self.change(remember).await
     }
 
-    async fn withdraw(&self, attempt: Attempt, user_id: UserId) -> Result<()> {
-        let lockout = self.services.inner.lockout.clone();
-        let withdraw = move |tx: &mut Tx<'_>| {
-            tx.uncount_failure(user_id)?;
-            Ok(lockout.withdraw(tx, &attempt)?)
-        };
-        self.services.inner.store.keep_count(withdraw).await
-    }
-
     pub(super) async fn hash(&self, password: Password) -> Result<PasswordHash> {
         self.services.inner.hasher.turn()?.hash(password).await
     }
 
-    /// The hash that a sign-in with the right password writes, if any.
-    async fn prepare(
-        &self,
-        user: &User,
-        given: SignIn,
-        application: &Application,
-        is_weak: bool,
-    ) -> Result<Option<(PasswordHash, Renewal)>> {
-        match self.judge(user, &given, application)? {
-            Demand::NewPassword(new) => Ok(Some((self.hash(new).await?, Renewal::NewPassword))),
-            // There is a next sign-in: a busy pool is no reason to refuse this one.
-            Demand::Nothing if is_weak => Ok(self.hash(given.password).await.ok().map(|hash| (hash, Renewal::Rehash))),
-            Demand::Nothing => Ok(None),
-        }
+    /// Whether a user may act through an application, from where the call comes.
+    async fn standing_of(&self, user: &User, application: &Application) -> Result<Result<(), Barred>> {
+        let (user, application, places, now) = (user.clone(), application.clone(), Places::of(&self.call), self.now());
+        let ask = move |snapshot: &mut Snapshot<'_>| Ok(standing(snapshot, &user, &application, None, places, now)?);
+        self.services.inner.store.read(ask).await
     }
 
-    /// What stands in the way of a user whose password was right.
-    fn judge(&self, user: &User, given: &SignIn, application: &Application) -> Result<Demand> {
-        let standing = may_act(user, self.now());
+    /// What stands in the way of a user whose password was right, in this order: what the user cannot mend, the second factor, a new
+    /// password that is demanded. If nothing does, the proof to redeem and the hash to write.
+    async fn prepare(&self, user: &User, given: SignIn, application: &Application, is_weak: bool) -> Result<(Proof, Renewal)> {
+        let standing = self.standing_of(user, application).await?;
         if let Err(barred) = standing
             && !barred.is_mendable()
         {
             return Err(error_of(barred));
         }
-        if user.is_totp_enabled {
-            // No factor can be enrolled yet; an account that has one all the same stays shut.
-            let code = if given.totp_code.is_some() { Code::TotpInvalid } else { Code::TotpRequired };
-            return Err(Error::new(code));
-        }
-        match (standing, &given.new_password) {
-            (Ok(()), None) => Ok(Demand::Nothing),
+        let proof = self.examine_second_factor(user, given.totp_code.as_ref()).await?;
+        let renewal = match (standing, given.new_password) {
+            // There is a next sign-in: a busy pool is no reason to refuse this one.
+            (Ok(()), None) if is_weak => self.hash(given.password).await.map_or(Renewal::Nothing, Renewal::Rehash),
+            (Ok(()), None) => Renewal::Nothing,
             (Ok(()), Some(_)) => {
-                Err(Error::new(Code::Invalid).at("new_password", "is only taken when a new password is demanded"))
+                return Err(Error::new(Code::Invalid).at("new_password", "is only taken when a new password is demanded"));
             }
-            (Err(barred), None) => Err(error_of(barred)),
+            (Err(barred), None) => return Err(error_of(barred)),
+            (Err(_), Some(new)) if new.expose() == given.password.expose() => {
+                return Err(Error::new(Code::PasswordUnfit).at("new_password", "is the old one"));
+            }
             (Err(_), Some(new)) => {
-                if new.expose() == given.password.expose() {
-                    return Err(Error::new(Code::PasswordUnfit).at("new_password", "is the old one"));
-                }
-                self.services.inner.policy.check(new, user, Some(application.name.as_str()), "new_password")?;
-                Ok(Demand::NewPassword(new.clone()))
+                let name = Some(application.name.as_str());
+                Renewal::NewPassword(self.fit_password(new, user, name, "new_password").await?)
             }
-        }
+        };
+        Ok((proof, renewal))
     }
 
     async fn open_after_sign_in(
@@ -247,7 +260,8 @@ impl Context {
         verified: User,
         application: Application,
         attempt: Attempt,
-        renewal: Option<(PasswordHash, Renewal)>,
+        proof: Proof,
+        renewal: Renewal,
         device: Option<[u8; 16]>,
     ) -> Result<NewSession> {
         let (context, now) = (self.clone(), self.now());
@@ -260,19 +274,26 @@ impl Context {
             if before.password_hash != verified.password_hash {
                 return Err(refuse("password_changed_meanwhile"));
             }
+            let codes = proof.redeem(tx, &before)?;
             let mut after = before.clone();
-            let mut did = Did::to(after.user_id).by(actor);
-            if let Some((hash, renewal)) = renewal {
-                match renewal {
-                    Renewal::Rehash => after.password_hash = Some(hash),
-                    Renewal::NewPassword => after.set_password(hash, false, None, now),
-                }
-                if renewal == Renewal::NewPassword {
+            let is_renewed = matches!(renewal, Renewal::NewPassword(_));
+            match renewal {
+                Renewal::Nothing => {}
+                Renewal::Rehash(hash) => after.password_hash = Some(hash),
+                Renewal::NewPassword(password) => {
+                    after.set_password(password, false, None, now);
                     tx.end_sessions(after.user_id)?;
-                    did = did.changing(super::users::changes(tx, &before, &after, now)?);
+                    context.services.notify(tx, &after, LetterKind::PasswordChanged, now)?;
                 }
             }
-            may_act(&after, now).map_err(error_of)?;
+            let gone = || Error::new(Code::ApplicationInvalid).because("application_unknown");
+            let application = tx.read().application(session.application_id)?.ok_or_else(gone)?;
+            standing(&mut tx.read(), &after, &application, None, Places::of(&context.call), now)?.map_err(error_of)?;
+            let changes = if is_renewed || codes.has_changed() {
+                super::users::changes_with_codes(tx, &before, &after, now, codes)?
+            } else {
+                None
+            };
             context.services.inner.lockout.succeed(tx, after.user_id, &attempt)?;
             after.login_count += 1;
             after.failed_login_count = 0;
@@ -282,6 +303,7 @@ impl Context {
             tx.save_user(&before, &after)?;
             tx.insert_session(&session)?;
             let account = tx.read().account(after, now)?;
+            let did = Did::to(session.user_id).by(actor).changing(changes);
             Ok(((account, session), did))
         };
         let (account, session) = self.change(open).await?;
@@ -291,6 +313,7 @@ impl Context {
             ust,
             session: SessionView::of(&session, application.name.as_str(), Some(session.session_id)),
             device: Some(self.device_cookie(account.user.user_id, device)),
+            notices: Notice::of(&account.user, now, self.services.inner.notice),
             account,
             viewer,
         })
@@ -325,6 +348,8 @@ fn error_of(barred: Barred) -> Error {
         Barred::SignUpUnconfirmed => Code::SignUpUnconfirmed,
         Barred::ApprovalPending | Barred::Rejected => Code::ApprovalPending,
         Barred::OutsideValidity => Code::OutsideValidity,
+        Barred::ApplicationNotAllowed => Code::ApplicationNotAllowed,
+        Barred::AddressNotAllowed => Code::AddressNotAllowed,
         Barred::PasswordExpired => Code::PasswordExpired,
         Barred::PasswordMustChange => Code::PasswordMustChange,
     };

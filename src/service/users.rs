@@ -1,15 +1,19 @@
 //! Users: looking at oneself, looking others up, creating, locking and unlocking.
 
-use super::caller::{SignedIn, SuperUser};
+use super::Services;
+use super::caller::{Authenticated, SignedIn, SuperUser};
 use super::context::Did;
+use super::proof::{Concern, Proven};
+use crate::auth::totp::Key;
 use crate::domain::attribute::{Refused, Viewer, Why};
-use crate::domain::audit::Changes;
+use crate::domain::audit::{Action, Changes};
 use crate::domain::ids::UserId;
+use crate::domain::letter::LetterKind;
 use crate::domain::secret;
-use crate::domain::standing::{is_active_super_user, may_act};
+use crate::domain::standing::{is_active_super_user, stands};
 use crate::domain::text::{Line, Name, fold};
 use crate::domain::time::Utc;
-use crate::domain::user::{Account, ApprovalStatus, CreationContext, LockCause, Patch, User, UserRole};
+use crate::domain::user::{Account, ApprovalStatus, CreationContext, LockCause, Patch, SignUpStatus, User, UserRole};
 use crate::error::{Code, Error, Fault, Result};
 use crate::store::Tx;
 use serde_json::{Map, Value};
@@ -22,13 +26,17 @@ pub struct NewUser {
     pub patch: Patch,
     /// Its password.
     pub password: Option<Password>,
+    /// Whether a link is mailed by which the person sets it.
+    pub must_set_password: bool,
+    /// The key of its one-time codes, which are enabled with it.
+    pub totp_key: Option<Key>,
 }
 
 /// A password in the clear.
 pub type Password = secret::Password;
 
 impl NewUser {
-    /// Reads the members of a JSON object: attributes that `viewer` may change, and `password`.
+    /// Reads the members of a JSON object: attributes that `viewer` may change, and either `password` or `must_set_password`.
     ///
     /// # Errors
     /// [`Code::Invalid`] or [`Code::MemberForbidden`], naming every member at fault.
@@ -38,58 +46,103 @@ impl NewUser {
             Some(Value::String(text)) => Some(Password::new(text)),
             Some(_) => return Err(Error::new(Code::Invalid).at("password", "is no string")),
         };
-        Ok(Self { patch: read_patch(viewer, &members)?, password })
+        let must_set_password = match members.remove("must_set_password") {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(must)) => must,
+            Some(_) => return Err(Error::new(Code::Invalid).at("must_set_password", "is no boolean")),
+        };
+        if must_set_password && password.is_some() {
+            return Err(Error::new(Code::Invalid).at("must_set_password", "does not go together with a password"));
+        }
+        Ok(Self { patch: read_patch(viewer, &members)?, password, totp_key: None, must_set_password })
     }
 }
 
 /// Reads a patch and turns what was refused into an error.
-fn read_patch(viewer: Viewer, members: &Map<String, Value>) -> Result<Patch> {
-    Patch::read(viewer, members).map_err(|refused| {
-        // An unknown or unfit member makes the body wrong; only if all are known and fit is it a question of right.
-        let is_forbidden = refused.iter().all(|r| r.why == Why::Forbidden);
-        let error = Error::new(if is_forbidden { Code::MemberForbidden } else { Code::Invalid });
-        refused.into_iter().fold(error, |error, Refused { member, why }| {
-            let (code, detail) = match why {
-                Why::Unknown => ("unknown_member", "is not known: there is no such attribute".to_owned()),
-                Why::Forbidden => ("member_forbidden", "may not be changed by this caller".to_owned()),
-                Why::Unfit(detail) => ("unfit", detail),
-            };
-            error.fault(Fault { member, code, detail })
-        })
+pub(super) fn read_patch(viewer: Viewer, members: &Map<String, Value>) -> Result<Patch> {
+    Patch::read(viewer, members).map_err(refusals)
+}
+
+/// What was refused, as an error.
+pub(super) fn refusals(refused: Vec<Refused>) -> Error {
+    // An unknown or unfit member makes the body wrong; only if all are known and fit is it a question of right.
+    let is_forbidden = refused.iter().all(|r| r.why == Why::Forbidden);
+    let error = Error::new(if is_forbidden { Code::MemberForbidden } else { Code::Invalid });
+    refused.into_iter().fold(error, |error, Refused { member, why }| {
+        let (code, detail) = match why {
+            Why::Unknown => ("unknown_member", "is not known: there is no such attribute".to_owned()),
+            Why::Forbidden => ("member_forbidden", "may not be changed by this caller".to_owned()),
+            Why::Unfit(detail) => ("unfit", detail),
+        };
+        error.fault(Fault { member, code, detail })
     })
 }
 
 /// What of a user's visible attributes differs; for the audit trail, which sees what a super-user sees.
 pub(super) fn changes(tx: &mut Tx<'_>, before: &User, after: &User, now: Utc) -> Result<Option<Changes>> {
+    changes_with_codes(tx, before, after, now, CodesLeft::default())
+}
+
+/// How many recovery codes a user had, and has left.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct CodesLeft {
+    pub(super) before: i64,
+    pub(super) after: i64,
+}
+
+impl CodesLeft {
+    /// Whether the number is another one.
+    pub(super) fn has_changed(self) -> bool {
+        self.before != self.after
+    }
+}
+
+/// The same with the number of recovery codes, which is no attribute.
+pub(super) fn changes_with_codes(
+    tx: &mut Tx<'_>,
+    before: &User,
+    after: &User,
+    now: Utc,
+    codes: CodesLeft,
+) -> Result<Option<Changes>> {
     let mut account = tx.read().account(before.clone(), now)?;
     let broken = |e: serde_json::Error| Error::new(Code::Internal).cause(e.to_string());
-    let old = serde_json::to_value(account.view(Viewer::SuperUser)).map_err(broken)?;
+    let mut old = serde_json::to_value(account.view(Viewer::SuperUser)).map_err(broken)?;
     account.user = after.clone();
-    let new = serde_json::to_value(account.view(Viewer::SuperUser)).map_err(broken)?;
+    let mut new = serde_json::to_value(account.view(Viewer::SuperUser)).map_err(broken)?;
+    for (view, left) in [(&mut old, codes.before), (&mut new, codes.after)] {
+        if let Some(members) = view.as_object_mut() {
+            members.insert("recovery_codes".to_owned(), left.into());
+        }
+    }
     Ok(Changes::between(&old, &new))
 }
 
-/// Whether nobody could look after users if `user` could no longer. Hold the super-users first.
-pub(super) fn is_last_super_user(tx: &mut Tx<'_>, user: &User, now: Utc) -> Result<bool> {
+/// Whether nobody could look after users if `user` could no longer, by the doing of `by`, if a user does it. Hold the super-users first.
+pub(super) fn is_last_super_user(tx: &mut Tx<'_>, user: &User, by: Option<UserId>, now: Utc) -> Result<bool> {
     if !is_active_super_user(user, now) {
         return Ok(false);
     }
     let others = tx.read().administrators()?;
-    // Whoever's time runs out is no one to rely on.
-    let remains = |other: &User| is_active_super_user(other, now) && (other.never_expire || other.valid_to.is_none());
+    // Whoever's time runs out is no one to rely on; nor, for someone who leaves, is whoever may come from some networks only.
+    let leaves = by == Some(user.user_id);
+    let is_endless = |other: &User| other.never_expire || other.valid_to.is_none();
+    let remains =
+        |other: &User| is_active_super_user(other, now) && is_endless(other) && (!leaves || other.networks.is_anywhere());
     Ok(!others.iter().any(|other| other.user_id != user.user_id && remains(other)))
 }
 
-impl SignedIn {
+impl Authenticated {
     /// get_current_user.
     ///
     /// # Errors
     /// The database fails.
     pub async fn current_user(&self) -> Result<(Account, Viewer)> {
-        let (user, now) = (self.opened.user.clone(), self.context.now());
+        let (user, now) = (self.user.clone(), self.context.now());
         self.context.trail.set_subject(user.user_id);
         let viewer = self.viewer_of(user.user_id);
         let account = self.context.services.inner.store.read(move |snapshot| Ok(snapshot.account(user, now)?)).await?;
+        let account = self.context.with_enrolment(account, viewer, self.session_id()).await?;
         Ok((account, viewer))
     }
 }
@@ -127,13 +180,14 @@ impl SuperUser {
     /// Creates an approved, final account.
     ///
     /// # Errors
-    /// [`Code::Invalid`] without a username, [`Code::ValueTaken`], [`Code::PasswordUnfit`]; [`Code::FreshSignInRequired`] for a super-user.
+    /// [`Code::Invalid`] without a username, [`Code::ValueTaken`], [`Code::PasswordUnfit`]; [`Code::FreshSignInRequired`] for a super-user;
+    /// [`Code::LinksUnavailable`] and [`Code::EmailMissing`] where the person is to set the password.
     pub async fn create_user(self, new: NewUser, via: &str) -> Result<Account> {
         let context = self.context.clone();
-        let NewUser { patch, password } = new;
+        let NewUser { patch, password, totp_key, must_set_password } = new;
         // Who makes a super-user gives away all there is (S26).
         if patch.user_role == Some(UserRole::Administrator) {
-            self.require_fresh_sign_in()?;
+            self.require_fresh_sign_in(Concern::Others)?;
         }
         let username: Name = patch.username.clone().ok_or_else(|| Error::new(Code::Invalid).at("username", "is missing"))?;
         let inner = &context.services.inner;
@@ -153,15 +207,25 @@ impl SuperUser {
         if !has_display_name {
             user.display_name = user.default_display_name();
         }
+        // A password may be shorter where a one-time code is asked for as well.
+        if totp_key.is_some() {
+            user.enable_totp();
+        }
         if let Some(password) = password {
-            inner.policy.check(&password, &user, context.trail.application().as_deref(), "password")?;
-            let hash = context.hash(password).await?;
+            let password = context.fit_password(password, &user, context.trail.application().as_deref(), "password").await?;
             let (must_change, expiry) = (user.password_must_change, user.password_expiry);
-            user.set_password(hash, must_change, expiry, now);
+            user.set_password(password, must_change, expiry, now);
         }
         context.trail.set_subject(user.user_id);
+        let (keeper, services) = (context.clone(), context.services.clone());
         let create = move |tx: &mut Tx<'_>| {
             tx.insert_user(&mut user)?;
+            if let Some(key) = &totp_key {
+                keeper.keep_totp_key(tx, user.user_id, key, None)?;
+            }
+            if must_set_password {
+                services.mail_set_password(tx, &user, now)?;
+            }
             let account = tx.read().account(user, now)?;
             let broken = |e: serde_json::Error| Error::new(Code::Internal).cause(e.to_string());
             let view = serde_json::to_value(account.view(Viewer::SuperUser)).map_err(broken)?;
@@ -177,11 +241,12 @@ impl SuperUser {
     /// [`Code::NotFound`]; [`Code::SelfLock`] for oneself without `force`; [`Code::LastSuperUser`] whatever `force` says.
     pub async fn lock(self, user_id: UserId, reason: Option<Line>, force: bool) -> Result<Account> {
         let (own_id, now) = (self.own_id(), self.context.now());
+        self.context.trail.set_action(Action::UserLock);
         self.context.trail.set_subject(user_id);
         let lock = move |tx: &mut Tx<'_>| {
             tx.hold_super_users()?;
             let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
-            if is_last_super_user(tx, &before, now)? {
+            if is_last_super_user(tx, &before, own_id, now)? {
                 return Err(Error::new(Code::LastSuperUser));
             }
             if own_id == Some(user_id) && !force {
@@ -204,6 +269,7 @@ impl SuperUser {
     pub async fn unlock(self, user_id: UserId) -> Result<Account> {
         let now = self.context.now();
         let lockout = self.context.services.inner.lockout.clone();
+        self.context.trail.set_action(Action::UserUnlock);
         self.context.trail.set_subject(user_id);
         let unlock = move |tx: &mut Tx<'_>| {
             let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
@@ -243,7 +309,7 @@ impl Edit {
     }
 
     /// Makes the change within a transaction.
-    fn make(self, tx: &mut Tx<'_>, user_id: UserId, maker: &Maker) -> Result<(Account, Did)> {
+    fn make(self, services: &Services, tx: &mut Tx<'_>, user_id: UserId, maker: &Maker) -> Result<(Account, Did)> {
         let now = maker.now;
         tx.hold_super_users()?;
         let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
@@ -256,56 +322,65 @@ impl Edit {
         let mut after = before.clone();
         self.patch.apply(&mut after);
         after.settle_keys();
-        maker.may_make(&before, &after)?;
+        // Whoever took the account over would change the address first: the mailbox so far learns of it.
+        if let Some(old) = before.email.as_ref().filter(|_| maker.own_id == Some(user_id) && before.email != after.email) {
+            services.notify_at(tx, &after, old.clone(), LetterKind::EmailChanged, now)?;
+        }
         let window = |user: &User| (user.never_expire, user.valid_to);
         let is_endless = after.never_expire || after.valid_to.is_none();
         let stays = is_active_super_user(&after, now) && (is_endless || window(&before) == window(&after));
-        if !stays && is_last_super_user(tx, &before, now)? {
+        if !stays && is_last_super_user(tx, &before, maker.own_id, now)? {
             return Err(Error::new(Code::LastSuperUser));
         }
+        maker.may_make(&before, &after)?;
         let changes = changes(tx, &before, &after, now)?;
         if changes.is_some() {
             after.updated_time = now;
             tx.save_user(&before, &after)?;
         }
-        if before.user_role != after.user_role || may_act(&after, now).is_err() {
+        if before.user_role != after.user_role || stands(&after, now).is_err() {
             tx.end_sessions(user_id)?;
+        }
+        // A key that was made for one role must not become one for another (S19).
+        if before.user_role != after.user_role {
+            tx.delete_api_keys(user_id)?;
         }
         Ok((tx.read().account(after, now)?, Did::to(user_id).changing(changes)))
     }
 }
 
-/// Whether the sign-in, if there was one, is recent enough.
-fn require_fresh(signed_in: Option<Utc>, now: Utc) -> Result<()> {
-    if signed_in.is_none_or(|since| now <= since + FRESH) { Ok(()) } else { Err(Error::new(Code::FreshSignInRequired)) }
+/// Whether a proof is recent enough for what asks for that. An API key is, but not for its own user's account.
+pub(super) fn require_fresh(proven: Proven, is_own: bool, now: Utc) -> Result<()> {
+    match proven {
+        Proven::AtTheCommandLine => Ok(()),
+        Proven::AtSignIn(since) if now <= since + FRESH => Ok(()),
+        Proven::AtSignIn(_) => Err(Error::new(Code::FreshSignInRequired)),
+        Proven::ByKey if is_own => Err(Error::new(Code::SessionRequired)),
+        Proven::ByKey => Ok(()),
+    }
 }
 
 /// Who makes an edit.
 struct Maker {
     now: Utc,
     own_id: Option<UserId>,
-    /// Since when the session exists; an operator needs none.
-    signed_in: Option<Utc>,
+    proven: Proven,
     viewer: Viewer,
 }
 
 impl Maker {
     /// Nobody raises their own role; an owner's e-mail address and anyone's role are changed soon after signing in only.
     fn may_make(&self, before: &User, after: &User) -> Result<()> {
-        if self.own_id == Some(before.user_id) && after.user_role > before.user_role {
+        let is_own = self.own_id == Some(before.user_id);
+        if is_own && after.user_role > before.user_role {
             return Err(Error::new(Code::Forbidden).because("own_role"));
         }
-        let needs_fresh = before.user_role != after.user_role || (self.viewer == Viewer::Owner && before.email != after.email);
-        if needs_fresh { require_fresh(self.signed_in, self.now) } else { Ok(()) }
+        let needs_fresh = before.user_role != after.user_role || (is_own && before.email != after.email);
+        if needs_fresh { require_fresh(self.proven, is_own, self.now) } else { Ok(()) }
     }
 }
 
-impl SignedIn {
-    /// What this is for needs a sign-in of the last five minutes.
-    pub(super) fn require_fresh_sign_in(&self) -> Result<()> {
-        require_fresh(Some(self.opened.session.created_time), self.context.now())
-    }
-
+impl Authenticated {
     /// Changes oneself; returns the account and as whom one sees it.
     ///
     /// # Errors
@@ -316,10 +391,18 @@ impl SignedIn {
         let viewer = self.viewer_of(user_id);
         self.context.trail.set_subject(user_id);
         let edit = Edit::read(viewer, members, if_match)?;
-        let signed_in = Some(self.opened.session.created_time);
-        let maker = Maker { now: self.context.now(), own_id: Some(user_id), signed_in, viewer };
-        let account = self.context.change(move |tx| edit.make(tx, user_id, &maker)).await?;
+        let maker = Maker { now: self.context.now(), own_id: Some(user_id), proven: self.proven(), viewer };
+        let services = self.context.services.clone();
+        let account = self.context.change(move |tx| edit.make(&services, tx, user_id, &maker)).await?;
+        let account = self.context.with_enrolment(account, viewer, self.session_id()).await?;
         Ok((account, viewer))
+    }
+}
+
+impl SignedIn {
+    /// What this is for needs a sign-in of the last five minutes.
+    pub(super) fn require_fresh_sign_in(&self) -> Result<()> {
+        require_fresh(self.proven(), true, self.context.now())
     }
 }
 
@@ -327,18 +410,24 @@ impl SuperUser {
     /// Changes a user.
     ///
     /// # Errors
-    /// [`Code::NotFound`], and those of [`SignedIn::update_current`].
+    /// [`Code::NotFound`], and those of [`Authenticated::update_current`].
     pub async fn update(self, user_id: UserId, members: &Map<String, Value>, if_match: Option<String>) -> Result<Account> {
         self.context.trail.set_subject(user_id);
         let edit = Edit::read(Viewer::SuperUser, members, if_match)?;
-        let (now, own_id, signed_in) = (self.context.now(), self.own_id(), self.signed_in_since());
-        let maker = Maker { now, own_id, signed_in, viewer: Viewer::SuperUser };
-        self.context.change(move |tx| edit.make(tx, user_id, &maker)).await
+        let (now, own_id, proven) = (self.context.now(), self.own_id(), self.proven());
+        let maker = Maker { now, own_id, proven, viewer: Viewer::SuperUser };
+        let services = self.context.services.clone();
+        self.context.change(move |tx| edit.make(&services, tx, user_id, &maker)).await
     }
 
-    /// What this is for needs a sign-in of the last five minutes.
-    pub(super) fn require_fresh_sign_in(&self) -> Result<()> {
-        require_fresh(self.signed_in_since(), self.context.now())
+    /// What this is for needs a sign-in of the last five minutes; an API key stands for one where others are concerned.
+    pub(super) fn require_fresh_sign_in(&self, concern: Concern) -> Result<()> {
+        let is_own = match concern {
+            Concern::User(user_id) => self.own_id() == Some(user_id),
+            Concern::NewKeys => true,
+            Concern::Others => false,
+        };
+        require_fresh(self.proven(), is_own, self.context.now())
     }
 
     /// Deletes a user with all that hangs on it; the audit trail keeps the id.
@@ -351,7 +440,7 @@ impl SuperUser {
         let delete = move |tx: &mut Tx<'_>| {
             tx.hold_super_users()?;
             let user = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
-            if is_last_super_user(tx, &user, now)? {
+            if is_last_super_user(tx, &user, own_id, now)? {
                 return Err(Error::new(Code::LastSuperUser));
             }
             if own_id == Some(user_id) {
@@ -370,14 +459,20 @@ impl SuperUser {
     /// [`Code::NotFound`], [`Code::LastSuperUser`].
     pub async fn decide(self, user_id: UserId, status: ApprovalStatus) -> Result<Account> {
         self.context.trail.set_subject(user_id);
-        let (own_id, now) = (self.own_id(), self.context.now());
+        let (own_id, now, services) = (self.own_id(), self.context.now(), self.context.services.clone());
         let decide = move |tx: &mut Tx<'_>| {
             tx.hold_super_users()?;
             let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
             let mut after = before.clone();
             after.decide(status, own_id, now);
-            if may_act(&after, now).is_err() {
-                if is_last_super_user(tx, &before, now)? {
+            let is_let_in = before.is_approval_needed
+                && before.approval_status != status
+                && after.approval_status == ApprovalStatus::Approved;
+            if is_let_in && after.sign_up_status == SignUpStatus::Final {
+                services.notify(tx, &after, LetterKind::Welcome, now)?;
+            }
+            if stands(&after, now).is_err() {
+                if is_last_super_user(tx, &before, own_id, now)? {
                     return Err(Error::new(Code::LastSuperUser));
                 }
                 tx.end_sessions(user_id)?;

@@ -10,7 +10,7 @@ use super::error::StoreError;
 use super::{Snapshot, Store, Tx, is_unstorable};
 use crate::domain::audit::{Action, Actor, ActorType, Changes, Event, Head, Link, Outcome, audit_chains, audit_events};
 use crate::domain::chance::Entropy;
-use crate::domain::ids::{SessionId, UserId};
+use crate::domain::ids::{CredentialId, UserId};
 use crate::domain::secret::MacKey;
 use crate::domain::time::Utc;
 use crate::error::Result;
@@ -66,7 +66,7 @@ struct LinkRow {
     reason: Option<String>,
     actor_type: ActorType,
     actor: Option<String>,
-    actor_session: Option<SessionId>,
+    actor_session: Option<CredentialId>,
     subject: Option<String>,
     application: Option<String>,
     remote_addr: Option<String>,

@@ -5,12 +5,20 @@
 //! the scheme of their URL and nothing else: a mistyped PostgreSQL URL must not become an SQLite file of that name.
 
 use super::error::StoreError;
-use crate::domain::application::SessionScope;
+use crate::domain::api_key::KeyScope;
+use crate::domain::application::{Access, Roles, SessionScope};
 use crate::domain::audit::{Action, ActorType, Outcome};
 use crate::domain::custom_attribute::{AttributeName, AttributeValue};
-use crate::domain::ids::{ApplicationId, AttributeId, DataKeyId, GroupId, MessageId, SessionId, UserId};
+use crate::domain::hook::{EventTypes, HookUrl};
+use crate::domain::ids::{
+    ApiKeyId, ApplicationId, AttributeId, CredentialId, DataKeyId, GroupId, HookId, HookSecretId, MessageId, SessionId,
+    SigningKeyId, TotpId, UserId,
+};
+use crate::domain::link::LinkPurpose;
+use crate::domain::network::Networks;
 use crate::domain::outbox::MessageKind;
 use crate::domain::secret::{PasswordHash, Sealed, TokenHash};
+use crate::domain::signing_key::PublicKey;
 use crate::domain::text::{Email, Line, Name, Note};
 use crate::domain::time::Utc;
 use crate::domain::user::{ApprovalStatus, CreationContext, LockCause, SignUpStatus, UserRole};
@@ -248,7 +256,21 @@ macro_rules! uuids {
         }
     )*};
 }
-uuids!(UserId, SessionId, ApplicationId, GroupId, DataKeyId, MessageId, AttributeId);
+uuids!(
+    UserId,
+    SessionId,
+    ApplicationId,
+    GroupId,
+    DataKeyId,
+    MessageId,
+    AttributeId,
+    ApiKeyId,
+    CredentialId,
+    TotpId,
+    HookId,
+    HookSecretId,
+    SigningKeyId
+);
 
 /// Microseconds from the Unix epoch to PostgreSQL's, 2000-01-01.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
@@ -324,7 +346,12 @@ texts! {
     ApprovalStatus: |t| Ok(t.parse()?), |w| w.as_str();
     SignUpStatus: |t| Ok(t.parse()?), |w| w.as_str();
     SessionScope: |t| Ok(t.parse()?), |w| w.as_str();
+    Access: |t| Ok(t.parse()?), |w| w.as_str();
+    KeyScope: |t| Ok(t.parse()?), |w| w.as_str();
     MessageKind: |t| Ok(t.parse()?), |w| w.as_str();
+    HookUrl: |t| Ok(Self::parse(t)?), Self::as_str;
+    EventTypes: |t| Ok(Self::from_text(t)), Self::as_str;
+    LinkPurpose: |t| Ok(t.parse()?), |w| w.as_str();
     Action: |t| Ok(t.parse()?), |w| w.as_str();
     Outcome: |t| Ok(t.parse()?), |w| w.as_str();
     ActorType: |t| Ok(t.parse()?), |w| w.as_str();
@@ -359,6 +386,37 @@ impl ToSql<Text, Db> for CreationContext {
     }
 }
 
+/// Lists are kept as text on both, like JSON.
+macro_rules! lists {
+    ($($name:ty),*) => {$(
+        impl FromSql<Text, Db> for $name {
+            fn from_sql(value: Raw<'_>) -> deserialize::Result<Self> {
+                let text = <String as FromSql<Text, Db>>::from_sql(value)?;
+                Ok(Self::parse_text(&text)?)
+            }
+        }
+        impl ToSql<Text, Pg> for $name {
+            fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+                out.write_all(self.to_text().as_bytes())?;
+                Ok(IsNull::No)
+            }
+        }
+        impl ToSql<Text, Sqlite> for $name {
+            fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+                out.set_value(self.to_text());
+                Ok(IsNull::No)
+            }
+        }
+        impl ToSql<Text, Db> for $name {
+            fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Db>) -> serialize::Result {
+                out.set_value((Text, self));
+                Ok(IsNull::No)
+            }
+        }
+    )*};
+}
+lists!(Networks, Roles);
+
 macro_rules! blobs {
     ($($name:ty: $read:expr, $write:expr;)*) => {$(
         impl FromSql<Binary, Db> for $name {
@@ -379,4 +437,5 @@ macro_rules! blobs {
 blobs! {
     TokenHash: Self::from_bytes, Self::as_bytes;
     Sealed: secret::Sealed::from_bytes, Self::as_bytes;
+    PublicKey: Self::from_bytes, Self::as_bytes;
 }

@@ -44,6 +44,9 @@ pub struct Place {
 pub const PLACES: &[Place] = &[
     Place { table: "outbox", row: "message_id", owner: "message_id" },
     Place { table: "custom_attributes", row: "attribute_id", owner: "COALESCE(user_id, session_id)" },
+    Place { table: "totp_credentials", row: "credential_id", owner: "user_id" },
+    Place { table: "hook_secrets", row: "hook_secret_id", owner: "hook_id" },
+    Place { table: "signing_keys", row: "signing_key_id", owner: "signing_key_id" },
 ];
 
 /// A secret where it is kept. The ids are of whichever noun the table is about.

@@ -38,6 +38,8 @@ const KEYS: &[(&str, &str, &str)] = &[
     ("users_supervisor_id_fkey", "FOREIGN KEY", "supervisor_id"),
     ("applications_name_key_key", "applications.name_key", "name"),
     ("groups_name_key_key", "groups.name_key", "name"),
+    ("groups_by_external_id", "groups.external_id", "external_id"),
+    ("hooks_name_key_key", "hooks.name_key", "name"),
 ];
 
 /// How PostgreSQL words what is wrong with a value (class 22), which says nothing of how the database fares.

@@ -1,7 +1,8 @@
 //! Groups and their members.
 
 use super::error::StoreError;
-use super::{Snapshot, Tx};
+use super::listing::Slice;
+use super::{Snapshot, Tx, is_unstorable};
 use crate::domain::group::{Group, group_members, groups};
 use crate::domain::ids::{GroupId, UserId};
 use crate::domain::sql;
@@ -28,6 +29,39 @@ impl Snapshot<'_> {
             query = query.filter(groups::name_key.gt(after));
         }
         Ok(query.order(groups::name_key.asc()).limit(limit).load(self.0)?)
+    }
+
+    /// Some groups the keys of whose names begin with each of these, by name; and how many there are.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn groups_by_page(&mut self, prefixes: &[String], slice: Slice) -> Result<(Vec<Group>, i64), StoreError> {
+        if prefixes.iter().any(|prefix| is_unstorable(prefix)) {
+            return Ok((Vec::new(), 0));
+        }
+        let named = || {
+            let any = groups::table.into_boxed();
+            prefixes.iter().fold(any, |some, prefix| {
+                some.filter(groups::name_key.ge(prefix)).filter(groups::name_key.lt(format!("{prefix}\u{10ffff}")))
+            })
+        };
+        let found = named().order(groups::name_key.asc()).limit(slice.limit).offset(slice.offset).load(self.0)?;
+        Ok((found, named().count().get_result(self.0)?))
+    }
+
+    /// Some members of a group in the order in which they were added; and how many there are.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn members_by_page(&mut self, group_id: GroupId, slice: Slice, now: Utc) -> Result<(Vec<Account>, i64), StoreError> {
+        let members = || group_members::table.filter(group_members::group_id.eq(group_id));
+        let ids: Vec<UserId> = members()
+            .select(group_members::user_id)
+            .order((group_members::position.asc(), group_members::user_id.asc()))
+            .limit(slice.limit)
+            .offset(slice.offset)
+            .load(self.0)?;
+        Ok((self.accounts_in_order(&ids, now)?, members().count().get_result(self.0)?))
     }
 
     /// Up to `limit` members of a group in order of their ids, which is that of creation, after `after`.
@@ -96,18 +130,21 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Adds a member, if it is none yet.
+    /// Adds a member behind the others, if it is none yet; tells whether it was none. Hold the group first.
     ///
     /// # Errors
     /// The database fails.
-    pub fn add_member(&mut self, group_id: GroupId, user_id: UserId) -> Result<(), StoreError> {
-        diesel::sql_query(
-            "INSERT INTO group_members (group_id, user_id) VALUES ($1, $2) ON CONFLICT (group_id, user_id) DO NOTHING",
+    pub fn add_member(&mut self, group_id: GroupId, user_id: UserId) -> Result<bool, StoreError> {
+        let added = diesel::sql_query(
+            "INSERT INTO group_members (group_id, user_id, position) \
+            SELECT $1, $2, coalesce(max(position), 0) + 1 FROM group_members WHERE group_id = $3 \
+            ON CONFLICT (group_id, user_id) DO NOTHING",
         )
         .bind::<sql::Uuid, _>(group_id)
         .bind::<sql::Uuid, _>(user_id)
+        .bind::<sql::Uuid, _>(group_id)
         .execute(self.0)?;
-        Ok(())
+        Ok(added > 0)
     }
 
     /// Takes a member out; tells whether it was one.

@@ -2,6 +2,7 @@
 
 use super::connection::{AnyConnection, Location, Purpose};
 use super::error::StoreError;
+use super::search;
 use diesel::RunQueryDsl as _;
 use diesel::connection::SimpleConnection as _;
 use diesel::migration::{Migration, MigrationSource};
@@ -14,6 +15,8 @@ const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 /// Keeps two nodes from migrating one database at once.
 const LOCK: &str = "SELECT pg_advisory_lock(8461300257123104)";
 const UNLOCK: &str = "SELECT pg_advisory_unlock(8461300257123104)";
+/// How it is called among the pending migrations that what finds users is of an older version.
+const SEARCH: &str = "search_index";
 
 /// Applies what is pending, each migration in a transaction; returns their names. Makes an SQLite file if there is none.
 ///
@@ -37,6 +40,9 @@ fn run(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
     match connection {
         AnyConnection::Sqlite(c) => c.run_pending_migrations(SQLITE).map(drop).map_err(broken)?,
         AnyConnection::Postgres(c) => c.run_pending_migrations(POSTGRES).map(drop).map_err(broken)?,
+    }
+    if search::is_outdated(connection)? {
+        search::renew(connection)?;
     }
     Ok(pending)
 }
@@ -81,10 +87,15 @@ pub(super) fn pending_on(connection: &mut AnyConnection) -> Result<Vec<String>, 
     let broken = |e: Box<dyn std::error::Error + Send + Sync>| {
         StoreError::Unavailable(format!("cannot read migrations: {}", one_line(&e)))
     };
-    match connection {
-        AnyConnection::Sqlite(c) => c.pending_migrations(SQLITE).map(|m| titles(&m)).map_err(broken),
-        AnyConnection::Postgres(c) => c.pending_migrations(POSTGRES).map(|m| titles(&m)).map_err(broken),
+    let pending = match connection {
+        AnyConnection::Sqlite(c) => c.pending_migrations(SQLITE).map(|m| titles(&m)).map_err(broken)?,
+        AnyConnection::Postgres(c) => c.pending_migrations(POSTGRES).map(|m| titles(&m)).map_err(broken)?,
+    };
+    // It goes with the migrations: what finds users is made anew once they are applied.
+    if pending.is_empty() && search::is_outdated(connection)? {
+        return Ok(vec![SEARCH.to_owned()]);
     }
+    Ok(pending)
 }
 
 fn all() -> Result<Vec<String>, StoreError> {

@@ -3,6 +3,7 @@
 //! Reading happens on a [`Snapshot`], changing in a [`Tx`]; the operations on them are in one file per noun. A change returns its
 //! audit event, and the two become durable together (see `writer`); forgetting the event is a type error.
 
+mod api_keys;
 mod applications;
 mod audit;
 pub mod connection;
@@ -10,10 +11,15 @@ mod custom_attributes;
 mod data_keys;
 pub mod error;
 mod groups;
+mod hooks;
+mod links;
+mod listing;
 mod migrations;
 mod outbox;
 mod search;
+mod second_factor;
 mod sessions;
+mod signing_keys;
 mod throttles;
 mod users;
 mod writer;
@@ -34,6 +40,8 @@ use writer::{Means, Writer};
 
 pub use audit::{Finding, Position, Search, Verified};
 pub use data_keys::PLACES;
+pub use hooks::Lane;
+pub use listing::Slice;
 pub use migrations::{is_empty, migrate, pending};
 pub use search::{Filter, Mark, Order, Page, plan_of_prefix_search};
 pub use sessions::Opened;

@@ -44,18 +44,33 @@ impl Tx<'_> {
     pub fn claim_messages(&mut self, kind: MessageKind, now: Utc, limit: i64) -> Result<Vec<Message>, StoreError> {
         let skip = if self.0.is_postgres() { " FOR UPDATE SKIP LOCKED" } else { "" };
         let due = format!(
-            "SELECT message_id FROM outbox WHERE next_time <= $1 AND kind = $2 ORDER BY next_time, message_id LIMIT $3{skip}"
+            "SELECT message_id FROM outbox WHERE next_time <= $2 AND kind = $3 ORDER BY next_time, message_id LIMIT $4{skip}"
         );
+        // SQLite numbers parameters as they appear, whatever they are called.
         let update =
-            format!("UPDATE outbox SET attempts = attempts + 1, next_time = $4 WHERE message_id IN ({due}) RETURNING message_id");
+            format!("UPDATE outbox SET attempts = attempts + 1, next_time = $1 WHERE message_id IN ({due}) RETURNING message_id");
         let claimed: Vec<Claimed> = diesel::sql_query(update)
+            .bind::<sql::Instant, _>(now + LEASE)
             .bind::<sql::Instant, _>(now)
             .bind::<Text, _>(kind)
             .bind::<BigInt, _>(limit)
-            .bind::<sql::Instant, _>(now + LEASE)
             .load(self.0)?;
         let ids: Vec<MessageId> = claimed.into_iter().map(|c| c.message_id).collect();
         Ok(outbox::table.filter(outbox::message_id.eq_any(ids)).order(outbox::message_id.asc()).load(self.0)?)
+    }
+
+    /// Holds a message until the transaction ends; tells whether it is still there.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn hold_message(&mut self, message_id: MessageId) -> Result<bool, StoreError> {
+        if self.0.is_postgres() {
+            diesel::sql_query("SELECT 1 FROM outbox WHERE message_id = $1 FOR UPDATE")
+                .bind::<sql::Uuid, _>(message_id)
+                .execute(self.0)?;
+        }
+        let held = outbox::table.find(message_id).select(outbox::message_id);
+        Ok(held.get_result::<MessageId>(self.0).optional()?.is_some())
     }
 
     /// A message was delivered.

@@ -13,9 +13,10 @@ use crate::domain::sql;
 use crate::domain::text::fold;
 use crate::domain::time::Utc;
 use crate::domain::user::{Account, AccountStatus, ApprovalStatus, LICENSED_FOR, SignUpStatus, User, UserRole};
+use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::query_builder::BoxedSqlQuery;
-use diesel::sql_types::{BigInt, Bool, Text};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use std::collections::{BTreeMap, HashMap};
 
 /// Which users are looked for; everything given must hold.
@@ -39,6 +40,12 @@ pub struct Filter {
     pub sign_up_status: Option<SignUpStatus>,
     /// A member of the group of this id or name.
     pub group: Option<String>,
+    /// The username, the first or the last name begins so, with each of these.
+    pub person_prefixes: Vec<String>,
+    /// This user and no other.
+    pub only: Option<UserId>,
+    /// What is looked for contradicts itself: there is no such user.
+    pub is_contradiction: bool,
 }
 
 /// The order of a search.
@@ -90,7 +97,7 @@ struct Total {
     total: i64,
 }
 
-enum Value {
+pub(super) enum Value {
     Text(String),
     Id(UserId),
     Group(GroupId),
@@ -100,24 +107,24 @@ enum Value {
 
 /// A statement and its parameters.
 #[derive(Default)]
-struct Statement {
+pub(super) struct Statement {
     text: String,
     values: Vec<Value>,
 }
 
 impl Statement {
-    fn push(&mut self, text: &str) {
+    pub(super) fn push(&mut self, text: &str) {
         self.text.push_str(text);
     }
 
     /// A parameter in place.
-    fn value(&mut self, value: Value) -> &mut Self {
+    pub(super) fn value(&mut self, value: Value) -> &mut Self {
         self.values.push(value);
         self.text.push_str(&format!("${}", self.values.len()));
         self
     }
 
-    fn text(&mut self, before: &str, value: &str, after: &str) {
+    pub(super) fn text(&mut self, before: &str, value: &str, after: &str) {
         self.push(before);
         self.value(Value::Text(value.to_owned()));
         self.push(after);
@@ -129,7 +136,7 @@ impl Statement {
         self.text(&format!(" AND {column} < "), &format!("{prefix}\u{10ffff}"), "");
     }
 
-    fn bound(self) -> BoxedSqlQuery<'static, Db, diesel::query_builder::SqlQuery> {
+    pub(super) fn bound(self) -> BoxedSqlQuery<'static, Db, diesel::query_builder::SqlQuery> {
         let mut query = diesel::sql_query(self.text).into_boxed::<Db>();
         for value in self.values {
             query = match value {
@@ -146,14 +153,32 @@ impl Statement {
 
 impl Filter {
     /// Whether nothing can match: a text that no stored one can be equal to.
-    fn is_hopeless(&self) -> bool {
+    pub(super) fn is_hopeless(&self) -> bool {
         let texts = [&self.prefix, &self.words, &self.username, &self.email, &self.group];
-        texts.into_iter().flatten().any(|text| is_unstorable(text))
+        self.is_contradiction || texts.into_iter().flatten().chain(&self.person_prefixes).any(|text| is_unstorable(text))
+    }
+
+    /// Whether every user matches.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { prefix, words, username, email, roles, account_statuses, approval_status, sign_up_status, group, .. } = self;
+        let texts = [prefix, words, username, email, group];
+        let is_plain = texts.iter().all(|text| text.is_none()) && roles.is_empty() && account_statuses.is_empty();
+        let is_undecided = approval_status.is_none() && sign_up_status.is_none();
+        is_plain && is_undecided && self.person_prefixes.is_empty() && self.only.is_none() && !self.is_contradiction
     }
 
     /// The conditions on `u`, apart from the prefix where the order already walks the matching names.
-    fn write(&self, s: &mut Statement, order: Order, now: Utc) {
+    pub(super) fn write(&self, s: &mut Statement, order: Order, now: Utc) {
         s.push(" WHERE 1 = 1");
+        for prefix in &self.person_prefixes {
+            s.push(" AND u.user_id IN (SELECT user_id FROM user_search WHERE is_person AND ");
+            s.begins("term", &fold(prefix));
+            s.push(")");
+        }
+        if let Some(user_id) = self.only {
+            s.push(" AND u.user_id = ");
+            s.value(Value::Id(user_id));
+        }
         if let Some(prefix) = self.prefix.as_deref().filter(|_| order != Order::Match) {
             s.push(" AND u.user_id IN (SELECT user_id FROM user_search WHERE is_field AND ");
             s.begins("term", &fold(prefix));
@@ -327,44 +352,163 @@ fn words_of(text: &str) -> Vec<String> {
     fold(text).split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).map(str::to_owned).collect()
 }
 
-/// What finds a user, with whether it is a whole name.
-fn terms_of(user: &User) -> BTreeMap<String, bool> {
-    let optional = [&user.first_name, &user.middle_name, &user.last_name].map(|n| n.as_ref().map(|n| n.as_str()));
-    let fields = [Some(user.username.as_str()), Some(user.login_name.as_str()), Some(user.display_name.as_str())];
-    let mut terms = BTreeMap::new();
-    let email = user.email.as_ref().map(|e| e.as_str());
-    for text in fields.into_iter().chain(optional).chain([email]).flatten() {
-        for word in words_of(text) {
-            terms.entry(word).or_insert(false);
+/// The names of a user from which it is found.
+#[derive(diesel::QueryableByName)]
+pub(super) struct Names {
+    #[diesel(sql_type = sql::Uuid)]
+    pub(super) user_id: UserId,
+    #[diesel(sql_type = Text)]
+    pub(super) username: String,
+    #[diesel(sql_type = Text)]
+    pub(super) login_name: String,
+    #[diesel(sql_type = Text)]
+    pub(super) display_name: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(super) first_name: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(super) middle_name: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(super) last_name: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(super) email: Option<String>,
+}
+
+impl From<&User> for Names {
+    fn from(user: &User) -> Self {
+        let line = |line: &Option<crate::domain::text::Line>| line.as_ref().map(|l| l.as_str().to_owned());
+        Self {
+            user_id: user.user_id,
+            username: user.username.as_str().to_owned(),
+            login_name: user.login_name.as_str().to_owned(),
+            display_name: user.display_name.as_str().to_owned(),
+            first_name: line(&user.first_name),
+            middle_name: line(&user.middle_name),
+            last_name: line(&user.last_name),
+            email: user.email.as_ref().map(|e| e.as_str().to_owned()),
         }
     }
-    // The middle name is not among those that a prefix is looked for in.
-    let [first, _, last] = optional;
-    for name in fields.into_iter().chain([first, last]).flatten().map(fold).filter(|n| !n.is_empty()) {
-        terms.insert(name, true);
+}
+
+/// Of which names a term is one.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Kind {
+    /// A whole name, of those that a prefix is looked for in.
+    pub(super) is_field: bool,
+    /// The username, the first or the last name.
+    pub(super) is_person: bool,
+}
+
+/// What is between the names of a sort key: less than every character that a name can have.
+const BETWEEN: char = '\u{1}';
+
+impl Names {
+    /// What finds the user.
+    pub(super) fn terms(&self) -> BTreeMap<String, Kind> {
+        let fields = [Some(&self.username), Some(&self.login_name), Some(&self.display_name)];
+        let names = [self.first_name.as_ref(), self.last_name.as_ref()];
+        let mut terms: BTreeMap<String, Kind> = BTreeMap::new();
+        let words = fields.into_iter().chain(names).chain([self.middle_name.as_ref(), self.email.as_ref()]).flatten();
+        for word in words.flat_map(|text| words_of(text)) {
+            terms.entry(word).or_default();
+        }
+        // The middle name is not among those that a prefix is looked for in.
+        for name in fields.into_iter().chain(names).flatten().map(|n| fold(n)).filter(|n| !n.is_empty()) {
+            terms.entry(name).or_default().is_field = true;
+        }
+        for name in [Some(&self.username)].into_iter().chain(names).flatten().map(|n| fold(n)).filter(|n| !n.is_empty()) {
+            terms.entry(name).or_default().is_person = true;
+        }
+        terms
     }
-    terms
+
+    /// What a list in the order of first name, last name and username goes by. The username makes it unique.
+    pub(super) fn sort_key(&self) -> String {
+        let [first, last] = [&self.first_name, &self.last_name].map(|n| fold(n.as_deref().unwrap_or_default()));
+        format!("{first}{BETWEEN}{last}{BETWEEN}{}", fold(&self.username))
+    }
+
+    /// Adds what finds the user, of which there must be nothing.
+    fn insert(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
+        for (term, kind) in self.terms() {
+            diesel::sql_query("INSERT INTO user_search (term, user_id, is_field, is_person) VALUES ($1, $2, $3, $4)")
+                .bind::<Text, _>(term)
+                .bind::<sql::Uuid, _>(self.user_id)
+                .bind::<Bool, _>(kind.is_field)
+                .bind::<Bool, _>(kind.is_person)
+                .execute(connection)?;
+        }
+        diesel::sql_query("INSERT INTO user_order (user_id, sort_key) VALUES ($1, $2)")
+            .bind::<sql::Uuid, _>(self.user_id)
+            .bind::<Text, _>(self.sort_key())
+            .execute(connection)?;
+        Ok(())
+    }
 }
 
 impl Tx<'_> {
     /// Makes a user found by its names as they are now.
     pub(super) fn index_user(&mut self, before: Option<&User>, after: &User) -> Result<(), StoreError> {
-        let terms = terms_of(after);
-        if let Some(before) = before {
-            if terms_of(before) == terms {
+        let names = Names::from(after);
+        if let Some(before) = before.map(Names::from) {
+            if before.terms() == names.terms() && before.sort_key() == names.sort_key() {
                 return Ok(());
             }
-            diesel::sql_query("DELETE FROM user_search WHERE user_id = $1")
-                .bind::<sql::Uuid, _>(after.user_id)
-                .execute(self.0)?;
+            for table in ["user_search", "user_order"] {
+                diesel::sql_query(format!("DELETE FROM {table} WHERE user_id = $1"))
+                    .bind::<sql::Uuid, _>(after.user_id)
+                    .execute(self.0)?;
+            }
         }
-        for (term, is_field) in terms {
-            diesel::sql_query("INSERT INTO user_search (term, user_id, is_field) VALUES ($1, $2, $3)")
-                .bind::<Text, _>(term)
-                .bind::<sql::Uuid, _>(after.user_id)
-                .bind::<Bool, _>(is_field)
-                .execute(self.0)?;
-        }
-        Ok(())
+        names.insert(self.0)
     }
+}
+
+/// Of which version what finds users is. It is derived from the names by folding them, which SQL cannot do: whoever changes what is
+/// derived counts this up, and every database makes it anew.
+const VERSION: i64 = 2;
+/// Users whose names are read at a time.
+const STRIDE: i64 = 1000;
+
+#[derive(diesel::QueryableByName)]
+struct Made {
+    #[diesel(sql_type = BigInt)]
+    value: i64,
+}
+
+/// Whether what finds users is of an older version.
+///
+/// # Errors
+/// The database fails.
+pub(super) fn is_outdated(connection: &mut AnyConnection) -> Result<bool, StoreError> {
+    let made: Made = diesel::sql_query("SELECT value FROM counters WHERE name = 'search_version'").get_result(connection)?;
+    Ok(made.value < VERSION)
+}
+
+/// Makes anew what finds users, in one transaction.
+///
+/// # Errors
+/// The database fails; nothing has changed then.
+pub(super) fn renew(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    connection.begin_write()?;
+    let renewed = renew_within(connection);
+    connection.batch_execute(if renewed.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+    renewed
+}
+
+fn renew_within(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    connection.batch_execute("DELETE FROM user_search; DELETE FROM user_order")?;
+    let next = "SELECT user_id, username, login_name, display_name, first_name, middle_name, last_name, email FROM users \
+        WHERE number > $1 AND number <= $2";
+    let last: Made = diesel::sql_query("SELECT value FROM counters WHERE name = 'user_number'").get_result(connection)?;
+    let mut from = 0;
+    while from < last.value {
+        let names: Vec<Names> =
+            diesel::sql_query(next).bind::<BigInt, _>(from).bind::<BigInt, _>(from + STRIDE).load(connection)?;
+        names.iter().try_for_each(|names| names.insert(connection))?;
+        from += STRIDE;
+    }
+    diesel::sql_query("UPDATE counters SET value = $1 WHERE name = 'search_version'")
+        .bind::<BigInt, _>(VERSION)
+        .execute(connection)?;
+    Ok(())
 }

@@ -34,11 +34,22 @@ impl Snapshot<'_> {
     /// # Errors
     /// The database fails.
     pub fn session_by_token(&mut self, hash: &TokenHash) -> Result<Option<Opened>, StoreError> {
-        let found: Option<(Session, Application)> = sessions::table
-            .inner_join(applications::table)
-            .filter(sessions::token_hash.eq(hash))
-            .get_result(self.0)
-            .optional()?;
+        let found = sessions::table.inner_join(applications::table).filter(sessions::token_hash.eq(hash));
+        let found = found.get_result(self.0).optional()?;
+        self.with_user(found)
+    }
+
+    /// The session of this id with those it belongs to, ended or not.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn session_with_user(&mut self, session_id: SessionId) -> Result<Option<Opened>, StoreError> {
+        let found = sessions::table.inner_join(applications::table).filter(sessions::session_id.eq(session_id));
+        let found = found.get_result(self.0).optional()?;
+        self.with_user(found)
+    }
+
+    fn with_user(&mut self, found: Option<(Session, Application)>) -> Result<Option<Opened>, StoreError> {
         let Some((session, application)) = found else { return Ok(None) };
         let Some(user) = self.user(session.user_id)? else { return Ok(None) };
         Ok(Some(Opened { session, user, application }))
@@ -154,6 +165,16 @@ impl Tx<'_> {
             .bind::<Nullable<sql::Uuid>, _>(kept)
             .bind::<Nullable<sql::Uuid>, _>(application_id)
             .execute(self.0)?)
+    }
+
+    /// Ends all sessions of a user but one.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn end_other_sessions(&mut self, user_id: UserId, kept: SessionId) -> Result<(), StoreError> {
+        let others = sessions::table.filter(sessions::user_id.eq(user_id).and(sessions::session_id.ne(kept)));
+        diesel::delete(others).execute(self.0)?;
+        Ok(())
     }
 
     /// Removes up to `limit` sessions that have ended by themselves; tells how many. What another node holds is left to it.

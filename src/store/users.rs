@@ -7,7 +7,7 @@ use crate::domain::ids::{GroupId, UserId};
 use crate::domain::sql;
 use crate::domain::text::Name;
 use crate::domain::time::Utc;
-use crate::domain::user::{Account, GroupRef, User, UserRole, users};
+use crate::domain::user::{Account, GroupRef, SignUpStatus, User, UserRole, users};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use std::collections::HashMap;
@@ -47,6 +47,35 @@ impl Snapshot<'_> {
         }
         let named = sign_in_names::table.inner_join(users::table).filter(sign_in_names::name_key.eq(name_key));
         Ok(named.select(users::all_columns).get_result(self.0).optional()?)
+    }
+
+    /// Up to `limit` confirmed users whose e-mail address has this key.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn users_by_email(&mut self, email_key: &str, limit: i64) -> Result<Vec<User>, StoreError> {
+        if is_unstorable(email_key) {
+            return Ok(Vec::new());
+        }
+        let found = users::table.filter(users::email_key.eq(email_key).and(users::sign_up_status.eq(SignUpStatus::Final)));
+        Ok(found.order(users::user_id.asc()).limit(limit).load(self.0)?)
+    }
+
+    /// Up to `limit` users who signed up before `before` and did not confirm it, and have no link left to do so.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn unconfirmed_users(&mut self, before: Utc, now: Utc, limit: i64) -> Result<Vec<UserId>, StoreError> {
+        // The status is spelt out for the sake of the partial index.
+        let stale = "SELECT user_id FROM users u WHERE u.sign_up_status = 'before_confirmation' AND u.created_time < $1 \
+                     AND u.creation_ctx LIKE '%\"via\":\"sign_up\"%' \
+                     AND NOT EXISTS (SELECT 1 FROM links l WHERE l.user_id = u.user_id AND l.expiry > $2) ORDER BY u.created_time LIMIT $3";
+        let found: Vec<Named> = diesel::sql_query(stale)
+            .bind::<sql::Instant, _>(before)
+            .bind::<sql::Instant, _>(now)
+            .bind::<BigInt, _>(limit)
+            .load(self.0)?;
+        Ok(found.into_iter().map(|named| named.user_id).collect())
     }
 
     /// `user` with what hangs on it.
@@ -106,6 +135,12 @@ impl Snapshot<'_> {
 }
 
 #[derive(diesel::QueryableByName)]
+struct Named {
+    #[diesel(sql_type = sql::Uuid)]
+    user_id: UserId,
+}
+
+#[derive(diesel::QueryableByName)]
 struct Counter {
     #[diesel(sql_type = BigInt)]
     value: i64,
@@ -146,6 +181,10 @@ impl Tx<'_> {
     pub fn save_user(&mut self, before: &User, after: &User) -> Result<(), StoreError> {
         let saved = diesel::update(users::table.find(after.user_id)).set(after).execute(self.0);
         saved.map_err(|e| name_taken(after, e.into()))?;
+        // A link that was mailed is for the mailbox and the password there were: whichever way either changes, it ends.
+        if (&before.password_hash, &before.email) != (&after.password_hash, &after.email) {
+            self.end_links(after.user_id)?;
+        }
         if (&before.username_key, &before.login_name_key) != (&after.username_key, &after.login_name_key) {
             diesel::delete(sign_in_names::table.filter(sign_in_names::user_id.eq(after.user_id))).execute(self.0)?;
             self.insert_names(after)?;

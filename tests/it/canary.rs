@@ -4,12 +4,16 @@ use crate::both;
 use crate::faults::{furnished, newcomer, root, text};
 use crate::harness::postgres::Postgres;
 use crate::harness::process::{Process, usher};
-use crate::harness::{Answer, Client, Engine, PASSWORD, Site};
+use crate::harness::receiver::Receiver;
+use crate::harness::{Answer, Client, Engine, PASSWORD, Site, tools};
+use crate::hooks::{hook, site_for};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self};
+use std::time::Duration;
+use usher::http::Dialect;
 
 const USERS: &str = "/api/v1/users";
 const CORRELATION_ID: &str = "x-correlation-id";
@@ -25,11 +29,25 @@ const BEGINNING: usize = 8;
 impl Canaries {
     fn add(&mut self, what: &'static str, secret: &str) {
         let mut raw = vec![secret.as_bytes().to_vec()];
-        if let Some((_, token)) = secret.split_once('_') {
-            // The random part alone is as good as the token.
+        // The random part alone is as good as the token.
+        if let Some(token) = ["ust_", "uak_", "key_"].iter().find_map(|prefix| secret.strip_prefix(prefix)) {
             raw.push(token.as_bytes()[..43].to_vec());
             raw.push(URL_SAFE_NO_PAD.decode(&token[..43]).unwrap());
         }
+        if let Some(key) = secret.strip_prefix("whsec_") {
+            raw.push(key.as_bytes().to_vec());
+            raw.push(STANDARD.decode(key).unwrap());
+        }
+        if what.contains("one-time codes") {
+            raw.push(totp_rs::Secret::try_from_base32(secret).unwrap().as_bytes().to_vec());
+        }
+        if secret.contains('-') {
+            raw.push(secret.replace('-', "").into_bytes());
+        }
+        self.add_bytes(what, raw);
+    }
+
+    fn add_bytes(&mut self, what: &'static str, raw: Vec<Vec<u8>>) {
         for raw in raw {
             let hex = |upper: bool| raw.iter().map(|b| if upper { format!("{b:02X}") } else { format!("{b:02x}") }).collect();
             let spelt: [String; 5] =
@@ -66,6 +84,11 @@ fn suspicious_members<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
         "password_expiry",
         "password_never_expires",
         "is_key_required",
+        "key_id",
+        // Of an audit event: the public part of a key that was made or revoked.
+        "api_key",
+        // What kind of token it is.
+        "token_type",
         // Of an audit event: its place in the chain.
         "hash",
     ];
@@ -84,14 +107,30 @@ fn suspicious_members<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
     }
 }
 
-/// An answer tells no secret but the token of a session that it opened, in the member for it.
+/// Members in which a secret is told, with the calls that tell it.
+const TOLD: &[(&str, &[&str])] = &[
+    ("ust", &["/sessions ", "/password "]),
+    ("key", &["/api-keys ", "/applications ", "/key "]),
+    ("totp_key", &["post /api/v1/users/me/totp "]),
+    ("otpauth_uri", &["post /api/v1/users/me/totp "]),
+    ("qr_svg", &["post /api/v1/users/me/totp "]),
+    ("recovery_codes", &["/totp/confirm ", "/recovery-codes "]),
+    ("secret", &["post /api/v1/hooks"]),
+    ("token", &["/tokens "]),
+];
+
+/// An answer tells no secret but the one that it is there to tell, in the member for it.
 #[track_caller]
 fn is_clean(answer: &Answer, canaries: &Canaries, what: &str) {
     let mut json = answer.json.clone();
-    let opened = json.as_object_mut().and_then(|members| members.remove("ust"));
-    assert!(opened.is_none() || what.contains("/sessions ") || what.contains("/password "), "{what} told a token");
+    let mut has_told = false;
+    for (member, calls) in TOLD {
+        let told = json.as_object_mut().and_then(|members| members.remove(*member));
+        assert!(told.is_none() || calls.iter().any(|call| what.contains(call)), "{what} told {member}");
+        has_told |= told.is_some();
+    }
     let place = format!("the answer of {what}");
-    let body = if opened.is_some() { json.to_string() } else { answer.text.clone() };
+    let body = if has_told { json.to_string() } else { answer.text.clone() };
     canaries.are_not_in(&place, body.as_bytes());
     canaries.are_not_in(&place, format!("{:?}", answer.headers).as_bytes());
     assert!(!body.contains("$argon2"), "{place} has a hash: {body}");
@@ -116,7 +155,9 @@ both! {
     /// S18, S30: a password, tokens and an application's key that were sent through every route, with right and with wrong bodies, by
     /// every kind of caller, are in no answer, in no log line even where everything is logged, and not in the database.
     fn no_secret_comes_out(engine) {
-        let site = furnished(Site::new(engine).with("log.filter", "\"trace\""));
+        let receiver = Receiver::new();
+        let site = site_for(engine, &receiver).with("log.filter", "\"trace\"").with("tokens.issuer", "\"https://sso.example\"");
+        let site = furnished(site);
         let service = Process::serve(&site);
         let mut canaries = Canaries::default();
         canaries.add("the password", PASSWORD);
@@ -124,22 +165,58 @@ both! {
         canaries.add("a wrong password", "violet harbour sixteen");
         let key = text(&usher(&site, &["app", "create", "desk", "--json"], "").expect(0).json()["key"]);
         canaries.add("the application's key", &key);
-        let mut by = root(&service);
+        // How the private part of any signing key begins.
+        canaries.add_bytes("a private key", vec![vec![0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20]]);
+        let by = root(&service);
+        let told = hook(&by, "all", &receiver.url("/"), Value::Null).1;
+        canaries.add("a hook's secret", &told);
         let ann = newcomer(&service, &by, "ann");
         let application = service.anon().with("x-current-app", "desk").with("x-application-key", &key);
         application.post("/api/v1/sessions/introspect", &json!({"ust": ann.ust})).expect(200);
         [&by, &ann].iter().for_each(|client| canaries.add("a token", client.ust.as_deref().unwrap()));
 
+        let (totp_key, recovery_code) = second_factors(&service, &newcomer(&service, &by, "bob"), &mut canaries);
         let document = service.anon().get("/openapi.json").expect(200).json;
         let mut calls = 0;
+        let mut routes: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (path, operations) in document["paths"].as_object().unwrap() {
-            for method in operations.as_object().unwrap().keys() {
+            routes.entry(path.clone()).or_default().extend(operations.as_object().unwrap().keys().cloned());
+        }
+        // Dialects are not in the document.
+        for route in usher::http::table().into_iter().filter(|route| route.dialect == Dialect::Connect) {
+            routes.entry(route.path.to_owned()).or_default().push(route.method.as_str().to_lowercase());
+        }
+        for (path, operations) in &routes {
+            for method in operations {
                 // Whoever is acted on is a peer, so that the callers' own sessions last; on oneself one acts with another session.
                 let name = format!("peer-{calls}");
+                // A fresh sign-in, for some of what follows asks for one.
+                let by = root(&service);
+                canaries.add("a token", by.ust.as_deref().unwrap());
                 let peer = newcomer(&service, &by, &name);
                 let administrator = newcomer_of_role(&service, &by, &format!("chief-{calls}"), "administrator");
                 canaries.add("a peer's token", peer.ust.as_deref().unwrap());
                 canaries.add("an administrator's token", administrator.ust.as_deref().unwrap());
+                let key_of = |client: &Client, scope: &str| {
+                    by.post("/api/v1/api-keys", &json!({"user_id": client.id(), "name": "robot", "scope": scope})).expect(201).json
+                };
+                let peers_key = key_of(&peer, "read");
+                let api_key = text(&key_of(&administrator, "manage")["key"]);
+                let shelf = by.post("/api/v1/applications", &json!({"name": format!("shelf-{calls}")})).expect(201).json;
+                for made in [&peers_key["key"], &shelf["key"]] {
+                    canaries.add("a key", &text(made));
+                }
+                canaries.add("an API key", &api_key);
+                let robot = service.anon().with("authorization", &format!("Key {api_key}"));
+                let path = &path.replace("{key_id}", &text(&peers_key["key_id"])).replace("{application_id}", &text(&shelf["application_id"]));
+                let watched = match path.contains("{hook_id}") {
+                    true => hook(&by, &format!("watched-{calls}"), &receiver.url("/"), json!(["group.created"])),
+                    false => Default::default(),
+                };
+                if !watched.1.is_empty() {
+                    canaries.add("a hook's secret", &watched.1);
+                }
+                let path = &path.replace("{hook_id}", &watched.0);
                 let filled = path.replace("{user_id}", peer.id()).replace("{session_id}", peer.session_id.as_deref().unwrap()).replace("{file}", "index.css").replace("{name}", "note");
                 let bodies = [
                     None,
@@ -151,39 +228,60 @@ both! {
                     Some(json!({"username": {"password": PASSWORD}, "password": [PASSWORD]})),
                     Some(json!({"ust": peer.ust})),
                     Some(json!({"ust": key})),
+                    Some(json!({"ust": api_key})),
+                    Some(json!({"name": format!("made-{calls}"), "user_id": peer.id(), "scope": "read", "expires_in": 60})),
+                    Some(json!({"name": format!("made-{calls}")})),
+                    Some(json!({"name": api_key, "scope": PASSWORD, "networks": [PASSWORD], "allowed_networks": [PASSWORD], "allowed_groups": [PASSWORD]})),
+                    Some(json!({"networks": ["127.0.0.0/8"]})),
+                    Some(json!({"code": totp_key})),
+                    Some(json!({"code": recovery_code})),
+                    Some(json!({"username": "bob", "password": PASSWORD, "totp_code": totp_key})),
                     Some(json!({"old_password": "violet harbour sixteen", "new_password": OTHER_PASSWORD})),
                     Some(json!({"old_password": PASSWORD, "new_password": PASSWORD})),
                     Some(json!({"old_password": PASSWORD, "new_password": OTHER_PASSWORD})),
+                    Some(json!({"audience": "default", "scopes": ["profile", "email", "groups"]})),
+                    Some(json!({"name": format!("hook-{calls}"), "url": receiver.url("/"), "secret": PASSWORD})),
+                    Some(json!({"name": format!("hook-{calls}"), "url": receiver.url("/")})),
                     Some(json!([PASSWORD])),
                     Some(json!(PASSWORD)),
                 ];
                 let clients = [
                     ("nobody", service.anon()),
                     ("an impostor", service.anon().with("authorization", &format!("Bearer {PASSWORD}")).with("x-application-key", PASSWORD)),
+                    ("one with a key in the wrong place", service.anon().with("authorization", &format!("Bearer {api_key}")).with("x-application-key", &api_key)),
+                    ("one with a password for a key", service.anon().with("authorization", &format!("Key {PASSWORD}"))),
+                    ("a robot", robot.clone()),
                     ("one of bad manners", service.anon().with("authorization", &format!("Basic {}", STANDARD.encode(PASSWORD))).with(CORRELATION_ID, PASSWORD).with("x-current-app", PASSWORD)),
                     ("an application", application.clone()),
                     ("its owner", peer.clone()),
                     ("an administrator", administrator),
                 ];
                 for (who, client) in &clients {
-                    for body in &bodies {
+                    // Read leniently, a body with a key for a name asks for a group of that name: it is then no secret any more.
+                    let is_published = |body: &&Option<Value>| {
+                        path.starts_with("/__api__") && body.as_ref().is_some_and(|body| body["name"] == api_key.as_str())
+                    };
+                    for body in bodies.iter().filter(|body| !is_published(body)) {
                         let answer = client.call(&method.to_uppercase(), &filled, body.as_ref().map(ToString::to_string));
                         let what = format!("{method} {path} by {who}");
                         is_clean(&answer, &canaries, &what);
-                        if let Some(ust) = answer.json["ust"].as_str() {
-                            canaries.add("a token from an answer", ust);
+                        for member in ["ust", "key", "secret", "token"] {
+                            if let Some(told) = answer.json[member].as_str() {
+                                canaries.add("a secret from an answer", told);
+                            }
+                        }
+                        if let Some(key) = answer.json["totp_key"].as_str() {
+                            canaries.add("a key of one-time codes from an answer", key);
                         }
                     }
-                }
-                if (method.as_str(), path.as_str()) == ("delete", "/api/v1/sessions") {
-                    // That was everyone's.
-                    by = root(&service);
-                    canaries.add("a token", by.ust.as_deref().unwrap());
                 }
                 calls += 1;
             }
         }
         assert!(calls > 15, "{calls} routes were called");
+        // One of the calls ended everyone's sessions.
+        let by = root(&service);
+        canaries.add("a token", by.ust.as_deref().unwrap());
         // Secrets where they have no place, and then the whole trail.
         for place in ["/api/v1/audit-events?cid=", "/api/v1/audit-events?nonsense=", "/api/v1/users/"] {
             let answer = by.get(&format!("{place}{}", by.ust.as_deref().unwrap()));
@@ -198,11 +296,15 @@ both! {
         }
         let exported = usher(&site, &["audit", "export"], "").expect(0).out;
         canaries.are_not_in("the exported trail", exported.as_bytes());
-        for arguments in [&["user", "list"][..], &["user", "list", "--json"], &["user", "show", "ann"], &["app", "list", "--json"], &["session", "list", "--json"], &["config", "show"]] {
+        for arguments in [&["user", "list"][..], &["user", "list", "--json"], &["user", "show", "ann"], &["app", "list", "--json"], &["key", "list"], &["key", "list", "--json"], &["session", "list", "--json"], &["hook", "list", "--json"], &["hook", "show", "all"], &["hook", "deliveries", "all", "--json"], &["config", "show"]] {
             let shown = usher(&site, arguments, "").expect(0);
             canaries.are_not_in(&format!("{arguments:?}"), (shown.out + &shown.err).as_bytes());
         }
 
+        // What hooks were told of all this.
+        for got in receiver.rest() {
+            canaries.are_not_in("what a hook was told", got.body.as_bytes());
+        }
         canaries.are_not_in("the database", &dump(&site));
         let log = service.terminate().log;
         assert!(log.contains("\"TRACE\"") && log.contains("usher::request"), "nothing was logged");
@@ -268,4 +370,33 @@ both! {
 fn newcomer_of_role(service: &Process, by: &Client, name: &str, role: &str) -> Client {
     by.post(USERS, &json!({"username": name, "password": PASSWORD, "user_role": role})).expect(201);
     service.anon().sign_in(name, PASSWORD)
+}
+
+/// Has someone enrol one-time codes, use codes and recovery codes, right ones and wrong ones. Returns the key, and a code that was not used.
+fn second_factors(service: &Process, bob: &Client, canaries: &mut Canaries) -> (String, String) {
+    const TOTP: &str = "/api/v1/users/me/totp";
+    let enrolment = bob.post(TOTP, &json!({})).expect(201);
+    is_clean(&enrolment, canaries, &format!("post {TOTP} by bob"));
+    let key = text(&enrolment.json["totp_key"]);
+    // The owner's view tells it meanwhile.
+    assert_eq!(bob.get("/api/v1/users/me").json["totp_key"], key);
+    canaries.add("the key of one-time codes", &key);
+    // The service is a process of its own, with the clock of this machine: the code may change while it is sent.
+    let now = || usher::domain::time::Clock::system().now();
+    let codes: Vec<String> = (0..2).map(|steps| tools::code(&key, now() + Duration::from_secs(30 * steps))).collect();
+    let confirm = |code: &String| bob.post(&format!("{TOTP}/confirm"), &json!({"code": code}));
+    let confirmed = codes.iter().map(confirm).find(|answer| answer.status == 200).unwrap();
+    is_clean(&confirmed, canaries, &format!("post {TOTP}/confirm by bob"));
+    let recovery: Vec<String> = confirmed.json["recovery_codes"].as_array().unwrap().iter().map(text).collect();
+    recovery.iter().for_each(|code| canaries.add("a recovery code", code));
+    // Six digits alone may be part of any number: as a member's value they are looked for.
+    codes.iter().for_each(|code| canaries.add("a code", &format!("{code:?}")));
+    for code in codes.iter().chain(&recovery[..2]).chain([&key]) {
+        let signed_in = service.anon().try_sign_in_with("bob", PASSWORD, code);
+        is_clean(&signed_in, canaries, "post /api/v1/sessions by bob");
+        if let Some(ust) = signed_in.json["ust"].as_str() {
+            canaries.add("a token of bob", ust);
+        }
+    }
+    (key, recovery[9].clone())
 }

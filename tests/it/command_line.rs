@@ -15,16 +15,16 @@ const ME: &str = "/api/v1/users/me";
 const OTHER_PASSWORD: &str = "marble cloud engine 77";
 
 /// What the trail is to say of a command.
-type Left = (&'static str, &'static str, Option<&'static str>);
+pub type Left = (&'static str, &'static str, Option<&'static str>);
 
 /// A command line whose commands are noted with the events that they are to leave.
-struct Desk {
-    site: Site,
-    left: Vec<Left>,
+pub struct Desk {
+    pub site: Site,
+    pub left: Vec<Left>,
 }
 
 impl Desk {
-    fn run(&mut self, arguments: &[&str], input: &str, code: i32, left: Option<Left>) -> Ran {
+    pub fn run(&mut self, arguments: &[&str], input: &str, code: i32, left: Option<Left>) -> Ran {
         let ran = usher(&self.site, arguments, input).expect(code);
         if code == 0 {
             assert!(ran.err.is_empty(), "{ran:?}");
@@ -35,16 +35,16 @@ impl Desk {
         ran
     }
 
-    fn done(&mut self, arguments: &[&str], action: &'static str) -> Ran {
+    pub fn done(&mut self, arguments: &[&str], action: &'static str) -> Ran {
         self.run(arguments, "", 0, Some((action, "success", None)))
     }
 
-    fn refused(&mut self, arguments: &[&str], action: &'static str, reason: &'static str) -> Ran {
+    pub fn refused(&mut self, arguments: &[&str], action: &'static str, reason: &'static str) -> Ran {
         self.run(arguments, "", 1, Some((action, "refused", Some(reason))))
     }
 
     /// The exported events of operators are those noted, in their order, each by whoever runs these tests.
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
         let exported = usher(&self.site, &["audit", "export"], "").expect(0).out;
         let events: Vec<Value> = exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let by_operator: Vec<&Value> = events.iter().filter(|e| e["actor_type"] == "operator").collect();
@@ -146,6 +146,18 @@ both! {
         desk.run(&["user", "set-password", "ann", "--password-stdin", "--must-change"], PASSWORD, 0, set);
         service.anon().try_sign_in("ann", PASSWORD).refused(401, "password_must_change");
         desk.run(&["user", "set-password", "ann", "--password-stdin"], "short", 1, Some(("user.set_password", "refused", Some("password_unfit"))));
+
+        let key = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
+        let made = desk.run(&["user", "create", "eve", "--totp-key", key, "--password-stdin"], PASSWORD, 0, create);
+        assert!(!made.out.contains(key));
+        // What cannot be a key is refused before anything is done, and not repeated.
+        let unfit = desk.run(&["user", "create", "mallory", "--totp-key", "JBSWY3DP1"], "", 1, None);
+        assert!(!unfit.err.contains("JBSWY3DP1") && unfit.err.contains("--totp-key"), "{unfit:?}");
+        service.anon().try_sign_in("eve", PASSWORD).refused(401, "totp_required");
+        assert_eq!(desk.done(&["user", "reset-totp", "eve", "--json"], "user.reset_totp").json()["is_totp_enabled"], false);
+        assert!(desk.done(&["user", "reset-totp", "eve"], "user.reset_totp").out.contains("eve"));
+        sign_in(&service, "eve", PASSWORD);
+        desk.refused(&["user", "reset-totp", "nobody"], "user.reset_totp", "user_unknown");
         desk.settle();
     }
 
@@ -199,6 +211,110 @@ both! {
         desk.settle();
     }
 
+    /// S46: groups, and applications with their lists, likewise.
+    fn groups_and_lists(engine) {
+        let mut desk = Desk { site: Site::new(engine), left: Vec::new() };
+        create_root(&desk.site);
+        usher(&desk.site, &["user", "create", "ann", "--password-stdin"], PASSWORD).expect(0);
+        desk.left.extend([("user.create", "success", None); 2]);
+        let staff = desk.done(&["group", "create", "Staff", "--json"], "group.create").json();
+        let others = desk.done(&["group", "create", "Others"], "group.create").out;
+        desk.refused(&["group", "create", "STAFF"], "group.create", "value_taken");
+        assert_eq!(items(&desk.done(&["group", "list", "--json"], "group.list")).iter().map(|g| text(&g["name"])).collect::<Vec<_>>(), ["Others", "Staff"]);
+        assert_eq!(desk.done(&["group", "list"], "group.list").out, format!("{}  Others\n{}  Staff\n", others.trim(), text(&staff["group_id"])));
+        assert_eq!(desk.done(&["group", "rename", "others", "Guests", "--json"], "group.update").json()["name"], "Guests");
+        assert!(desk.done(&["group", "rename", others.trim(), "Visitors"], "group.update").out.contains("Visitors"));
+        assert_eq!(desk.done(&["group", "add", "staff", "ann", "--json"], "group.add_member").json()["groups"], json!([staff]));
+        assert!(desk.done(&["group", "add", "Visitors", "ANN"], "group.add_member").out.contains("ann"));
+        let members = items(&desk.done(&["group", "members", "staff", "--json"], "group.list_members"));
+        assert_eq!((members.len(), &members[0]["username"]), (1, &json!("ann")));
+        assert!(desk.done(&["group", "members", text(&staff["group_id"])], "group.list_members").out.ends_with("  ann\n"));
+        desk.refused(&["group", "members", "nothing"], "group.list_members", "group_unknown");
+        desk.refused(&["group", "add", "staff", "nobody"], "group.add_member", "user_unknown");
+        assert!(desk.done(&["group", "remove", "Visitors", "ann"], "group.remove_member").out.contains("ann"));
+        desk.refused(&["group", "remove", "Visitors", "ann"], "group.remove_member", "member_unknown");
+        desk.done(&["group", "delete", "visitors", "--json"], "group.delete");
+        desk.refused(&["group", "delete", "visitors"], "group.delete", "group_unknown");
+
+        let create = ["app", "create", "desk", "--access", "listed", "--allowed-roles", "publisher,viewer", "--allowed-groups", "staff", "--allowed-networks", "10.0.0.0/8, 2001:db8::/32", "--json"];
+        let made = desk.done(&create, "application.create").json();
+        let shown = desk.done(&["app", "show", "DESK", "--json"], "application.read").json();
+        let expected = json!({"name": "desk", "session_scope": "shared", "is_key_required": false, "access": "listed", "allowed_roles": ["viewer", "publisher"],
+            "allowed_groups": [staff["group_id"]], "allowed_networks": ["10.0.0.0/8", "2001:db8::/32"]});
+        for (name, value) in expected.as_object().unwrap() {
+            assert_eq!(&shown[name], value, "{name}");
+        }
+        desk.refused(&["app", "create", "crm", "--allowed-groups", "staff,nothing"], "application.create", "group_unknown");
+        let set = ["app", "set", "desk", "--rename", "counter", "--session-scope", "own-sessions", "--require-key", "true", "--allowed-roles", "", "--allowed-networks", "", "--json"];
+        let changed = desk.done(&set, "application.update").json();
+        assert_eq!((&changed["name"], &changed["session_scope"], &changed["is_key_required"]), (&json!("counter"), &json!("own-sessions"), &json!(true)));
+        assert_eq!((&changed["allowed_roles"], &changed["allowed_groups"], &changed["allowed_networks"]), (&json!([]), &json!([staff["group_id"]]), &json!([])));
+        assert!(desk.done(&["app", "set", "counter", "--allowed-groups", ""], "application.update").out.contains("allowed_groups: []\n"));
+        assert!(desk.done(&["app", "show", "counter"], "application.read").out.contains("access: listed\n"));
+        desk.refused(&["app", "set", "counter"], "application.update", "invalid");
+        desk.refused(&["app", "set", "default", "--rename", "other"], "application.update", "default_application");
+        desk.refused(&["app", "set", "desk", "--access", "everyone"], "application.update", "application_unknown");
+        desk.refused(&["app", "show", "desk"], "application.read", "application_unknown");
+        desk.refused(&["app", "renew-key", "default"], "application.renew_key", "default_application");
+        desk.refused(&["app", "delete", "default"], "application.delete", "default_application");
+
+        let service = Process::serve(&desk.site);
+        desk.done(&["app", "set", "counter", "--access", "everyone"], "application.update");
+        let through = |key: &Value| service.anon().with("x-current-app", "counter").with("x-application-key", text(key)).try_sign_in("ann", PASSWORD);
+        through(&made["key"]).expect(201);
+        let renewed = desk.done(&["app", "renew-key", "counter", "--json"], "application.renew_key").json();
+        assert_eq!(renewed.as_object().unwrap().keys().collect::<Vec<_>>(), ["application_id", "name", "key"]);
+        through(&made["key"]).refused(401, "application_invalid");
+        through(&renewed["key"]).expect(201);
+        let plain = desk.done(&["app", "renew-key", "counter"], "application.renew_key").out;
+        through(&renewed["key"]).refused(401, "application_invalid");
+        through(&json!(plain.trim())).expect(201);
+        desk.settle();
+    }
+
+    /// S46: API keys and the networks of users, likewise.
+    fn api_keys_and_networks(engine) {
+        let mut desk = Desk { site: Site::new(engine), left: Vec::new() };
+        create_root(&desk.site);
+        usher(&desk.site, &["user", "create", "bot"], "").expect(0);
+        desk.left.extend([("user.create", "success", None); 2]);
+        let made = desk.done(&["key", "create", "nightly", "--user", "BOT", "--scope", "manage", "--expires-in", "3600", "--json"], "api_key.create").json();
+        assert_eq!(made.as_object().unwrap().keys().collect::<Vec<_>>(), ["key_id", "name", "key"]);
+        assert_eq!(made["name"], "nightly");
+        let plain = desk.done(&["key", "create", "plain", "--user", "root"], "api_key.create").out;
+        desk.refused(&["key", "create", "x", "--user", "nobody"], "api_key.create", "user_unknown");
+        desk.refused(&["key", "create", "x", "--user", "bot", "--expires-in", "0"], "api_key.create", "invalid");
+        let listed = items(&desk.done(&["key", "list", "--json"], "api_key.list"));
+        let told: Vec<_> = listed.iter().map(|k| (text(&k["name"]), text(&k["scope"]), k["expiry"].is_null())).collect();
+        assert_eq!(told, [("nightly", "manage", false), ("plain", "read", true)]);
+        let lines = desk.done(&["key", "list", "--user", "bot"], "api_key.list").out;
+        assert!(lines.lines().count() == 1 && lines.contains(text(&made["key_id"])) && lines.contains("manage"), "{lines}");
+        desk.refused(&["key", "list", "--user", "nobody"], "api_key.list", "user_unknown");
+        for key in [text(&made["key"]), plain.trim()] {
+            assert!(key.starts_with("key_") && !lines.contains(key) && !json!(listed).to_string().contains(key));
+        }
+
+        let service = Process::serve(&desk.site);
+        let by = |key: &str| service.anon().with("authorization", &format!("Key {key}"));
+        let (bot, root) = (by(text(&made["key"])), by(plain.trim()));
+        assert_eq!(bot.get(ME).expect(200).json["username"], "bot");
+        root.get("/api/v1/users").expect(200);
+        root.patch(ME, &json!({"first_name": "Root"})).refused(403, "key_read_only");
+        assert_eq!(desk.done(&["user", "networks", "bot", "--json"], "user.read_networks").json(), json!({"networks": []}));
+        let set = desk.done(&["user", "networks", "bot", "--set", "192.0.2.0/24,2001:db8::/32"], "user.set_networks");
+        assert_eq!(set.out, "192.0.2.0/24,2001:db8::/32\n");
+        bot.get(ME).refused(401, "session_invalid");
+        assert_eq!(desk.done(&["user", "networks", "bot", "--clear", "--json"], "user.set_networks").json(), json!({"networks": []}));
+        bot.get(ME).expect(200);
+        desk.refused(&["user", "networks", "nobody"], "user.read_networks", "user_unknown");
+        desk.refused(&["user", "networks", "nobody", "--clear"], "user.set_networks", "user_unknown");
+        assert!(desk.done(&["key", "revoke", text(&made["key_id"])], "api_key.revoke").out.contains(text(&made["key_id"])));
+        bot.get(ME).refused(401, "session_invalid");
+        desk.refused(&["key", "revoke", text(&made["key_id"]), "--json"], "api_key.revoke", "key_unknown");
+        root.get(ME).expect(200);
+        desk.settle();
+    }
+
     /// S46: the audit trail, likewise; looking at it leaves an event too.
     fn the_audit_trail(engine) {
         let mut desk = Desk { site: Site::new(engine), left: Vec::new() };
@@ -239,8 +355,21 @@ both! {
             &["user", "create", "ann", "--password-stdin", "--must-set-password"],
             &["user", "set-password", "root"],
             &["user", "vanish", "root"],
+            &["user", "reset-totp"],
+            &["user", "create", "ann", "--totp-key"],
             &["user", "list", "--nonsense"],
             &["app", "create"],
+            &["app", "create", "desk", "--access", "nobody"],
+            &["app", "create", "desk", "--allowed-roles", "emperor"],
+            &["app", "create", "desk", "--allowed-networks", "10.0.0.1/8"],
+            &["app", "set"],
+            &["group", "add", "staff"],
+            &["key", "create", "x"],
+            &["key", "create", "x", "--user", "root", "--scope", "all"],
+            &["key", "create", "x", "--user", "root", "--expires-in", "-1"],
+            &["key", "revoke", "not-an-id"],
+            &["user", "networks", "root", "--set", "nowhere"],
+            &["user", "networks", "root", "--set", "10.0.0.0/8", "--clear"],
             &["session", "revoke"],
             &["session", "revoke", "--user", "root", "not-an-id"],
             &["session", "revoke", "--all", "--app", "default"],
@@ -248,6 +377,11 @@ both! {
             &["audit", "show"],
             &["audit", "show", "--from", "yesterday"],
             &["completions", "tcl"],
+            &["hook", "create", "crm"],
+            &["hook", "create", "crm", "ftp://example.com"],
+            &["hook", "create", "crm", "https://user@example.com/"],
+            &["hook", "create", "crm", "https://example.com/", "--event", "user.vanished"],
+            &["hook", "retry", "crm", "not-an-id"],
             &["fly"],
             &[],
         ] {
@@ -324,10 +458,15 @@ both! {
             &["user", "lock", "ann"],
             &["user", "unlock", "ann"],
             &["user", "set-password", "ann", "--password-stdin"],
+            &["user", "reset-totp", "ann"],
             &["app", "create", "desk"],
             &["app", "list"],
             &["session", "list"],
             &["session", "revoke", "--user", "ann"],
+            &["hook", "list"],
+            &["hook", "create", "crm", "https://crm.example/"],
+            &["secrets", "rotate"],
+            &["secrets", "rotate-signing"],
             &["audit", "show", "--cid", "c"],
             &["audit", "export"],
             &["audit", "verify"],

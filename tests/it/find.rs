@@ -77,7 +77,7 @@ both! {
             Engine::Sqlite => "x'018f0000000070008000000000000001'",
             Engine::Postgres => "'018f0000-0000-7000-8000-000000000001'",
         }));
-        town.sql("INSERT INTO group_members SELECT group_id, user_id FROM groups, users WHERE username_key = 'zoe'");
+        town.sql("INSERT INTO group_members (group_id, user_id) SELECT group_id, user_id FROM groups, users WHERE username_key = 'zoe'");
         assert_eq!(find(&root, "group=STAFF"), ["zoe"]);
         assert_eq!(find(&root, "group=018f0000-0000-7000-8000-000000000001"), ["zoe"]);
         let zoe = root.get("/api/v1/users?group=staff").json;

@@ -17,11 +17,12 @@ both! {
         }
         let add = |id: &str| root.post(&format!("{group}/members"), &json!({"user_id": id}));
         let added = add(ann.id()).expect(200).json;
-        assert_eq!(added["groups"], json!([made]));
+        let named = json!([{"group_id": made["group_id"], "name": "Staff"}]);
+        assert_eq!(added["groups"], named);
         add(ann.id()).expect(200);
         add("018f0000-0000-7000-8000-000000000000").refused(422, "invalid");
         add("nonsense").refused(422, "invalid");
-        assert_eq!(ann.get("/api/v1/users/me").json["groups"], json!([made]));
+        assert_eq!(ann.get("/api/v1/users/me").json["groups"], named);
         root.patch(&group, &json!({"name": "Everyone"})).expect(200);
         assert_eq!(ann.get("/api/v1/users/me").json["groups"][0]["name"], "Everyone");
         let cid = root.delete(&format!("{group}/members/{}", ann.id())).expect(204).cid().to_owned();
@@ -33,6 +34,20 @@ both! {
         root.get(&group).refused(404, "not_found");
         root.get(&format!("{group}/members")).refused(404, "not_found");
         assert_eq!(ann.get("/api/v1/users/me").json["groups"], json!([]));
+    }
+
+    /// What the identity provider knows a group by is kept, shown to super-users alone, and unique.
+    fn a_group_known_elsewhere(engine) {
+        let town = Town::new(engine);
+        let root = town.root();
+        let made = root.post("/api/v1/groups", &json!({"name": "Staff", "external_id": "cn=staff"})).expect(201).json;
+        assert_eq!(made["external_id"], "cn=staff");
+        let twice = root.post("/api/v1/groups", &json!({"name": "Other", "external_id": "cn=staff"})).refused(409, "value_taken");
+        assert_eq!(twice.json["errors"][0]["pointer"], "/external_id");
+        root.post("/api/v1/groups", &json!({"name": "Other", "external_id": "a\u{7}"})).refused(422, "invalid");
+        let path = format!("/api/v1/groups/{}", made["group_id"].as_str().unwrap());
+        let renamed = root.patch(&path, &json!({"name": "Everyone"})).expect(200).json;
+        assert_eq!((&renamed["name"], &renamed["external_id"]), (&json!("Everyone"), &json!("cn=staff")));
     }
 
     /// Groups and members come in pages.

@@ -102,28 +102,33 @@ fn schema(folder: &Path) -> (BTreeMap<String, Vec<String>>, BTreeSet<String>) {
     for migration in migrations {
         let text = fs::read_to_string(migration.join("up.sql")).unwrap();
         let text: String = text.lines().filter(|l| !l.trim_start().starts_with("--")).collect::<Vec<_>>().join("\n");
+        let types = [
+            ("uuid", "BLOB"),
+            ("bytea", "BLOB"),
+            ("bigint", "INTEGER"),
+            ("boolean", "INTEGER"),
+            ("timestamptz", "INTEGER"),
+            ("text", "TEXT"),
+        ];
+        let column = |line: &str| {
+            let mut line = line.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches(',').to_owned();
+            line =
+                line.replace(" COLLATE \"C\"", "").replace(" DEFAULT false", " DEFAULT 0").replace(" DEFAULT true", " DEFAULT 1");
+            for (postgres, sqlite) in types {
+                line = line.replacen(&format!(" {postgres}"), &format!(" {sqlite}"), 1);
+            }
+            line
+        };
         for statement in text.split(';').map(str::trim) {
             let words: Vec<&str> = statement.split_whitespace().collect();
             match words.as_slice() {
                 ["CREATE", "TABLE", name, ..] => {
                     let body = statement.split_once('(').unwrap().1.rsplit_once(')').unwrap().0;
-                    let types = [
-                        ("uuid", "BLOB"),
-                        ("bytea", "BLOB"),
-                        ("bigint", "INTEGER"),
-                        ("boolean", "INTEGER"),
-                        ("timestamptz", "INTEGER"),
-                        ("text", "TEXT"),
-                    ];
-                    let column = |line: &str| {
-                        let mut line = line.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches(',').to_owned();
-                        line = line.replace(" COLLATE \"C\"", "");
-                        for (postgres, sqlite) in types {
-                            line = line.replacen(&format!(" {postgres}"), &format!(" {sqlite}"), 1);
-                        }
-                        line
-                    };
                     tables.insert((*name).to_owned(), body.lines().map(column).filter(|l| !l.is_empty()).collect());
+                }
+                ["ALTER", "TABLE", name, "ADD", "COLUMN", ..] => {
+                    let columns: &mut Vec<String> = tables.get_mut(*name).unwrap();
+                    columns.push(column(statement.split_once("COLUMN").unwrap().1));
                 }
                 ["CREATE", "INDEX", ..] => {
                     indexes.insert(words.join(" "));

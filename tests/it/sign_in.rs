@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What an answer tells, less what must differ between two answers.
-fn told(answer: &crate::harness::Answer) -> (u16, Value, BTreeMap<String, String>, usize) {
+pub fn told(answer: &crate::harness::Answer) -> (u16, Value, BTreeMap<String, String>, usize) {
     let mut body = answer.json.clone();
     body["cid"] = Value::Null;
     let mut headers = answer.headers.clone();

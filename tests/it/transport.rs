@@ -130,7 +130,7 @@ both! {
             let answer = root.post("/api/v1/users", &json!({"username": "mass", member: "x"}));
             assert_eq!(answer.refused(403, "member_forbidden").json["errors"][0]["pointer"], format!("/{member}"));
         }
-        for member in ["password_hash", "username_key", "totp_secret", "login_name_key", "nonsense", "Username"] {
+        for member in ["password_hash", "username_key", "totp_enrolment_end", "login_name_key", "nonsense", "Username"] {
             let answer = root.post("/api/v1/users", &json!({"username": "mass", member: "x"}));
             assert_eq!(answer.refused(422, "invalid").json["errors"][0]["code"], "unknown_member");
         }

@@ -10,6 +10,7 @@ pub(super) mod zato;
 
 use super::reply::{Reply, problem};
 use super::route::Route;
+use crate::domain::audit::Action;
 use crate::error::Error;
 use crate::settings;
 
@@ -53,12 +54,21 @@ impl Dialect {
     }
 
     /// A refusal or failure as a client of this dialect expects it. Of a failure on this side only the code is told, here as there.
-    pub fn refusal(self, error: &Error, cid: &str) -> Reply {
+    pub fn refusal(self, error: &Error, action: Action, cid: &str) -> Reply {
         match self {
             Self::Native => problem(error, cid),
             Self::Zato => zato::refusal(error, cid),
-            Self::Connect => connect::refusal(error, cid),
+            Self::Connect => connect::refusal(error, action),
             Self::Ecm => ecm::refusal(error, cid),
+        }
+    }
+
+    /// The pattern of paths under which a route is mounted.
+    pub fn pattern(self, path: &str) -> String {
+        match self {
+            Self::Native | Self::Zato | Self::Ecm => path.to_owned(),
+            // A client may have been given any URL that this service answers, whatever stands in its path.
+            Self::Connect => format!("/{{mount:(?:.*/)?}}{}", path.trim_start_matches('/')),
         }
     }
 

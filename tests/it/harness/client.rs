@@ -65,6 +65,16 @@ impl Client {
         client
     }
 
+    /// The same client at another address.
+    pub fn at(&self, base: &str) -> Self {
+        Self { base: base.to_owned(), ..self.clone() }
+    }
+
+    /// What the client sends in a header.
+    pub fn header(&self, name: &str) -> &str {
+        &self.headers[name]
+    }
+
     /// The same client with another token.
     pub fn bearing(&self, ust: &str) -> Self {
         Self { ust: Some(ust.to_owned()), ..self.with("authorization", &format!("Bearer {ust}")) }
@@ -82,6 +92,11 @@ impl Client {
 
     pub fn try_sign_in(&self, username: &str, password: &str) -> Answer {
         self.post("/api/v1/sessions", &json!({"username": username, "password": password}))
+    }
+
+    /// A sign-in with a second factor.
+    pub fn try_sign_in_with(&self, username: &str, password: &str, code: &str) -> Answer {
+        self.post("/api/v1/sessions", &json!({"username": username, "password": password, "totp_code": code}))
     }
 
     pub fn id(&self) -> &str {

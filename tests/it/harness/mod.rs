@@ -1,8 +1,11 @@
 //! What every test uses.
 
 pub mod client;
+pub mod mail;
 pub mod postgres;
 pub mod process;
+pub mod receiver;
+pub mod tools;
 
 pub use client::{Answer, Client};
 
@@ -72,6 +75,7 @@ impl Site {
 
     /// With another setting: `section.key` and its TOML text.
     pub fn with(mut self, key: &str, value: &str) -> Self {
+        self.extra.retain(|(known, _)| known != key);
         self.extra.push((key.to_owned(), value.to_owned()));
         self
     }
@@ -158,6 +162,34 @@ impl Town {
         again
     }
 
+    /// Stops the service and starts it again with another setting.
+    pub fn restart_with(mut self, key: &str, value: &str) -> Self {
+        self.site.extra.retain(|(known, _)| known != key);
+        self.site.extra.push((key.to_owned(), value.to_owned()));
+        self.restart()
+    }
+
+    /// Another node of this service: on the same database, with the same keys and the same clock.
+    pub fn another_node(&self) -> Self {
+        let site = Site {
+            folder: TempDir::new().unwrap(),
+            engine: self.site.engine,
+            url: self.site.url.clone(),
+            extra: self.site.extra.clone(),
+        };
+        if self.site.keys().exists() {
+            std::fs::copy(self.site.keys(), site.keys()).unwrap();
+        }
+        let mut node = Self::at(site, Arc::clone(&self.clock));
+        node.root_id = self.root_id.clone();
+        node
+    }
+
+    /// The one-time code of a key in base32 now.
+    pub fn code(&self, key: &str) -> String {
+        tools::code(key, self.now())
+    }
+
     pub fn now(&self) -> Utc {
         Utc::from_micros(self.clock.load(Ordering::SeqCst))
     }
@@ -204,6 +236,14 @@ impl Town {
         diesel::sql_query(query).get_result::<Count>(&mut connection).unwrap().count
     }
 
+    /// The texts in the column `line` that a query of the database answers, behind the service's back.
+    pub fn lines(&self, query: &str) -> Vec<String> {
+        use diesel::RunQueryDsl as _;
+        use usher::store::connection::{AnyConnection, Purpose};
+        let mut connection = AnyConnection::open(&self.location(), Purpose::Reading).unwrap();
+        diesel::sql_query(query).load::<Line>(&mut connection).unwrap().into_iter().map(|l| l.line).collect()
+    }
+
     /// Where the database is.
     pub fn location(&self) -> usher::store::connection::Location {
         usher::store::connection::Location::parse(&self.site.url).unwrap()
@@ -241,6 +281,12 @@ impl std::ops::Deref for Town {
 struct Count {
     #[diesel(sql_type = diesel::sql_types::BigInt)]
     count: i64,
+}
+
+#[derive(diesel::QueryableByName)]
+struct Line {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    line: String,
 }
 
 /// Runs a statement on an SQLite file.

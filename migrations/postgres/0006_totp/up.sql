@@ -1,0 +1,25 @@
+-- Second factors: the keys of one-time codes, encrypted under a data key, and the hashes of recovery codes.
+-- An enrolment belongs to the session that began it and goes with it; once confirmed it belongs to the user alone.
+CREATE TABLE totp_credentials (
+    credential_id uuid   NOT NULL PRIMARY KEY,
+    user_id       uuid   NOT NULL UNIQUE REFERENCES users (user_id) ON DELETE CASCADE,
+    session_id    uuid   REFERENCES sessions (session_id) ON DELETE CASCADE,
+    sealed        bytea  NOT NULL,
+    data_key_id   uuid   NOT NULL REFERENCES data_keys (data_key_id),
+    last_step     bigint
+);
+CREATE INDEX totp_credentials_by_session ON totp_credentials (session_id) WHERE session_id IS NOT NULL;
+CREATE INDEX totp_credentials_by_data_key ON totp_credentials (data_key_id);
+
+-- A code that was used is gone.
+CREATE TABLE recovery_codes (
+    user_id   uuid  NOT NULL REFERENCES users (user_id) ON DELETE CASCADE,
+    code_hash bytea NOT NULL,
+    PRIMARY KEY (user_id, code_hash)
+);
+
+ALTER TABLE users DROP COLUMN totp_secret;
+-- Until when an enrolment that is not confirmed can be.
+ALTER TABLE users ADD COLUMN totp_enrolment_end timestamptz;
+-- Set while one-time codes were enabled, and too short to be the only factor.
+ALTER TABLE users ADD COLUMN password_needs_totp boolean NOT NULL DEFAULT false;

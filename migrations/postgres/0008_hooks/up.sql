@@ -1,0 +1,28 @@
+-- Receivers of account events.
+CREATE TABLE hooks (
+    hook_id      uuid        NOT NULL PRIMARY KEY,
+    name         text        NOT NULL,
+    name_key     text        COLLATE "C" NOT NULL UNIQUE,
+    url          text        NOT NULL,
+    -- The events it is told of, with spaces between; NULL is all.
+    event_types  text,
+    is_active    boolean     NOT NULL,
+    -- Since when events are not written for it, because too many wait.
+    missed_since timestamptz,
+    created_time timestamptz NOT NULL
+);
+
+-- The secrets by which receivers verify what they get: one without an end, and the one before it for a while.
+CREATE TABLE hook_secrets (
+    hook_secret_id uuid        NOT NULL PRIMARY KEY,
+    hook_id        uuid        NOT NULL REFERENCES hooks (hook_id) ON DELETE CASCADE,
+    sealed         bytea       NOT NULL,
+    data_key_id    uuid        NOT NULL REFERENCES data_keys (data_key_id),
+    created_time   timestamptz NOT NULL,
+    valid_to       timestamptz
+);
+CREATE INDEX hook_secrets_by_hook ON hook_secrets (hook_id);
+CREATE INDEX hook_secrets_by_data_key ON hook_secrets (data_key_id);
+
+ALTER TABLE outbox ADD COLUMN hook_id uuid REFERENCES hooks (hook_id) ON DELETE CASCADE;
+CREATE INDEX outbox_by_hook ON outbox (hook_id, next_time) WHERE hook_id IS NOT NULL;

@@ -1,0 +1,143 @@
+//! What usher writes to people: letters, each of a kind, in a language, to one mailbox.
+//!
+//! A letter is what there is to say; how it is worded is the business of templates, where it is sent. Letters that a stranger
+//! can bring about, by naming someone else's mailbox at a sign-up, have no word that the stranger chose: no name, no text. They would
+//! be a way to send anyone anything.
+
+use super::link::LinkUrl;
+use super::text::{Email, Name};
+use super::time::Utc;
+use super::words;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+words::words! {
+    /// What a letter is about. The words are the names of its templates.
+    LetterKind {
+        /// To whoever signed up: the link that confirms it.
+        ConfirmSignUp = "confirm_sign_up",
+        /// To whoever signed up although there is an account with this address.
+        AccountExists = "account_exists",
+        /// To whoever signed up with a name that someone else bears.
+        NameTaken = "name_taken",
+        /// The account can be used from now on.
+        Welcome = "welcome",
+        /// A link to set a password, which a super-user asked for.
+        SetPassword = "set_password",
+        /// A link to set a new password, which somebody asked for who knows the name or address.
+        ResetPassword = "reset_password",
+        /// The password was changed.
+        PasswordChanged = "password_changed",
+        /// The e-mail address was changed; to the one before.
+        EmailChanged = "email_changed",
+    }
+
+    /// A language that letters are written in; the words are those of RFC 5646.
+    Language {
+        /// English.
+        English = "en",
+        /// German.
+        German = "de",
+    }
+}
+
+impl Language {
+    /// The language of a user: 1 is English, 2 is German; without one, and for any other, the server's default.
+    pub fn of(lang_id: Option<i64>, default: Self) -> Self {
+        match lang_id {
+            Some(1) => Self::English,
+            Some(2) => Self::German,
+            Some(_) | None => default,
+        }
+    }
+}
+
+/// A letter.
+pub struct Letter {
+    /// What it is about.
+    pub kind: LetterKind,
+    /// Its language.
+    pub language: Language,
+    /// Whom it goes to.
+    pub to: Email,
+    /// The username of the account that it is about, if its receiver is known to have it.
+    pub username: Option<Name>,
+    /// The link in it.
+    pub link: Option<LinkUrl>,
+    /// When the link expires.
+    pub expiry: Option<Utc>,
+    /// When it was written.
+    pub time: Utc,
+}
+
+/// A letter as the outbox keeps it, encrypted.
+#[derive(Serialize, Deserialize)]
+struct Wire<'a> {
+    kind: LetterKind,
+    language: Language,
+    to: Email,
+    username: Option<Name>,
+    link: Option<std::borrow::Cow<'a, str>>,
+    expiry: Option<Utc>,
+    time: Utc,
+}
+
+impl Letter {
+    /// As the outbox keeps it.
+    pub fn to_content(&self) -> Option<Zeroizing<Vec<u8>>> {
+        let wire = Wire {
+            kind: self.kind,
+            language: self.language,
+            to: self.to.clone(),
+            username: self.username.clone(),
+            link: self.link.as_ref().map(|link| link.expose().into()),
+            expiry: self.expiry,
+            time: self.time,
+        };
+        serde_json::to_vec(&wire).ok().map(Zeroizing::new)
+    }
+
+    /// From the outbox.
+    pub fn from_content(content: &[u8]) -> Option<Self> {
+        let Wire { kind, language, to, username, link, expiry, time } = serde_json::from_slice(content).ok()?;
+        Some(Self { kind, language, to, username, link: link.map(|l| LinkUrl::new(l.into_owned())), expiry, time })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_letter_is_read_back(kind in 0..LetterKind::ALL.len(), link in proptest::option::of("https://[a-z]{1,9}/x#token=[a-z_]{1,60}"), micros in 0i64..4_000_000_000_000_000) {
+            let letter = Letter {
+                kind: LetterKind::ALL[kind],
+                language: Language::German,
+                to: Email::try_from("ann@example.org".to_owned()).unwrap(),
+                username: Name::try_from("Ann".to_owned()).ok(),
+                link: link.clone().map(LinkUrl::new),
+                expiry: None,
+                time: Utc::from_micros(micros),
+            };
+            let back = Letter::from_content(&letter.to_content().unwrap()).unwrap();
+            prop_assert_eq!(back.kind, letter.kind);
+            prop_assert_eq!(back.link.as_ref().map(LinkUrl::expose), link.as_deref());
+            prop_assert_eq!((back.to, back.username, back.time), (letter.to, letter.username, letter.time));
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(content in any::<Vec<u8>>()) {
+            let _ = Letter::from_content(&content);
+        }
+    }
+
+    #[test]
+    fn languages() {
+        assert_eq!(
+            [None, Some(0), Some(1), Some(2), Some(-7)].map(|id| Language::of(id, Language::German).as_str()),
+            ["de", "de", "en", "de", "de"]
+        );
+    }
+}

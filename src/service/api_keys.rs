@@ -1,0 +1,205 @@
+//! API keys: making, listing, revoking; one's own, and by super-users anyone's.
+//!
+//! Making and revoking ask for a recent sign-in (S26). A key makes no keys: else whoever got hold of one could outlive its end.
+
+use super::caller::{Authenticated, SignedIn, SuperUser};
+use super::context::{Context, Did};
+use super::paging::Pages;
+use super::proof::Concern;
+use super::users::require_fresh;
+use crate::domain::api_key::{ApiKey, ApiKeyView, KeyScope, MOST_KEYS};
+use crate::domain::audit::Changes;
+use crate::domain::ids::{ApiKeyId, UserId};
+use crate::domain::secret::ApiKeyToken;
+use crate::domain::text::Name;
+use crate::domain::time::Utc;
+use crate::error::{Code, Error, Result};
+use crate::store::Tx;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// An API key to be made.
+#[derive(Debug)]
+pub struct NewApiKey {
+    /// What it is for.
+    pub name: Name,
+    /// What it may do.
+    pub scope: KeyScope,
+    /// When it expires.
+    pub lifetime: Lifetime,
+}
+
+/// When an API key expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Never.
+    Endless,
+    /// After so long.
+    For(Duration),
+    /// At this time.
+    Until(Utc),
+}
+
+impl Lifetime {
+    /// From what a request says: seconds, or a time, or neither.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] for both.
+    pub fn read(expires_in: Option<u64>, expiry: Option<Utc>) -> Result<Self> {
+        match (expires_in, expiry) {
+            (None, None) => Ok(Self::Endless),
+            (Some(seconds), None) => Ok(Self::For(Duration::from_secs(seconds))),
+            (None, Some(expiry)) => Ok(Self::Until(expiry)),
+            (Some(_), Some(_)) => {
+                Err(Error::new(Code::Invalid).at("expires_in", "is given beside expiry; one of them is enough"))
+            }
+        }
+    }
+
+    fn expiry(self, now: Utc) -> Result<Option<Utc>> {
+        let (member, expiry) = match self {
+            Self::Endless => return Ok(None),
+            Self::For(span) => ("expires_in", now + span),
+            Self::Until(expiry) => ("expiry", expiry),
+        };
+        if expiry <= now { Err(Error::new(Code::Invalid).at(member, "is not in the future")) } else { Ok(Some(expiry)) }
+    }
+}
+
+fn unknown() -> Error {
+    Error::new(Code::NotFound).because("key_unknown")
+}
+
+/// A key that was made, or is gone, for the trail. The user is the subject; the values go when the user is deleted.
+fn changes(before: Option<&ApiKey>, after: Option<&ApiKey>) -> Result<Option<Changes>> {
+    let shown = |key: Option<&ApiKey>| {
+        let view = serde_json::to_value(key.map(ApiKey::view)).map_err(|e| Error::new(Code::Internal).cause(e.to_string()));
+        view.map(|view: Value| json!({ "api_key": view }))
+    };
+    Ok(Changes::between(&shown(before)?, &shown(after)?))
+}
+
+impl Context {
+    async fn make_key(&self, user_id: UserId, new: NewApiKey, unknown_user: fn() -> Error) -> Result<(ApiKeyView, ApiKeyToken)> {
+        let entropy = &self.services.inner.entropy;
+        let token = ApiKeyToken::mint(entropy);
+        let now = self.now();
+        let key = ApiKey {
+            key_id: ApiKeyId::mint(now, entropy),
+            token_hash: token.hash(),
+            user_id,
+            name: new.name,
+            scope: new.scope,
+            created_time: now,
+            expiry: new.lifetime.expiry(now)?,
+            last_used_time: None,
+        };
+        let make = move |tx: &mut Tx<'_>| {
+            tx.hold_user(user_id)?.ok_or_else(unknown_user)?;
+            if tx.read().count_api_keys(user_id)? >= MOST_KEYS {
+                return Err(Error::new(Code::TooManyKeys));
+            }
+            tx.insert_api_key(&key)?;
+            Ok((key.view(), Did::to(user_id).changing(changes(None, Some(&key))?)))
+        };
+        Ok((self.change(make).await?, token))
+    }
+
+    /// Revokes a key, which must be that of `of` if a user is given.
+    async fn revoke(&self, key_id: ApiKeyId, of: Option<UserId>) -> Result<()> {
+        let revoke = move |tx: &mut Tx<'_>| {
+            let key = tx.read().api_key(key_id)?.filter(|key| of.is_none_or(|user_id| key.user_id == user_id));
+            let key = key.ok_or_else(unknown)?;
+            if !tx.delete_api_key(key_id)? {
+                return Err(unknown());
+            }
+            Ok(((), Did::to(key.user_id).changing(changes(Some(&key), None)?)))
+        };
+        self.change(revoke).await
+    }
+}
+
+impl Authenticated {
+    /// One's own API keys, oldest first.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn own_api_keys(&self) -> Result<Vec<ApiKeyView>> {
+        let user_id = self.user_id();
+        self.context.trail.set_subject(user_id);
+        let store = &self.context.services.inner.store;
+        let found = store.read(move |snapshot| Ok(snapshot.api_keys(Some(user_id), None, MOST_KEYS)?)).await?;
+        Ok(found.iter().map(ApiKey::view).collect())
+    }
+}
+
+impl SignedIn {
+    /// Makes an API key of one's own; its token is told this once.
+    ///
+    /// # Errors
+    /// [`Code::FreshSignInRequired`], [`Code::TooManyKeys`]; [`Code::Invalid`] for an expiry that has passed.
+    pub async fn create_own_api_key(self, new: NewApiKey) -> Result<(ApiKeyView, ApiKeyToken)> {
+        self.context.trail.set_subject(self.user_id());
+        require_fresh(self.proven(), true, self.context.now())?;
+        let gone = || Error::new(Code::SessionInvalid).because("session_unknown");
+        self.context.make_key(self.user_id(), new, gone).await
+    }
+
+    /// Revokes one of one's own API keys.
+    ///
+    /// # Errors
+    /// [`Code::FreshSignInRequired`]; [`Code::NotFound`] if one has none of this id.
+    pub async fn revoke_own_api_key(self, key_id: ApiKeyId) -> Result<()> {
+        self.context.trail.set_subject(self.user_id());
+        require_fresh(self.proven(), true, self.context.now())?;
+        self.context.revoke(key_id, Some(self.user_id())).await
+    }
+}
+
+impl SuperUser {
+    /// A page of API keys, of one user or of anyone, in order of creation, and where the next one begins.
+    ///
+    /// # Errors
+    /// [`Code::BadQuery`] for a cursor that was not given out here.
+    pub async fn api_keys(
+        &self,
+        of: Option<UserId>,
+        limit: i64,
+        cursor: Option<&str>,
+    ) -> Result<(Vec<ApiKeyView>, Option<String>)> {
+        if let Some(user_id) = of {
+            self.context.trail.set_subject(user_id);
+        }
+        let pages = Pages::new(&self.context, format!("api keys {of:?}"), limit);
+        let after = pages.open(cursor, |bytes| bytes.try_into().ok().map(ApiKeyId::from_bytes))?;
+        let fetch = pages.fetch();
+        let store = &self.context.services.inner.store;
+        let found = store.read(move |snapshot| Ok(snapshot.api_keys(of, after, fetch)?)).await?;
+        let (page, next) = pages.cut(found, |key| key.key_id.as_bytes().to_vec());
+        Ok((page.iter().map(ApiKey::view).collect(), next))
+    }
+
+    /// Makes an API key for a user; its token is told this once.
+    ///
+    /// # Errors
+    /// [`Code::FreshSignInRequired`], [`Code::SessionRequired`] for a caller by API key, [`Code::TooManyKeys`]; [`Code::Invalid`] for a
+    /// user who does not exist or an expiry that has passed.
+    pub async fn create_api_key(self, user_id: UserId, new: NewApiKey) -> Result<(ApiKeyView, ApiKeyToken)> {
+        self.context.trail.set_subject(user_id);
+        self.require_fresh_sign_in(Concern::NewKeys)?;
+        let unknown_user = || Error::new(Code::Invalid).because("user_unknown").at("user_id", "names no user");
+        self.context.make_key(user_id, new, unknown_user).await
+    }
+
+    /// Revokes an API key.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], [`Code::FreshSignInRequired`]; [`Code::SessionRequired`] for a key of the caller's own by an API key.
+    pub async fn revoke_api_key(self, key_id: ApiKeyId) -> Result<()> {
+        self.context.trail.set_subject(key_id);
+        let found = self.context.services.inner.store.read(move |snapshot| Ok(snapshot.api_key(key_id)?)).await?;
+        let user_id = found.ok_or_else(unknown)?.user_id;
+        self.require_fresh_sign_in(Concern::User(user_id))?;
+        self.context.revoke(key_id, None).await
+    }
+}

@@ -1,0 +1,199 @@
+//! Proof of who is calling: a live session or an API key, and how recent it is.
+//!
+//! Whatever the proof, it is judged in one place, [`Proof::judge`]: when the caller is let in, and once more within the transaction of a
+//! change. What the decision takes is read in the same snapshot as the account.
+
+#![deny(clippy::wildcard_enum_match_arm, reason = "a new variant must be decided on, not fall through")]
+
+use super::context::Call;
+use crate::domain::api_key::ApiKey;
+use crate::domain::application::Application;
+use crate::domain::ids::{ApiKeyId, CredentialId, SessionId, UserId};
+use crate::domain::secret::TokenHash;
+use crate::domain::session::Session;
+use crate::domain::standing::{Barred, Door, Way, may_act};
+use crate::domain::time::Utc;
+use crate::domain::user::User;
+use crate::store::error::StoreError;
+use crate::store::{Opened, Snapshot};
+use std::net::IpAddr;
+
+/// What a call shows: the hash of a session's token, or of an API key's.
+#[derive(Clone, Debug)]
+pub(super) enum Shown {
+    Session(TokenHash),
+    Key(TokenHash),
+}
+
+impl Shown {
+    /// What it is, with its user; `None` if there is no such thing.
+    pub(super) fn find(&self, snapshot: &mut Snapshot<'_>) -> Result<Option<(Proof, User)>, StoreError> {
+        match self {
+            Self::Session(token) => Ok(snapshot.session_by_token(token)?.map(Proof::of_session)),
+            Self::Key(token) => Ok(snapshot.key_by_token(token)?.map(Proof::of_key)),
+        }
+    }
+
+    /// What the trail is told if there is none.
+    pub(super) fn unknown(&self) -> &'static str {
+        match self {
+            Self::Session(_) => "session_unknown",
+            Self::Key(_) => "key_unknown",
+        }
+    }
+}
+
+/// Which session, or which API key.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Credential {
+    Session(SessionId),
+    Key(ApiKeyId),
+}
+
+impl Credential {
+    /// What it is now, with its user; `None` if it is gone.
+    pub(super) fn find(self, snapshot: &mut Snapshot<'_>) -> Result<Option<(Proof, User)>, StoreError> {
+        match self {
+            Self::Session(session_id) => Ok(snapshot.session_with_user(session_id)?.map(Proof::of_session)),
+            Self::Key(key_id) => Ok(snapshot.key_with_user(key_id)?.map(Proof::of_key)),
+        }
+    }
+
+    /// What the trail is told if it is gone.
+    pub(super) fn unknown(self) -> &'static str {
+        match self {
+            Self::Session(_) => "session_unknown",
+            Self::Key(_) => "key_unknown",
+        }
+    }
+}
+
+/// By what a caller proves to be its user.
+#[derive(Clone, Debug)]
+pub(super) enum Proof {
+    /// A session, and the application that it was opened through.
+    Session(Box<Session>, Box<Application>),
+    /// An API key.
+    Key(Box<ApiKey>),
+}
+
+/// From where a call comes, and where the user is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Places {
+    pub(super) call_from: Option<IpAddr>,
+    pub(super) user_at: Option<IpAddr>,
+}
+
+impl Places {
+    /// The user itself calls.
+    pub(super) fn of(call: &Call) -> Self {
+        Self { call_from: call.remote_addr, user_at: call.remote_addr }
+    }
+}
+
+impl Proof {
+    fn of_session(Opened { session, user, application }: Opened) -> (Self, User) {
+        (Self::Session(Box::new(session), Box::new(application)), user)
+    }
+
+    fn of_key((key, user): (ApiKey, User)) -> (Self, User) {
+        (Self::Key(Box::new(key)), user)
+    }
+
+    /// Which one it is.
+    pub(super) fn credential(&self) -> Credential {
+        match self {
+            Self::Session(session, _) => Credential::Session(session.session_id),
+            Self::Key(key) => Credential::Key(key.key_id),
+        }
+    }
+
+    /// How the trail names it.
+    pub(super) fn id(&self) -> CredentialId {
+        match self {
+            Self::Session(session, _) => session.session_id.into(),
+            Self::Key(key) => key.key_id.into(),
+        }
+    }
+
+    /// Whether it is a key that changes nothing.
+    pub(super) fn may_only_read(&self) -> bool {
+        match self {
+            Self::Session(..) => false,
+            Self::Key(key) => !key.permits(false),
+        }
+    }
+
+    /// Whether it is good for a call of `user` through an application; if not, the reason for the trail.
+    pub(super) fn judge(
+        &self,
+        snapshot: &mut Snapshot<'_>,
+        user: &User,
+        through: &Application,
+        places: Places,
+        now: Utc,
+    ) -> Result<Result<(), &'static str>, StoreError> {
+        let opened = match self {
+            Self::Session(session, opened) => {
+                if session.is_expired(now) {
+                    return Ok(Err("session_expired"));
+                }
+                if !Session::is_accepted_by(opened, through) {
+                    return Ok(Err("application_mismatch"));
+                }
+                Some(opened.as_ref())
+            }
+            Self::Key(key) => {
+                if key.is_expired(now) {
+                    return Ok(Err("key_expired"));
+                }
+                if !ApiKey::is_accepted_by(through) {
+                    return Ok(Err("application_mismatch"));
+                }
+                None
+            }
+        };
+        let standing = standing(snapshot, user, through, opened, places, now)?;
+        Ok(standing.map_err(Barred::as_str))
+    }
+}
+
+/// Asks the one decision, having read what it takes.
+pub(super) fn standing(
+    snapshot: &mut Snapshot<'_>,
+    user: &User,
+    through: &Application,
+    opened: Option<&Application>,
+    Places { call_from, user_at }: Places,
+    now: Utc,
+) -> Result<Result<(), Barred>, StoreError> {
+    let mut door = |application| {
+        let is_in_listed_group = snapshot.is_in_listed_group(application, user.user_id)?;
+        Ok::<_, StoreError>(Door { application, is_in_listed_group })
+    };
+    let opened = opened.filter(|opened| opened.application_id != through.application_id).map(&mut door).transpose()?;
+    let way = Way { through: door(through)?, opened, call_from, user_at };
+    Ok(may_act(user, &way, now))
+}
+
+/// When a caller proved who it is, for what asks for a recent proof (S26).
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Proven {
+    /// By signing in, at this time.
+    AtSignIn(Utc),
+    /// Not lately: an API key was made under a recent sign-in, and stands for it where others are concerned.
+    ByKey,
+    /// By being there.
+    AtTheCommandLine,
+}
+
+/// Whom or what a change concerns that asks for a recent proof.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Concern {
+    /// A user.
+    User(UserId),
+    /// What is not the caller: an application, or a user yet to be made.
+    Others,
+    /// API keys yet to be made: one that makes others would outlive its own end.
+    NewKeys,
+}

@@ -1,0 +1,202 @@
+//! Setting a password by a link: for those who forgot theirs, and for those who are to choose a first one.
+//!
+//! Three steps. Whoever *asks* is answered the same whatever exists ([`super::errands`]). A mailed link is *opened* once, for a key that is
+//! good for some minutes: the link in the mailbox is worth nothing from then on. With the key the password is set, once; where the
+//! account has a second factor, that is demanded as at a sign-in. Setting a password signs nobody in.
+
+use super::caller::Anyone;
+use super::context::Did;
+use super::errands::Errand;
+use super::post::Page;
+use super::{Password, Services};
+use crate::domain::letter::{Letter, LetterKind};
+use crate::domain::link::LinkPurpose;
+use crate::domain::secret::{ResetKey, ResetToken, SentCode, SettingToken, TokenHash};
+use crate::domain::standing::may_set_password;
+use crate::domain::text::fold;
+use crate::domain::throttle::Bucket;
+use crate::domain::time::Utc;
+use crate::domain::user::User;
+use crate::error::{Code, Error, Result};
+use crate::store::Tx;
+use serde::{Deserialize, Serialize};
+
+/// The longest name or address that is looked up, in bytes.
+const LONGEST: usize = 512;
+
+/// Whose password is to be reset.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Whom {
+    /// Who signs in with this name.
+    Username(String),
+    /// Who has this e-mail address, if it is one alone.
+    Email(String),
+}
+
+/// An opened link.
+#[derive(Debug)]
+pub struct Opened {
+    /// The key that sets a password, told this once.
+    pub reset_key: ResetKey,
+    /// When the key expires.
+    pub expires_time: Utc,
+    /// Whether a one-time code is demanded as well.
+    pub is_totp_required: bool,
+}
+
+/// What a password is set with.
+#[derive(Debug)]
+pub struct Finish {
+    /// The key.
+    pub reset_key: String,
+    /// The password.
+    pub new_password: Password,
+    /// The one-time code, where one is demanded.
+    pub totp_code: Option<SentCode>,
+}
+
+fn invalid(reason: &'static str) -> Error {
+    Error::new(Code::LinkInvalid).because(reason)
+}
+
+impl Anyone {
+    /// Asks for a link that resets a password: what came of it is told by mail.
+    ///
+    /// # Errors
+    /// [`Code::LinksUnavailable`], [`Code::TooManyAttempts`]: neither depends on who has an account.
+    pub async fn request_reset(self, whom: Whom) -> Result<()> {
+        let context = self.context;
+        context.services.post().require_mailed_links()?;
+        let (Whom::Username(text) | Whom::Email(text)) = &whom;
+        if text.len() > LONGEST {
+            return Err(Error::new(Code::Invalid).detail("The name or address is too long."));
+        }
+        context.count_asking().await?;
+        context.send_on_errand(Errand::Reset(whom)).await
+    }
+
+    /// Opens a link: its token is used up, and a key takes its place.
+    ///
+    /// # Errors
+    /// [`Code::LinkInvalid`], whatever is wrong with the token or the account.
+    pub async fn open_reset(self, token: &str) -> Result<Opened> {
+        let context = self.context;
+        let reset = ResetToken::parse(token).map(|token| (token.hash(), LinkPurpose::ResetPassword));
+        let set = || SettingToken::parse(token).map(|token| (token.hash(), LinkPurpose::SetPassword));
+        let (hash, purpose) = reset.or_else(set).ok_or_else(|| invalid("link_malformed"))?;
+        let (services, now) = (context.services.clone(), context.now());
+        let open = move |tx: &mut Tx<'_>| {
+            let user = held_user(tx, &hash, purpose, now)?;
+            if !tx.use_link(&hash)? {
+                return Err(invalid("link_unknown"));
+            }
+            let span = services.post().reset_key;
+            let (reset_key, expires_time) = services.issue(tx, LinkPurpose::ResetKey, user.user_id, span, now)?;
+            let opened = Opened { reset_key, expires_time, is_totp_required: user.is_totp_enabled };
+            Ok((opened, Did::to(user.user_id)))
+        };
+        context.change(open).await
+    }
+
+    /// Sets a password with the key of an opened link, and ends all sessions of the account. The key is used up only when that was done:
+    /// a password that does not fit, or a wrong code, can be tried again.
+    ///
+    /// # Errors
+    /// [`Code::LinkInvalid`], [`Code::PasswordUnfit`], [`Code::TotpRequired`], [`Code::TotpInvalid`], [`Code::TooManyAttempts`].
+    pub async fn finish_reset(self, given: Finish) -> Result<()> {
+        let Self { context, application, .. } = self;
+        let inner = &context.services.inner;
+        let now = context.now();
+        let hash = ResetKey::parse(&given.reset_key).ok_or_else(|| invalid("link_malformed"))?.hash();
+        let look_up = {
+            let hash = hash.clone();
+            move |snapshot: &mut crate::store::Snapshot<'_>| {
+                let Some(link) = snapshot.link(&hash)? else { return Ok(None) };
+                Ok(snapshot.user(link.user_id)?.map(|user| (link, user)))
+            }
+        };
+        let (link, user) = inner.store.read(look_up).await?.ok_or_else(|| invalid("link_unknown"))?;
+        context.trail.set_subject(user.user_id);
+        if !link.is_good(LinkPurpose::ResetKey, now) {
+            return Err(invalid("link_expired"));
+        }
+        may_set_password(&user, now).map_err(|barred| invalid(barred.as_str()))?;
+        if !user.is_totp_enabled && given.totp_code.is_some() {
+            return Err(Error::new(Code::Invalid).at("totp_code", "is only taken where one is demanded"));
+        }
+        let password = context.fit_password(given.new_password, &user, Some(application.name.as_str()), "new_password").await?;
+        // Whoever has the mailbox is not yet the person: codes are counted and used up as at a sign-in (S9).
+        let proven = context.prove_second_factor(&user, given.totp_code.as_ref()).await?;
+        let (services, lockout) = (context.services.clone(), inner.lockout.clone());
+        let finish = move |tx: &mut Tx<'_>| {
+            let before = held_user(tx, &hash, LinkPurpose::ResetKey, now)?;
+            if !tx.use_link(&hash)? {
+                return Err(invalid("link_unknown"));
+            }
+            let codes = proven.redeem(tx, &lockout, &before)?;
+            let mut after = before.clone();
+            after.set_password(password, false, None, now);
+            after.failed_login_count = 0;
+            tx.save_user(&before, &after)?;
+            tx.end_sessions(after.user_id)?;
+            lockout.forgive(tx, after.user_id)?;
+            services.notify(tx, &after, LetterKind::PasswordChanged, now)?;
+            let did = Did::to(after.user_id).changing(super::users::changes_with_codes(tx, &before, &after, now, codes)?);
+            Ok(((), did))
+        };
+        context.change(finish).await
+    }
+}
+
+/// The user that a link is good for, held until the transaction ends.
+fn held_user(tx: &mut Tx<'_>, hash: &TokenHash, purpose: LinkPurpose, now: Utc) -> Result<User> {
+    let link = tx.read().link(hash)?.ok_or_else(|| invalid("link_unknown"))?;
+    if !link.is_good(purpose, now) {
+        return Err(invalid("link_expired"));
+    }
+    let user = tx.hold_user(link.user_id)?.ok_or_else(|| invalid("link_unknown"))?;
+    may_set_password(&user, now).map_err(|barred| invalid(barred.as_str()))?;
+    Ok(user)
+}
+
+/// Decides whether a link is sent, and whereto.
+pub(super) fn decide(services: &Services, tx: &mut Tx<'_>, whom: &Whom, now: Utc) -> Result<Did> {
+    let user = match whom {
+        Whom::Username(name) => tx.read().user_by_name(&fold(name.trim()))?,
+        Whom::Email(email) => {
+            let mut found = tx.read().users_by_email(&fold(email.trim()), 2)?;
+            if found.len() > 1 {
+                return Ok(Did::refused("email_ambiguous", None));
+            }
+            found.pop()
+        }
+    };
+    let Some(user) = user else { return Ok(Did::refused("user_unknown", None)) };
+    let refused = |reason| Ok(Did::refused(reason, Some(user.user_id)));
+    if let Err(barred) = may_set_password(&user, now) {
+        return refused(barred.as_str());
+    }
+    // Always to the address that the account has, never to the one that was typed.
+    let Some(to) = user.email.clone() else { return refused("email_missing") };
+    if services.inner.lockout.ask(tx, &Bucket::Mailbox(to.key()), now)?.is_err() {
+        return refused("throttled");
+    }
+    // A link is for the mailbox and the password that there are; held, neither changes before the link is there to end with it.
+    match tx.hold_user(user.user_id)? {
+        Some(held) if held.email == user.email => {}
+        Some(_) | None => return Err(Error::new(Code::ValueTaken)),
+    }
+    let span = services.post().reset;
+    let (token, expiry): (ResetToken, Utc) = services.issue(tx, LinkPurpose::ResetPassword, user.user_id, span, now)?;
+    let letter = Letter {
+        kind: LetterKind::ResetPassword,
+        language: services.post().language(user.lang_id),
+        to,
+        username: Some(user.username.clone()),
+        link: Some(services.post().link(Page::Password, &token)?),
+        expiry: Some(expiry),
+        time: now,
+    };
+    services.write(tx, &letter, Some(user.user_id))?;
+    Ok(Did::to(user.user_id))
+}

@@ -1,0 +1,393 @@
+//! Second factors: enrolling one-time codes, switching them off, recovery codes; and the one place where a second factor is verified,
+//! whichever way in asks for it.
+//!
+//! A way in counts an attempt first (S8, S9), then has [`Context::examine_second_factor`] look at what was sent, and in the transaction in
+//! which something comes of it calls [`Proof::redeem`], which uses it up: that is what makes a code good for one of many parallel calls,
+//! on whichever nodes (S12). Where no password is verified in the same call, [`Context::prove_second_factor`] does the counting as well.
+//!
+//! "Used" and "wrong" are one answer, [`Code::TotpInvalid`] (S14); the trail knows better.
+
+use super::caller::{SignedIn, SuperUser};
+use super::context::{Context, Did};
+use super::lockout::{Attempt, Lockout};
+use super::proof::Concern;
+use super::sign_in::take_back;
+use super::users::{CodesLeft, changes_with_codes};
+use crate::auth::totp::{self, Factor, Key, Verdict};
+use crate::domain::attribute::Viewer;
+use crate::domain::credential::{ENROLMENT, TotpCredential};
+use crate::domain::ids::{SessionId, TotpId, UserId};
+use crate::domain::secret::{SentCode, TokenHash, TotpKey};
+use crate::domain::throttle::Bucket;
+use crate::domain::time::Utc;
+use crate::domain::user::{Account, User};
+use crate::error::{Code, Error, Result};
+use crate::store::Tx;
+use zeroize::Zeroizing;
+
+pub use crate::auth::recovery_code::RecoveryCode;
+
+/// A second factor that was found right, and is to be redeemed.
+#[derive(Clone, Debug)]
+pub(super) enum Proof {
+    /// The account asks for none.
+    NotAsked,
+    /// A one-time code.
+    Totp { credential_id: TotpId, step: i64 },
+    /// A recovery code.
+    Recovery(TokenHash),
+}
+
+impl Proof {
+    /// Uses it up, for `user` as it is held in this transaction; tells what it leaves of recovery codes.
+    pub(super) fn redeem(&self, tx: &mut Tx<'_>, user: &User) -> Result<CodesLeft> {
+        match self {
+            // What was read before may have been enabled meanwhile.
+            Self::NotAsked if user.is_totp_enabled => Err(Error::new(Code::TotpRequired)),
+            Self::NotAsked => Ok(CodesLeft::default()),
+            Self::Totp { credential_id, step } => {
+                let is_first = tx.use_totp_step(*credential_id, *step)?;
+                if is_first { Ok(CodesLeft::default()) } else { Err(invalid("totp_used")) }
+            }
+            Self::Recovery(hash) => {
+                let before = tx.read().count_recovery_codes(user.user_id)?;
+                let is_first = tx.use_recovery_code(user.user_id, hash)?;
+                if is_first { Ok(CodesLeft { before, after: before - 1 }) } else { Err(invalid("recovery_code_wrong")) }
+            }
+        }
+    }
+}
+
+/// A second factor that was found right in an attempt of its own.
+pub(super) struct Proven {
+    proof: Proof,
+    attempt: Option<Attempt>,
+}
+
+impl Proven {
+    /// Uses the factor up, and takes the attempt back, which was no guess.
+    pub(super) fn redeem(&self, tx: &mut Tx<'_>, lockout: &Lockout, user: &User) -> Result<CodesLeft> {
+        let codes = self.proof.redeem(tx, user)?;
+        if let Some(attempt) = &self.attempt {
+            take_back(tx, lockout, user.user_id, attempt)?;
+        }
+        Ok(codes)
+    }
+}
+
+fn invalid(reason: &'static str) -> Error {
+    Error::new(Code::TotpInvalid).because(reason)
+}
+
+impl Context {
+    /// Looks at what was sent as the second factor of `user`, within an attempt that the caller has counted and settles.
+    ///
+    /// # Errors
+    /// [`Code::TotpRequired`] if nothing was sent; [`Code::TotpInvalid`], which was a guess.
+    pub(super) async fn examine_second_factor(&self, user: &User, sent: Option<&SentCode>) -> Result<Proof> {
+        if !user.is_totp_enabled {
+            return Ok(Proof::NotAsked);
+        }
+        let sent = sent.filter(|sent| !sent.expose().trim().is_empty()).ok_or_else(|| Error::new(Code::TotpRequired))?;
+        match Factor::parse(sent) {
+            Some(Factor::Code(code)) => {
+                let found = self.totp_credential(user.user_id).await?.filter(|(credential, _)| credential.session_id.is_none());
+                // An account that is marked to have a key and has none stays shut.
+                let (credential, key) = found.ok_or_else(|| invalid("totp_wrong"))?;
+                let step = judged(&key, &code, self.now(), credential.last_step)?;
+                Ok(Proof::Totp { credential_id: credential.credential_id, step })
+            }
+            Some(Factor::Recovery(code)) => {
+                let (user_id, hash) = (user.user_id, code.hash());
+                let known = hash.clone();
+                let is_known = self.services.inner.store.read(move |snapshot| Ok(snapshot.has_recovery_code(user_id, &known)?));
+                if is_known.await? { Ok(Proof::Recovery(hash)) } else { Err(invalid("recovery_code_wrong")) }
+            }
+            None => Err(invalid("totp_wrong")),
+        }
+    }
+
+    /// Counts an attempt on the account of `user`, and looks at what was sent as its second factor. An account without one is asked for
+    /// none, and nothing is counted.
+    ///
+    /// # Errors
+    /// [`Code::TooManyAttempts`], and those of [`Context::examine_second_factor`].
+    pub(super) async fn prove_second_factor(&self, user: &User, sent: Option<&SentCode>) -> Result<Proven> {
+        if !user.is_totp_enabled {
+            return Ok(Proven { proof: Proof::NotAsked, attempt: None });
+        }
+        let (proof, attempt) = self.guess(user.user_id, self.examine_second_factor(user, sent)).await?;
+        Ok(Proven { proof, attempt: Some(attempt) })
+    }
+
+    /// Counts an attempt on an account, then has `examine` say whether it was right.
+    async fn guess<T>(&self, user_id: UserId, examine: impl Future<Output = Result<T>>) -> Result<(T, Attempt)> {
+        let target = Bucket::of_attempts(Some(user_id), self.known_device(user_id), "");
+        let place = self.services.inner.lockout.line_up(&target).await?;
+        let attempt = self.count_attempt(&target, place, Some(user_id)).await?;
+        match examine.await {
+            Ok(found) => Ok((found, attempt)),
+            Err(error) => {
+                self.settle(attempt, user_id, &error).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The key of a user's one-time codes, confirmed or not.
+    async fn totp_credential(&self, user_id: UserId) -> Result<Option<(TotpCredential, Key)>> {
+        let vault = self.services.inner.vault.clone();
+        let read = move |snapshot: &mut crate::store::Snapshot<'_>| {
+            let Some((credential, wrapped)) = snapshot.totp_credential(user_id)? else { return Ok(None) };
+            let seat = TotpCredential::seat(user_id, credential.credential_id);
+            let key = vault.open_with(&wrapped, seat, &credential.sealed)?;
+            Ok(Some((credential, Key::from_bytes(&key))))
+        };
+        self.services.inner.store.read(read).await
+    }
+
+    /// The account as its owner sees it through a session: with the key of the enrolment that this session has begun. Through an API key
+    /// none is seen.
+    pub(super) async fn with_enrolment(
+        &self,
+        mut account: Account,
+        viewer: Viewer,
+        session_id: Option<SessionId>,
+    ) -> Result<Account> {
+        if let (Viewer::Owner, Some(session_id)) = (viewer, session_id) {
+            account.enrolment = self.enrolment_of(&account.user, session_id).await?.map(|(_, key)| key.in_base32());
+        }
+        Ok(account)
+    }
+
+    /// The enrolment that this session has begun for `user` and can still confirm.
+    async fn enrolment_of(&self, user: &User, session_id: SessionId) -> Result<Option<(TotpCredential, Key)>> {
+        let is_open = !user.is_totp_enabled && user.totp_enrolment_end.is_some_and(|end| self.now() < end);
+        if !is_open {
+            return Ok(None);
+        }
+        let found = self.totp_credential(user.user_id).await?;
+        Ok(found.filter(|(credential, _)| credential.session_id == Some(session_id)))
+    }
+
+    /// Encrypts a key and gives it to a user, within the user's transaction. Without a session it is confirmed.
+    pub(super) fn keep_totp_key(&self, tx: &mut Tx<'_>, user_id: UserId, key: &Key, session_id: Option<SessionId>) -> Result<()> {
+        let (inner, now) = (&self.services.inner, self.now());
+        let credential_id = TotpId::mint(now, &inner.entropy);
+        let (sealed, data_key_id) = inner.vault.seal(tx, TotpCredential::seat(user_id, credential_id), key.expose(), now)?;
+        let credential = TotpCredential { credential_id, user_id, session_id, sealed, data_key_id, last_step: None };
+        Ok(tx.replace_totp_credential(&credential)?)
+    }
+}
+
+fn judged(key: &Key, code: &totp::Code, now: Utc, last_step: Option<i64>) -> Result<i64> {
+    match key.judge(code, now, last_step) {
+        Verdict::Right(step) => Ok(step),
+        Verdict::Used => Err(invalid("totp_used")),
+        Verdict::Wrong => Err(invalid("totp_wrong")),
+    }
+}
+
+/// What is told of an enrolment: the one time that its key leaves the service, but for the owner's view until it is confirmed.
+#[derive(Debug)]
+pub struct Enrolment {
+    /// The key, to be typed.
+    pub key: TotpKey,
+    /// The same as a URI, with its label and issuer.
+    pub uri: Zeroizing<String>,
+    /// The same as a picture, in SVG.
+    pub picture: Zeroizing<String>,
+    /// Until when it can be confirmed.
+    pub end: Utc,
+}
+
+impl SignedIn {
+    /// Begins to enrol one-time codes, in place of an enrolment that was not confirmed.
+    ///
+    /// # Errors
+    /// [`Code::FreshSignInRequired`]; [`Code::TotpEnabled`] if they are enabled.
+    pub async fn enrol_totp(self) -> Result<Enrolment> {
+        let (user_id, session_id) = (self.user_id(), self.opened.session.session_id);
+        let context = self.context.clone();
+        context.trail.set_subject(user_id);
+        self.require_fresh_sign_in()?;
+        let (inner, end) = (&context.services.inner, context.now() + ENROLMENT);
+        let user = &self.opened.user;
+        let label = user.totp_label.as_ref().map(|label| label.as_str()).filter(|label| !label.trim().is_empty());
+        let key = Key::mint(&inner.entropy);
+        let too_long = || Error::new(Code::Internal).cause("a key has no picture");
+        let uri = key.uri(&inner.issuer, label.unwrap_or(user.username.as_str())).ok_or_else(too_long)?;
+        let picture = totp::picture(&uri).map(Zeroizing::new).ok_or_else(too_long)?;
+        let enrolment = Enrolment { key: key.in_base32(), uri, picture, end };
+        let keeper = context.clone();
+        let enrol = move |tx: &mut Tx<'_>| {
+            let before = hold(tx, user_id, session_id)?;
+            if before.is_totp_enabled {
+                return Err(Error::new(Code::TotpEnabled));
+            }
+            keeper.keep_totp_key(tx, user_id, &key, Some(session_id))?;
+            let mut after = before.clone();
+            after.totp_enrolment_end = Some(end);
+            tx.save_user(&before, &after)?;
+            Ok(((), Did::to(user_id)))
+        };
+        context.change(enrol).await?;
+        Ok(enrolment)
+    }
+
+    /// Confirms by a code of the new key that the authenticator has it: from now on sign-in asks for one. All other sessions end. Returns
+    /// the first recovery codes.
+    ///
+    /// # Errors
+    /// [`Code::TotpInvalid`], [`Code::TooManyAttempts`]; [`Code::TotpEnabled`], or [`Code::TotpNotEnabled`] if this session has begun no
+    /// enrolment or it has expired.
+    pub async fn confirm_totp(self, sent: &SentCode) -> Result<Vec<RecoveryCode>> {
+        let (user_id, session_id) = (self.user_id(), self.opened.session.session_id);
+        let (context, user) = (self.context, self.opened.user);
+        context.trail.set_subject(user_id);
+        if user.is_totp_enabled {
+            return Err(Error::new(Code::TotpEnabled));
+        }
+        let gone = || {
+            let detail = "There is no enrolment to confirm, or it has expired: begin one.";
+            Error::new(Code::TotpNotEnabled).because("enrolment_unknown").detail(detail)
+        };
+        let (credential, key) = context.enrolment_of(&user, session_id).await?.ok_or_else(gone)?;
+        let code = totp::Code::parse(sent.expose());
+        let judge = async {
+            let code = code.as_ref().ok_or_else(|| invalid("totp_wrong"))?;
+            judged(&key, code, context.now(), credential.last_step)
+        };
+        let (step, attempt) = context.guess(user_id, judge).await?;
+        let codes = RecoveryCode::mint_all(&context.services.inner.entropy);
+        let (hashes, now) = (hashes(&codes), context.now());
+        let lockout = context.services.inner.lockout.clone();
+        let confirm = move |tx: &mut Tx<'_>| {
+            let before = hold(tx, user_id, session_id)?;
+            if before.is_totp_enabled || !tx.confirm_totp(credential.credential_id, session_id, step)? {
+                return Err(gone());
+            }
+            let mut after = before.clone();
+            after.enable_totp();
+            tx.save_user(&before, &after)?;
+            tx.replace_recovery_codes(user_id, &hashes)?;
+            tx.end_other_sessions(user_id, session_id)?;
+            take_back(tx, &lockout, user_id, &attempt)?;
+            let codes = CodesLeft { before: 0, after: tx.read().count_recovery_codes(user_id)? };
+            let changes = changes_with_codes(tx, &before, &after, now, codes)?;
+            Ok(((), Did::to(user_id).changing(changes)))
+        };
+        context.change(confirm).await?;
+        Ok(codes)
+    }
+
+    /// Switches one-time codes off, by a code or a recovery code. All other sessions end.
+    ///
+    /// # Errors
+    /// [`Code::FreshSignInRequired`], [`Code::TotpInvalid`], [`Code::TooManyAttempts`], [`Code::TotpNotEnabled`];
+    /// [`Code::PasswordNeedsTotp`] if the password is too short to be the only factor.
+    pub async fn disable_totp(self, sent: &SentCode) -> Result<()> {
+        let (user_id, session_id) = (self.user_id(), self.opened.session.session_id);
+        self.context.trail.set_subject(user_id);
+        self.require_fresh_sign_in()?;
+        let (context, user) = (self.context, self.opened.user);
+        may_disable(&user)?;
+        let proven = context.prove_second_factor(&user, Some(sent)).await?;
+        let (now, lockout) = (context.now(), context.services.inner.lockout.clone());
+        let disable = move |tx: &mut Tx<'_>| {
+            let before = hold(tx, user_id, session_id)?;
+            may_disable(&before)?;
+            let codes = CodesLeft { before: tx.read().count_recovery_codes(user_id)?, after: 0 };
+            proven.redeem(tx, &lockout, &before)?;
+            let after = disabled(tx, &before)?;
+            tx.end_other_sessions(user_id, session_id)?;
+            let changes = changes_with_codes(tx, &before, &after, now, codes)?;
+            Ok(((), Did::to(user_id).changing(changes)))
+        };
+        context.change(disable).await
+    }
+
+    /// Makes ten new recovery codes; those before end, and so do all other sessions.
+    ///
+    /// # Errors
+    /// [`Code::FreshSignInRequired`], [`Code::TotpNotEnabled`].
+    pub async fn renew_recovery_codes(self) -> Result<Vec<RecoveryCode>> {
+        let (user_id, session_id) = (self.user_id(), self.opened.session.session_id);
+        self.context.trail.set_subject(user_id);
+        self.require_fresh_sign_in()?;
+        let codes = RecoveryCode::mint_all(&self.context.services.inner.entropy);
+        let (hashes, now) = (hashes(&codes), self.context.now());
+        let renew = move |tx: &mut Tx<'_>| {
+            let user = hold(tx, user_id, session_id)?;
+            if !user.is_totp_enabled {
+                return Err(Error::new(Code::TotpNotEnabled));
+            }
+            let before = tx.read().count_recovery_codes(user_id)?;
+            tx.replace_recovery_codes(user_id, &hashes)?;
+            tx.end_other_sessions(user_id, session_id)?;
+            let codes = CodesLeft { before, after: tx.read().count_recovery_codes(user_id)? };
+            let changes = changes_with_codes(tx, &user, &user, now, codes)?;
+            Ok(((), Did::to(user_id).changing(changes)))
+        };
+        self.context.change(renew).await?;
+        Ok(codes)
+    }
+}
+
+impl SuperUser {
+    /// Takes a user's second factor away, be it lost: the key, an enrolment, and the recovery codes. The user's sessions end, and a
+    /// password that is too short to be the only factor must be changed.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], [`Code::FreshSignInRequired`]; [`Code::Forbidden`] for one's own.
+    pub async fn reset_totp(self, user_id: UserId) -> Result<Account> {
+        self.context.trail.set_subject(user_id);
+        // One's own is switched off by proving it: a stolen session must not become the account.
+        if self.own_id() == Some(user_id) {
+            let detail = "One's own is switched off with a code.";
+            return Err(Error::new(Code::Forbidden).because("own_factor").detail(detail));
+        }
+        self.require_fresh_sign_in(Concern::User(user_id))?;
+        let now = self.context.now();
+        let reset = move |tx: &mut Tx<'_>| {
+            let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
+            let codes = CodesLeft { before: tx.read().count_recovery_codes(user_id)?, after: 0 };
+            let after = disabled(tx, &before)?;
+            if before.is_totp_enabled {
+                tx.end_sessions(user_id)?;
+            }
+            let changes = changes_with_codes(tx, &before, &after, now, codes)?;
+            Ok((tx.read().account(after, now)?, Did::to(user_id).changing(changes)))
+        };
+        self.context.change(reset).await
+    }
+}
+
+/// Holds the user of a session, and the session: in the order in which whatever ends sessions takes them.
+fn hold(tx: &mut Tx<'_>, user_id: UserId, session_id: SessionId) -> Result<User> {
+    let gone = || Error::new(Code::SessionInvalid).because("session_unknown");
+    let user = tx.hold_user(user_id)?.ok_or_else(gone)?;
+    tx.hold_session(session_id)?.ok_or_else(gone)?;
+    Ok(user)
+}
+
+/// Whether a user can do without one-time codes.
+fn may_disable(user: &User) -> Result<()> {
+    if !user.is_totp_enabled {
+        return Err(Error::new(Code::TotpNotEnabled));
+    }
+    if user.password_needs_totp { Err(Error::new(Code::PasswordNeedsTotp)) } else { Ok(()) }
+}
+
+/// Takes the second factor of a user away that is held.
+fn disabled(tx: &mut Tx<'_>, before: &User) -> Result<User> {
+    tx.remove_second_factor(before.user_id)?;
+    let mut after = before.clone();
+    after.disable_totp();
+    tx.save_user(before, &after)?;
+    Ok(after)
+}
+
+fn hashes(codes: &[RecoveryCode]) -> Vec<TokenHash> {
+    codes.iter().map(RecoveryCode::hash).collect()
+}
