@@ -124,6 +124,8 @@ codes! {
     NotEnabled = "not_enabled", 409, "This is not enabled here.";
     /// A token of a link, or what it was exchanged for, is none, or no longer one; always the same.
     LinkInvalid = "link_invalid", 410, "The link is not valid: it is incomplete, has been used or has expired.";
+    /// A group that is to be removed only when empty has members.
+    GroupNotEmpty = "group_not_empty", 409, "The group has members.";
     /// Nobody shuts oneself out.
     SelfShutOut = "self_shut_out", 409, "This would shut out whoever asks for it.";
     /// A user has as many API keys as there may be.

@@ -98,11 +98,17 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
     let news = |kind| if names.is_empty() { Vec::new() } else { vec![kind] };
     match event.action {
         Action::UserCreate => vec![T::UserCreated],
-        // A sign-up by a name or address that is taken makes nothing.
-        Action::SignUp => news(T::UserCreated),
         Action::SignUpConfirm => news(T::UserUpdated),
-        Action::CurrentUserUpdate | Action::UserUpdate if changed("user_role") => vec![T::UserUpdated, T::UserRoleChanged],
-        Action::CurrentUserUpdate | Action::UserUpdate => news(T::UserUpdated),
+        Action::CurrentUserUpdate | Action::UserUpdate => {
+            // An older system's update may have locked the account or set its password along with the rest.
+            let lock = event.changes.as_ref().and_then(|changes| changes.after("is_locked"));
+            let more = [
+                changed("user_role").then_some(T::UserRoleChanged),
+                changed("password_last_set").then_some(T::UserPasswordChanged),
+                lock.map(|is_locked| if is_locked == false { T::UserUnlocked } else { T::UserLocked }),
+            ];
+            news(T::UserUpdated).into_iter().chain(more.into_iter().flatten()).collect()
+        }
         Action::UserDelete => vec![T::UserDeleted],
         Action::UserApprove => news(T::UserApproved),
         Action::UserReject => news(T::UserRejected),
@@ -110,9 +116,9 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         Action::UserUnlock => news(T::UserUnlocked),
         Action::PasswordChange => vec![T::UserPasswordChanged],
         // A link that was sent has set nothing yet.
-        Action::PasswordSet | Action::ResetFinish => news(T::UserPasswordChanged),
-        // A new password may be demanded at a sign-in, and a recovery code be used up.
-        Action::SignIn => {
+        Action::PasswordSet => news(T::UserPasswordChanged),
+        // A new password may be demanded at a sign-in, and a recovery code be used up, as at a reset.
+        Action::SignIn | Action::ResetFinish => {
             let password = names.iter().any(|n| n.starts_with("password_")).then_some(T::UserPasswordChanged);
             let code = changed("recovery_codes").then_some(T::UserSecondFactorChanged);
             password.into_iter().chain(code).collect()
@@ -130,9 +136,11 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         Action::SignOut | Action::SessionRevoke | Action::SessionRevokeAll => vec![T::UserSessionsEnded],
         Action::MemberAdd | Action::MemberRemove => news(T::UserGroupsChanged),
         Action::GroupCreate => vec![T::GroupCreated],
-        Action::GroupUpdate => news(T::GroupUpdated),
+        Action::GroupUpdate | Action::GroupEmpty => news(T::GroupUpdated),
         Action::GroupDelete => vec![T::GroupDeleted],
-        Action::ResetRequest
+        // What comes of a sign-up is an event of its own: the user's creation.
+        Action::SignUp
+        | Action::ResetRequest
         | Action::ResetSend
         | Action::ResetOpen
         | Action::SessionRead
@@ -152,6 +160,8 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         | Action::UserList
         | Action::UserCount
         | Action::TotpEnrol
+        | Action::AccountCheck
+        | Action::PasswordJudge
         | Action::NetworksRead
         | Action::ApiKeyList
         | Action::ViewsRead
@@ -284,5 +294,32 @@ mod tests {
         }
         assert_eq!(types_of(&event(Action::UserUpdate, Outcome::Success, None)), []);
         assert_eq!(types_of(&event(Action::SignIn, Outcome::Success, None)), []);
+    }
+
+    /// Whoever resets a password by a recovery code has used up a code as well.
+    #[test]
+    fn a_reset_is_told_with_the_code_that_it_used() {
+        use EventType as T;
+        let told = |action, after: Value| types_of(&event(action, Outcome::Success, Changes::between(&json!({}), &after)));
+        let reset = json!({"password_last_set": "x", "recovery_codes": 9});
+        assert_eq!(told(Action::ResetFinish, reset), [T::UserPasswordChanged, T::UserSecondFactorChanged]);
+        assert_eq!(told(Action::ResetFinish, json!({"password_last_set": "x"})), [T::UserPasswordChanged]);
+        for nothing_yet in [Action::SignUp, Action::ResetRequest, Action::ResetOpen, Action::PasswordSet] {
+            assert_eq!(told(nothing_yet, json!({})), []);
+        }
+    }
+
+    #[test]
+    fn an_update_of_several_things_is_told_as_each() {
+        use EventType as T;
+        let told = |before: Value, after: Value| {
+            types_of(&event(Action::UserUpdate, Outcome::Success, Changes::between(&before, &after)))
+        };
+        let (open, locked) = (json!({"is_locked": false, "remark": "a"}), json!({"is_locked": true, "remark": "b"}));
+        assert_eq!(told(open.clone(), locked.clone()), [T::UserUpdated, T::UserLocked]);
+        assert_eq!(told(locked, open), [T::UserUpdated, T::UserUnlocked]);
+        let set = json!({"password_last_set": "x", "user_role": "viewer"});
+        assert_eq!(told(json!({}), set), [T::UserUpdated, T::UserRoleChanged, T::UserPasswordChanged]);
+        assert_eq!(told(json!({}), json!({"password_expiry": "x"})), [T::UserUpdated]);
     }
 }

@@ -122,6 +122,10 @@ super::words::words! {
         ResetOpen = "password_reset.open",
         /// Set a password by an opened link.
         ResetFinish = "password_reset.finish",
+        /// Check a name and a password without signing in.
+        AccountCheck = "user.check_account",
+        /// Ask whether a password would be accepted.
+        PasswordJudge = "user.judge_password",
         /// Begin to enrol one's own one-time codes.
         TotpEnrol = "user.enrol_totp",
         /// Confirm the enrolment.
@@ -202,6 +206,8 @@ super::words::words! {
         SessionAttributeDelete = "session.delete_attribute",
         /// Remove all of the current session's custom attributes.
         SessionAttributesDelete = "session.delete_attributes",
+        /// Take every user out of a group.
+        GroupEmpty = "group.empty",
         /// List applications.
         ApplicationList = "application.list",
         /// Make a hook.
@@ -334,6 +340,12 @@ impl Changes {
     pub fn names(&self) -> Vec<String> {
         let changes: Map<String, Value> = serde_json::from_str(&self.0).unwrap_or_default();
         changes.into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// What one of them is from now on; `None` if it is none of those that changed.
+    pub fn after(&self, name: &str) -> Option<Value> {
+        let mut changes: Map<String, Value> = serde_json::from_str(&self.0).unwrap_or_default();
+        changes.get_mut(name)?.get_mut("after").map(Value::take)
     }
 
     /// As the database keeps them.

@@ -10,6 +10,7 @@ pub mod audit;
 pub mod chance;
 pub mod custom_attribute;
 pub mod credential;
+pub mod ecm;
 pub mod group;
 pub mod hook;
 pub mod ids;

@@ -236,7 +236,7 @@ pub struct GroupRef {
 #[diesel(sql_type = Text)]
 #[schemars(inline)]
 pub struct CreationContext {
-    /// By which way: `api`, `cli`, `first_start`, `sign_up`, `import`.
+    /// By which way: `api`, `cli`, `first_start`, `sign_up`, `import`, `ecm`.
     pub via: String,
     /// By whom: a user's id, or an operator's `user@host`.
     pub by: Option<String>,

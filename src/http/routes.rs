@@ -94,7 +94,7 @@ pub fn table() -> Vec<Route> {
         route(get(),    "/api/v1/groups",                                Some(A::GroupList),             "Lists groups by name.",                                   groups::list),
         route(post(),   "/api/v1/groups",                                Some(A::GroupCreate),           "Makes a group.",                                          groups::create),
         route(get(),    "/api/v1/groups/{group_id}",                     Some(A::GroupRead),             "A group.",                                                groups::by_id),
-        route(patch(),  "/api/v1/groups/{group_id}",                     Some(A::GroupUpdate),           "Renames a group.",                                        groups::rename),
+        route(patch(),  "/api/v1/groups/{group_id}",                     Some(A::GroupUpdate),           "Changes a group.",                                        groups::update),
         route(delete(), "/api/v1/groups/{group_id}",                     Some(A::GroupDelete),           "Removes a group.",                                        groups::delete),
         route(get(),    "/api/v1/groups/{group_id}/members",             Some(A::MemberList),            "A group's members.",                                      groups::members),
         route(post(),   "/api/v1/groups/{group_id}/members",             Some(A::MemberAdd),             "Adds a user to a group.",                                 groups::add_member),

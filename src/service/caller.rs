@@ -107,11 +107,13 @@ impl Anyone {
     /// A call arrives through the application that it names.
     ///
     /// # Errors
-    /// [`Code::ApplicationInvalid`]: the application is unknown, or its key is wrong or missing where it is demanded.
+    /// [`Code::ApplicationInvalid`]: the application is unknown, or its key is wrong or missing where it is demanded. Those of an
+    /// address that is claimed for its user and not to be believed.
     pub async fn arrive(context: Context) -> Result<Self> {
         let name = context.call.application.clone().unwrap_or_else(|| application::DEFAULT.to_owned());
         let (application, is_keyed) = find_application(&context, &name).await?;
         context.trail.set_application(application.name.as_str());
+        context.believe_address(&application, is_keyed)?;
         Ok(Self { context, application, is_keyed })
     }
 
@@ -123,6 +125,7 @@ impl Anyone {
         if fold(name) != self.application.name_key {
             (self.application, self.is_keyed) = find_application(&self.context, name).await?;
             self.context.trail.set_application(self.application.name.as_str());
+            self.context.believe_address(&self.application, self.is_keyed)?;
         }
         Ok(self)
     }
@@ -154,7 +157,7 @@ impl Anyone {
     /// [`Code::SessionInvalid`], whatever the cause; the audit trail knows it. [`Code::KeyReadOnly`].
     pub async fn authenticate(self) -> Result<Authenticated> {
         let refuse = |reason| Error::new(Code::SessionInvalid).because(reason);
-        let (through, places, now) = (self.application.clone(), Places::of(&self.context.call), self.context.now());
+        let (through, places, now) = (self.application.clone(), Places::of(&self.context), self.context.now());
         let shown = self.shown()?;
         let look_up = move |snapshot: &mut Snapshot<'_>| {
             let (proof, user) = shown.find(snapshot)?.ok_or_else(|| refuse(shown.unknown()))?;

@@ -4,10 +4,12 @@
 //! methods that it may call, so a use case that is not allowed to a caller does not exist for it. How one becomes another is told in
 //! [`caller`]. The use cases of a noun are in the file of that noun.
 
+mod amend;
 mod api_keys;
 mod applications;
 mod audit;
 pub mod caller;
+mod check_account;
 mod context;
 mod courier;
 mod custom_attributes;
@@ -29,6 +31,7 @@ mod proof;
 mod resets;
 mod roster;
 mod second_factor;
+mod seen;
 mod sessions;
 mod sign_in;
 mod sign_up;
@@ -36,9 +39,11 @@ mod tokens;
 mod users;
 mod vault;
 
+pub use amend::Amendment;
 pub use api_keys::{Lifetime, NewApiKey};
 pub use audit::{AuditPage, AuditQuery, Finding, Search};
 pub use caller::{Anyone, Authenticated, Bearer, Operator, SignedIn, SuperUser, TrustedApplication};
+pub use check_account::Checked;
 pub use context::{Call, Context, Trail};
 pub use custom_attributes::Attributes;
 pub use find::{Filter, Find, Found, Order};
@@ -46,9 +51,10 @@ pub use groups::Again;
 pub use hooks::{Delivery, HookPatch, NewHook};
 pub use paging::LARGEST_PAGE;
 pub use post::Post;
-pub use resets::{Finish, Opened, Whom};
+pub use resets::{Addressee, Finish, Opened};
 pub use roster::{Listed, Numbered};
 pub use second_factor::{Enrolment, RecoveryCode};
+pub use seen::{Seen, Whom};
 pub use sessions::Introspection;
 pub use sign_in::{NewSession, SignIn};
 pub use sign_up::{Confirmed, SIGN_UP, SignUp};

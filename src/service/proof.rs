@@ -5,7 +5,7 @@
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new variant must be decided on, not fall through")]
 
-use super::context::Call;
+use super::context::Context;
 use crate::domain::api_key::ApiKey;
 use crate::domain::application::Application;
 use crate::domain::ids::{ApiKeyId, CredentialId, SessionId, UserId};
@@ -85,9 +85,9 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// The user itself calls.
-    pub(super) fn of(call: &Call) -> Self {
-        Self { call_from: call.remote_addr, user_at: call.remote_addr }
+    /// The user itself calls, or an application that tells from where its user comes.
+    pub(super) fn of(context: &Context) -> Self {
+        Self { call_from: context.call.remote_addr, user_at: context.remote_addr() }
     }
 }
 

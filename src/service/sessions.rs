@@ -203,17 +203,19 @@ impl SuperUser {
 
 impl TrustedApplication {
     /// Whether a session token is good for the asking application, and whose it is. Every cause for which it is not gives the same
-    /// answer. Where the token's bearer is now is not known here: the user's networks are judged by where the session was opened.
+    /// answer. Where the token's bearer is now, the application may tell; otherwise the user's networks are judged by where the session
+    /// was opened.
     ///
     /// # Errors
     /// The database fails.
     pub async fn introspect(&self, token: &str) -> Result<Introspection> {
         let Some(token) = Ust::parse(token).map(|t| t.hash()) else { return Ok(Introspection::Inactive) };
         let (now, asker, call_from) = (self.context.now(), self.application.clone(), self.context.call.remote_addr);
+        let told = self.context.told_addr();
         let look_up = move |snapshot: &mut crate::store::Snapshot<'_>| {
             let Some(opened) = snapshot.session_by_token(&token)? else { return Ok(None) };
             let Opened { session, user, application } = opened;
-            let user_at = session.remote_addr.as_deref().and_then(|address| address.parse().ok());
+            let user_at = told.or_else(|| session.remote_addr.as_deref().and_then(|address| address.parse().ok()));
             let proof = Proof::Session(Box::new(session.clone()), Box::new(application.clone()));
             if proof.judge(snapshot, &user, &asker, Places { call_from, user_at }, now)?.is_err() {
                 return Ok(None);

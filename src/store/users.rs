@@ -1,5 +1,6 @@
 //! Users, the names they sign in with, and their groups.
 
+use super::connection::AnyConnection;
 use super::error::StoreError;
 use super::{Snapshot, Tx, is_unstorable};
 use crate::domain::group::{group_members, groups};
@@ -78,6 +79,22 @@ impl Snapshot<'_> {
         Ok(found.into_iter().map(|named| named.user_id).collect())
     }
 
+    /// The number of the user of this id.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn number_of_user(&mut self, user_id: UserId) -> Result<Option<i64>, StoreError> {
+        Ok(users::table.find(user_id).select(users::number).get_result(self.0).optional()?)
+    }
+
+    /// The id of the user of this number.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn user_of_number(&mut self, number: i64) -> Result<Option<UserId>, StoreError> {
+        Ok(users::table.filter(users::number.eq(number)).select(users::user_id).get_result(self.0).optional()?)
+    }
+
     /// `user` with what hangs on it.
     ///
     /// # Errors
@@ -146,15 +163,19 @@ struct Counter {
     value: i64,
 }
 
+/// The next number of a counter.
+pub(super) fn next_number(connection: &mut AnyConnection, counter: &str) -> Result<i64, StoreError> {
+    let next = diesel::sql_query("UPDATE counters SET value = value + 1 WHERE name = $1 RETURNING value");
+    Ok(next.bind::<Text, _>(counter).get_result::<Counter>(connection)?.value)
+}
+
 impl Tx<'_> {
     /// Adds a user and gives it its number.
     ///
     /// # Errors
     /// A unique value is taken, or the database fails.
     pub fn insert_user(&mut self, user: &mut User) -> Result<(), StoreError> {
-        user.number = diesel::sql_query("UPDATE counters SET value = value + 1 WHERE name = 'user_number' RETURNING value")
-            .get_result::<Counter>(self.0)?
-            .value;
+        user.number = next_number(self.0, "user_number")?;
         diesel::insert_into(users::table).values(&*user).execute(self.0).map_err(|e| name_taken(user, e.into()))?;
         self.insert_names(user)?;
         self.index_user(None, user)

@@ -224,7 +224,7 @@ both! {
         assert_eq!(desk.done(&["group", "list"], "group.list").out, format!("{}  Others\n{}  Staff\n", others.trim(), text(&staff["group_id"])));
         assert_eq!(desk.done(&["group", "rename", "others", "Guests", "--json"], "group.update").json()["name"], "Guests");
         assert!(desk.done(&["group", "rename", others.trim(), "Visitors"], "group.update").out.contains("Visitors"));
-        assert_eq!(desk.done(&["group", "add", "staff", "ann", "--json"], "group.add_member").json()["groups"], json!([staff]));
+        assert_eq!(desk.done(&["group", "add", "staff", "ann", "--json"], "group.add_member").json()["groups"], json!([{"group_id": staff["group_id"], "name": "Staff"}]));
         assert!(desk.done(&["group", "add", "Visitors", "ANN"], "group.add_member").out.contains("ann"));
         let members = items(&desk.done(&["group", "members", "staff", "--json"], "group.list_members"));
         assert_eq!((members.len(), &members[0]["username"]), (1, &json!("ann")));

@@ -107,17 +107,19 @@ const APPLICATION: &[&str] = &[
     "name",
     "session_scope",
     "is_key_required",
+    "may_set_remote_addr",
     "access",
     "allowed_roles",
     "allowed_groups",
     "allowed_networks",
-    "created_time",
     "is_sign_up_open",
     "is_sign_up_approval_needed",
+    "created_time",
 ];
 
 const API_KEY: &[&str] = &["key_id", "user_id", "name", "scope", "created_time", "expiry", "last_used_time"];
 
+const GROUP: &[&str] = &["group_id", "name", "external_id", "number", "description", "profile_id"];
 const HOOK: &[&str] = &["hook_id", "name", "url", "event_types", "is_active", "missed_since", "created_time"];
 const HOOK_WITH_SECRET: &[&str] =
     &["hook_id", "name", "url", "event_types", "is_active", "missed_since", "created_time", "secret"];
@@ -290,18 +292,18 @@ const TABLE: &[Row] = &[
     Row { method: "get",    path: "/api/v1/users/{user_id}/networks",              body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["networks"]), action: "user.read_networks", subject: Subject::Peer },
     Row { method: "put",    path: "/api/v1/users/{user_id}/networks",              body: |_| Some(json!({"networks": ["10.0.0.0/8"]})), status: [401, 403, 200, 401], shape: Shape::Keys(&["networks"]), action: "user.set_networks", subject: Subject::Peer },
     Row { method: "get",    path: "/api/v1/groups",                                body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), action: "group.list", subject: Subject::None },
-    Row { method: "post",   path: "/api/v1/groups",                                body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 201, 401], shape: Shape::Keys(&["group_id", "name", "external_id"]), action: "group.create", subject: Subject::Shown },
-    Row { method: "get",    path: "/api/v1/groups/{group_id}",                     body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["group_id", "name", "external_id"]), action: "group.read", subject: Subject::Group },
-    Row { method: "patch",  path: "/api/v1/groups/{group_id}",                     body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 200, 401], shape: Shape::Keys(&["group_id", "name", "external_id"]), action: "group.update", subject: Subject::Group },
+    Row { method: "post",   path: "/api/v1/groups",                                body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 201, 401], shape: Shape::Keys(GROUP), action: "group.create", subject: Subject::Shown },
+    Row { method: "get",    path: "/api/v1/groups/{group_id}",                     body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(GROUP), action: "group.read", subject: Subject::Group },
+    Row { method: "patch",  path: "/api/v1/groups/{group_id}",                     body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 200, 401], shape: Shape::Keys(GROUP), action: "group.update", subject: Subject::Group },
     Row { method: "delete", path: "/api/v1/groups/{group_id}",                     body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "group.delete", subject: Subject::Group },
     Row { method: "get",    path: "/api/v1/groups/{group_id}/members",             body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Users, action: "group.list_members", subject: Subject::Group },
     Row { method: "post",   path: "/api/v1/groups/{group_id}/members",             body: |s| Some(json!({"user_id": s.peer.id()})), status: [401, 403, 200, 401], shape: Shape::User, action: "group.add_member", subject: Subject::Peer },
     Row { method: "delete", path: "/api/v1/groups/{group_id}/members/{user_id}",   body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "group.remove_member", subject: Subject::Peer },
     Row { method: "get",    path: "/api/v1/applications",                          body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Items(APPLICATION), action: "application.list", subject: Subject::None },
-    Row { method: "post",   path: "/api/v1/applications",                          body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 201, 401], shape: Shape::Keys(&["application_id", "name", "session_scope", "is_key_required", "access", "allowed_roles", "allowed_groups", "allowed_networks", "created_time", "is_sign_up_open", "is_sign_up_approval_needed", "key"]), action: "application.create", subject: Subject::Shown },
+    Row { method: "post",   path: "/api/v1/applications",                          body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 201, 401], shape: Shape::Keys(&["application_id", "name", "session_scope", "is_key_required", "may_set_remote_addr", "access", "allowed_roles", "allowed_groups", "allowed_networks", "is_sign_up_open", "is_sign_up_approval_needed", "created_time", "key"]), action: "application.create", subject: Subject::Shown },
     Row { method: "get",    path: "/api/v1/applications/{application_id}",         body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(APPLICATION), action: "application.read", subject: Subject::Application },
     Row { method: "patch",  path: "/api/v1/applications/{application_id}",         body: |_| Some(json!({"access": "listed"})), status: [401, 403, 200, 401], shape: Shape::Keys(APPLICATION), action: "application.update", subject: Subject::Application },
-    Row { method: "post",   path: "/api/v1/applications/{application_id}/key",     body: NO_BODY, status: [401, 403, 201, 401], shape: Shape::Keys(&["application_id", "name", "session_scope", "is_key_required", "access", "allowed_roles", "allowed_groups", "allowed_networks", "created_time", "is_sign_up_open", "is_sign_up_approval_needed", "key"]), action: "application.renew_key", subject: Subject::Application },
+    Row { method: "post",   path: "/api/v1/applications/{application_id}/key",     body: NO_BODY, status: [401, 403, 201, 401], shape: Shape::Keys(&["application_id", "name", "session_scope", "is_key_required", "may_set_remote_addr", "access", "allowed_roles", "allowed_groups", "allowed_networks", "is_sign_up_open", "is_sign_up_approval_needed", "created_time", "key"]), action: "application.renew_key", subject: Subject::Application },
     Row { method: "delete", path: "/api/v1/applications/{application_id}",         body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "application.delete", subject: Subject::Application },
     Row { method: "delete", path: "/api/v1/applications/{application_id}/sessions", body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "session.revoke_of_application", subject: Subject::Application },
     Row { method: "get",    path: "/api/v1/api-keys",                              body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), action: "api_key.list", subject: Subject::None },

@@ -4,6 +4,7 @@ pub mod client;
 pub mod mail;
 pub mod postgres;
 pub mod process;
+pub mod python_client;
 pub mod receiver;
 pub mod tools;
 
@@ -242,6 +243,16 @@ impl Town {
         use usher::store::connection::{AnyConnection, Purpose};
         let mut connection = AnyConnection::open(&self.location(), Purpose::Reading).unwrap();
         diesel::sql_query(query).load::<Line>(&mut connection).unwrap().into_iter().map(|l| l.line).collect()
+    }
+
+    /// The columns of a table, in its order.
+    pub fn columns(&self, table: &str) -> Vec<String> {
+        self.lines(&match self.site.engine {
+            Engine::Sqlite => format!("SELECT name AS line FROM pragma_table_info('{table}')"),
+            Engine::Postgres => format!(
+                "SELECT column_name::text AS line FROM information_schema.columns WHERE table_name = '{table}' ORDER BY ordinal_position"
+            ),
+        })
     }
 
     /// Where the database is.
