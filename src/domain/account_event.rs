@@ -128,10 +128,9 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         }
         Action::NetworksSet => news(T::UserNetworksChanged),
         Action::ApiKeyCreate | Action::ApiKeyRevoke => vec![T::UserApiKeysChanged],
-        Action::UserAttributeSet
-        | Action::UserAttributesSet
-        | Action::UserAttributeDelete
-        | Action::UserAttributesDelete => news(T::UserAttributesChanged),
+        Action::UserAttributeSet | Action::UserAttributesSet | Action::UserAttributeDelete | Action::UserAttributesDelete => {
+            news(T::UserAttributesChanged)
+        }
         Action::SessionRevokeOfApplication | Action::SessionRevokeOfEveryone => vec![T::SessionsEnded],
         Action::SignOut | Action::SessionRevoke | Action::SessionRevokeAll => vec![T::UserSessionsEnded],
         Action::MemberAdd | Action::MemberRemove => news(T::UserGroupsChanged),

@@ -20,10 +20,10 @@ mod groups;
 mod hooks;
 mod lanes;
 mod lockout;
-#[doc(hidden)]
-pub mod outside;
 mod networks;
 mod notices;
+#[doc(hidden)]
+pub mod outside;
 mod paging;
 mod passwords;
 mod post;

@@ -12,9 +12,9 @@
     reason = "a test that panics has said what is wrong"
 )]
 
-mod attributes;
 mod access;
 mod api_keys;
+mod attributes;
 mod audit;
 mod canary;
 mod command_help;
@@ -36,10 +36,10 @@ mod hooks_outside;
 mod house;
 mod mail;
 mod matrix;
-mod peers;
 mod pages;
 mod password_life;
 mod password_reset;
+mod peers;
 mod python_client;
 mod refused_start;
 mod rotation;
