@@ -33,6 +33,8 @@ pub struct Search {
     pub actor: Option<String>,
     /// On whom or what.
     pub subject: Option<String>,
+    /// Who acted, or on whom or what.
+    pub about: Option<String>,
     /// What the call set out to do.
     pub action: Option<Action>,
     /// How it ended.
@@ -63,6 +65,9 @@ macro_rules! matching {
         }
         if let Some(subject) = &search.subject {
             query = query.filter(dsl::subject.eq(subject));
+        }
+        if let Some(about) = &search.about {
+            query = query.filter(dsl::actor.eq(about).or(dsl::subject.eq(about)));
         }
         if let Some(action) = search.action {
             query = query.filter(dsl::action.eq(action));
@@ -112,10 +117,11 @@ macro_rules! in_order {
 impl Search {
     /// The key of the index to go by.
     fn key(&self) -> i64 {
-        match (&self.cid, &self.subject, &self.actor) {
-            (Some(cid), ..) => by_cid(cid),
-            (None, Some(person), _) | (None, None, Some(person)) => by_person(person),
-            (None, None, None) => BY_TIME,
+        let person = self.subject.as_ref().or(self.about.as_ref()).or(self.actor.as_ref());
+        match (&self.cid, person) {
+            (Some(cid), _) => by_cid(cid),
+            (None, Some(person)) => by_person(person),
+            (None, None) => BY_TIME,
         }
     }
 }
@@ -126,7 +132,7 @@ impl Snapshot<'_> {
     /// # Errors
     /// The database fails.
     pub fn audit_events(&mut self, search: &Search, limit: i64) -> Result<Vec<Link>> {
-        let texts = [&search.cid, &search.actor, &search.subject, &search.application];
+        let texts = [&search.cid, &search.actor, &search.subject, &search.about, &search.application];
         if texts.into_iter().flatten().any(|text| is_unstorable(text)) {
             return Ok(Vec::new());
         }
