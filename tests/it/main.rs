@@ -49,6 +49,7 @@ mod session;
 mod sign_in;
 mod sign_up;
 mod starting;
+mod story;
 mod tokens;
 mod transport;
 mod user_address;
