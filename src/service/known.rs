@@ -12,8 +12,8 @@ use crate::domain::ids::ApplicationId;
 use crate::domain::time::Utc;
 use crate::domain::user::{Account, User};
 use crate::error::{Code, Error, Result};
-use crate::store::memory::{Dependencies, Memory, Reading};
 use crate::store::Snapshot;
+use crate::store::memory::{Dependencies, Memory, Reading};
 use std::sync::{Arc, OnceLock};
 
 /// What is shown at an application.

@@ -180,6 +180,11 @@ impl Services {
         &self.inner.entropy
     }
 
+    /// Up to when every change is heard of, whoever made it; `None` if changes are not heard of now, and every call reads the database.
+    pub fn heard_of_changes(&self) -> Option<std::time::Instant> {
+        self.inner.store.heard()
+    }
+
     /// Whether the database answers.
     ///
     /// # Errors

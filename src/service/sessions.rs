@@ -217,7 +217,8 @@ impl TrustedApplication {
             Proof::Session(session, opened) => (session, opened),
             Proof::Key(_) => return Ok(Introspection::Inactive),
         };
-        let user_at = self.context.told_addr().or_else(|| session.remote_addr.as_deref().and_then(|address| address.parse().ok()));
+        let user_at =
+            self.context.told_addr().or_else(|| session.remote_addr.as_deref().and_then(|address| address.parse().ok()));
         let places = Places { call_from: self.context.call.remote_addr, user_at };
         if known.stands(&self.application, places, self.context.now()).is_err() {
             return Ok(Introspection::Inactive);

@@ -24,7 +24,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How often other processes' changes are looked for on SQLite.
-pub(super) const LOOK: Duration = Duration::from_millis(100);
+pub(super) const LOOK: Duration = Duration::from_millis(25);
 /// How often announcements are fetched on PostgreSQL.
 const FETCH: Duration = Duration::from_millis(10);
 /// How often the heartbeat is sent.

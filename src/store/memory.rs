@@ -75,6 +75,14 @@ impl Coherence {
         self.heard.store(0, Ordering::Release);
     }
 
+    /// Up to when it has heard of every change; `None` if it does not hear now.
+    pub(super) fn heard(&self) -> Option<Instant> {
+        match self.heard.load(Ordering::Acquire) {
+            0 => None,
+            micros => self.began.checked_add(Duration::from_micros(micros)),
+        }
+    }
+
     fn holds(&self) -> bool {
         let heard = self.heard.load(Ordering::Acquire);
         let bound = u64::try_from(BOUND.as_micros()).unwrap_or(0);

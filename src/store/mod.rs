@@ -152,6 +152,11 @@ impl Store {
         &self.inner.location
     }
 
+    /// Up to when every change is heard of, whoever made it; `None` if changes are not heard of now, and every call reads the database.
+    pub fn heard(&self) -> Option<std::time::Instant> {
+        self.inner.feed.coherence().heard()
+    }
+
     /// A memory for readings of one kind, which forgets what changes.
     pub fn memory<K: Clone + Eq + Hash + Send + Sync + 'static, V: Reading + 'static>(&self) -> Memory<K, V> {
         let memory = Memory::new(Arc::clone(self.inner.feed.coherence()));

@@ -8,8 +8,8 @@ use crate::harness::{Answer, Client, Engine, PASSWORD, Site, Town, tools};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use usher::domain::time::Utc;
+use std::time::Duration;
+use usher::domain::time::{Clock, Utc};
 
 const ANN: &str = "ann@example.org";
 const ME: &str = "/api/v1/users/me";
@@ -29,7 +29,7 @@ struct Stage {
 }
 
 fn real_time() -> Utc {
-    Utc::from_micros(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros()).unwrap())
+    Clock::system().now()
 }
 
 fn text(value: &Value) -> String {
@@ -63,7 +63,7 @@ impl Stage {
 
     fn command(&self, arguments: &[&str]) -> Value {
         let words: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
-        usher(&self.town.site, &words, "").expect(0).json()
+        self.town.usher(&words).expect(0).json()
     }
 
     fn path(&self, of: &str) -> String {

@@ -16,13 +16,33 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use usher::app::{self, Migrate};
 use usher::domain::chance::Entropy;
 use usher::domain::secret::Password;
 use usher::domain::time::{Clock, Utc};
 use usher::settings;
+
+/// How long something that must happen soon may take on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until something holds.
+#[track_caller]
+pub fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+/// Asks until the answer has this status: what another process has changed is heard of within a bound, not at once.
+#[track_caller]
+pub fn soon(status: u16, ask: impl Fn() -> Answer) -> Answer {
+    wait_until(&format!("a status of {status}"), || ask().status == status);
+    ask().expect(status)
+}
 
 /// Makes one test for each database.
 #[macro_export]
@@ -125,6 +145,7 @@ pub struct Town {
     pub base: String,
     pub root_id: String,
     clock: Arc<AtomicI64>,
+    services: usher::service::Services,
     handle: Option<actix_web::dev::ServerHandle>,
     thread: Option<JoinHandle<()>>,
 }
@@ -150,15 +171,16 @@ impl Town {
                 let services = app::open(&settings, Migrate::Always, clock, Entropy::system()).unwrap();
                 let first = services.first_start(ROOT, Password::new(PASSWORD.to_owned())).await.unwrap();
                 let running = app::start(&settings, &services).unwrap();
-                send.send((running.address, running.handle.clone(), first.map(|id| id.to_string()))).unwrap();
+                send.send((running.address, running.handle.clone(), first.map(|id| id.to_string()), services.clone())).unwrap();
                 running.server.await.unwrap();
                 services.close();
             };
             actix_web::rt::System::new().block_on(run);
         });
-        let (address, handle, root_id) = receive.recv_timeout(Duration::from_secs(60)).expect("the service did not start");
+        let (address, handle, root_id, services) =
+            receive.recv_timeout(Duration::from_secs(60)).expect("the service did not start");
         let (handle, thread) = (Some(handle), Some(thread));
-        Self { site, base: format!("http://{address}"), root_id: root_id.unwrap_or_default(), clock, handle, thread }
+        Self { site, base: format!("http://{address}"), root_id: root_id.unwrap_or_default(), clock, services, handle, thread }
     }
 
     /// Stops the service and starts it again on the same database.
@@ -242,6 +264,7 @@ impl Town {
             Engine::Sqlite => sqlite(&self.site.file(), statement),
             Engine::Postgres => Postgres::run(&self.site.url, statement),
         }
+        self.hear();
     }
 
     /// The `count` that a query of the database answers, behind the service's back.
@@ -277,7 +300,15 @@ impl Town {
 
     /// The command line on this town's site.
     pub fn usher(&self, arguments: &[&str]) -> process::Ran {
-        process::usher(&self.site, arguments, "")
+        let ran = process::usher(&self.site, arguments, "");
+        self.hear();
+        ran
+    }
+
+    /// Waits until the service has heard of what others have changed by now.
+    pub fn hear(&self) {
+        let now = Instant::now();
+        wait_until("hearing of changes", || self.services.heard_of_changes().is_some_and(|heard| heard >= now));
     }
 
     fn stop(&mut self) {
