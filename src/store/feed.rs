@@ -19,6 +19,7 @@ use crate::domain::sql;
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -31,6 +32,10 @@ const FETCH: Duration = Duration::from_millis(10);
 const BEAT: Duration = Duration::from_millis(200);
 /// Between two tries to connect.
 const RETRY: Duration = Duration::from_millis(250);
+/// Without a heartbeat for so long, a connection is given up.
+const STUCK: Duration = Duration::from_secs(3);
+/// Connections that were given up and may still be open; with more of them nobody tries another.
+const MOST_STUCK: usize = 8;
 
 /// What has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,19 +215,8 @@ impl Listener {
     pub(super) fn start(location: &Location, feed: Feed, entropy: &Entropy) -> Result<Self, StoreError> {
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
         let node: String = entropy.bytes::<8>().iter().map(|b| format!("{b:02x}")).collect();
-        let (location, stopped) = (location.clone(), Arc::clone(&stop));
-        let listen = move || {
-            while !has_stopped(&stopped, Duration::ZERO) {
-                let failed = hear(&location, &feed, &node, &stopped).err();
-                feed.coherence().is_deaf();
-                feed.touch(&[Touched::Everything]);
-                if let Some(error) = failed {
-                    tracing::warn!(cause = %error, "the feed of changes is gone: every call reads the database until it is back");
-                    has_stopped(&stopped, RETRY);
-                }
-            }
-        };
-        let thread = std::thread::Builder::new().name("listener".to_owned()).spawn(listen);
+        let keeper = Keeper { location: location.clone(), feed, node, stop: Arc::clone(&stop) };
+        let thread = std::thread::Builder::new().name("listener".to_owned()).spawn(move || keeper.keep());
         let thread = thread.map_err(|e| StoreError::Broken(format!("cannot start the listener: {e}")))?;
         Ok(Self { stop, thread: Some(thread) })
     }
@@ -244,6 +238,61 @@ impl Drop for Listener {
     }
 }
 
+/// Sees to it that someone listens. The one who does may be stuck in a connection through which nothing comes any more; nothing can
+/// wake it, so it is left to itself, and another one listens on another connection.
+struct Keeper {
+    location: Location,
+    feed: Feed,
+    node: String,
+    stop: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Keeper {
+    fn keep(self) {
+        // As many as there are clones of it are listening, or are stuck.
+        let ears = Arc::new(());
+        while !has_stopped(&self.stop, Duration::ZERO) {
+            if Arc::strong_count(&ears) <= MOST_STUCK {
+                self.listen(&ears);
+            }
+            self.feed.coherence().is_deaf();
+            self.feed.touch(&[Touched::Everything]);
+            has_stopped(&self.stop, RETRY);
+        }
+    }
+
+    /// Has someone listen, until that fails, is stuck, or is to stop.
+    fn listen(&self, ears: &Arc<()>) {
+        let (location, feed, node, stop) = (self.location.clone(), self.feed.clone(), self.node.clone(), Arc::clone(&self.stop));
+        let (is_current, ear) = (Arc::new(AtomicBool::new(true)), Arc::clone(ears));
+        let still = Arc::clone(&is_current);
+        let hear = move || {
+            let heard = hear(&location, &feed, &node, || still.load(Ordering::Acquire) && !has_stopped(&stop, FETCH));
+            drop(ear);
+            heard
+        };
+        let ear = match std::thread::Builder::new().name("ear".to_owned()).spawn(hear) {
+            Ok(ear) => ear,
+            Err(error) => return tracing::warn!(cause = %error, "cannot start a thread that listens for changes"),
+        };
+        let began = Instant::now();
+        while !ear.is_finished() {
+            if has_stopped(&self.stop, BEAT) {
+                return;
+            }
+            let last = self.feed.coherence().heard().map_or(began, |heard| heard.max(began));
+            if last.elapsed() > STUCK {
+                is_current.store(false, Ordering::Release);
+                tracing::warn!("the feed of changes is stuck: every call reads the database until it is back");
+                return;
+            }
+        }
+        if let Ok(Err(error)) = ear.join() {
+            tracing::warn!(cause = %error, "the feed of changes is gone: every call reads the database until it is back");
+        }
+    }
+}
+
 /// Waits for so long, or until it is to stop; tells whether it is.
 fn has_stopped(stop: &(Mutex<bool>, Condvar), span: Duration) -> bool {
     let (stop, bell) = stop;
@@ -254,8 +303,8 @@ fn has_stopped(stop: &(Mutex<bool>, Condvar), span: Duration) -> bool {
     *bell.wait_timeout(stop, span).unwrap_or_else(PoisonError::into_inner).0
 }
 
-/// Listens until the connection fails or it is to stop.
-fn hear(location: &Location, feed: &Feed, node: &str, stop: &(Mutex<bool>, Condvar)) -> Result<(), StoreError> {
+/// Listens until the connection fails or it is not to go on; `goes_on` takes its time.
+fn hear(location: &Location, feed: &Feed, node: &str, goes_on: impl Fn() -> bool) -> Result<(), StoreError> {
     let AnyConnection::Postgres(mut connection) = AnyConnection::open(location, Purpose::Writing)? else { return Ok(()) };
     connection.batch_execute("LISTEN usher")?;
     // What was announced before is not known.
@@ -281,7 +330,7 @@ fn hear(location: &Location, feed: &Feed, node: &str, stop: &(Mutex<bool>, Condv
         if let (true, Some(sent)) = (is_proved, sent) {
             feed.coherence().hears(sent);
         }
-        if has_stopped(stop, FETCH) {
+        if !goes_on() {
             return Ok(());
         }
     }

@@ -363,8 +363,8 @@ fn a_full_disk_stops_calls_but_not_the_service() {
 // ---------------------------------------------------------------------------------------------------------------------------------
 // Two services on one database
 
-/// S21: two services on one PostgreSQL database are one service: a session opened on one is good on the other and, once ended, refused
-/// there at the very next call; users that both create at once get numbers of their own, and the audit trail is one.
+/// S21: two services on one PostgreSQL database are one service: a session opened on one is good on the other and, once ended, soon refused
+/// there; users that both create at once get numbers of their own, and the audit trail is one.
 #[test]
 fn two_services_on_one_database() {
     if !postgres::is_there() {

@@ -17,6 +17,7 @@ mod api_keys;
 mod attributes;
 mod audit;
 mod canary;
+mod coherence;
 mod command_help;
 mod command_json;
 mod command_line;

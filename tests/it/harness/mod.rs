@@ -7,6 +7,7 @@ pub mod process;
 pub mod python_client;
 pub mod receiver;
 pub mod tools;
+pub mod wire;
 
 pub use client::{Answer, Client};
 
@@ -209,10 +210,15 @@ impl Town {
 
     /// Another node of this service: on the same database, with the same keys and the same clock.
     pub fn another_node(&self) -> Self {
+        self.another_node_at(&self.site.url)
+    }
+
+    /// The same, by another URL of the database.
+    pub fn another_node_at(&self, url: &str) -> Self {
         let site = Site {
             folder: TempDir::new().unwrap(),
             engine: self.site.engine,
-            url: self.site.url.clone(),
+            url: url.to_owned(),
             extra: self.site.extra.clone(),
         };
         if self.site.keys().exists() {
