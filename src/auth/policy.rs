@@ -52,6 +52,11 @@ impl Policy {
         }
     }
 
+    /// Why `password` may not be set for `user`: the codes of the causes, in no words of advice. Empty if it may.
+    pub fn judge(&self, password: &Password, user: &User, application: Option<&str>) -> Vec<&'static str> {
+        self.causes(password, user, application).into_iter().map(|(code, _)| code).collect()
+    }
+
     /// Whether a password is long enough to be the only factor.
     pub fn is_enough_alone(&self, password: &Password) -> bool {
         password.expose().chars().count() >= self.min_length

@@ -23,6 +23,9 @@ pub(super) enum Command {
         /// Every call through it must bear its key.
         #[arg(long)]
         require_key: bool,
+        /// It is believed, with its key, when it tells from which address its users come.
+        #[arg(long)]
+        may_set_remote_addr: bool,
         #[command(flatten)]
         lists: Lists,
     },
@@ -44,6 +47,9 @@ pub(super) enum Command {
         /// Whether every call through it must bear its key.
         #[arg(long, value_name = "BOOL")]
         require_key: Option<bool>,
+        /// Whether it is believed, with its key, when it tells from which address its users come.
+        #[arg(long, value_name = "BOOL")]
+        may_set_remote_addr: Option<bool>,
         #[command(flatten)]
         lists: Lists,
     },
@@ -109,11 +115,17 @@ impl Lists {
 
 pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
     match command {
-        Command::Create { name, own_sessions, require_key, lists } => {
+        Command::Create { name, own_sessions, require_key, may_set_remote_addr, lists } => {
             let session_scope = own_sessions.then_some(SessionScope::OwnSessions);
             let create = |root: SuperUser| async move {
                 let lists = lists.read(&root).await?;
-                let new = ApplicationPatch { name: Some(name), session_scope, is_key_required: Some(require_key), ..lists };
+                let new = ApplicationPatch {
+                    name: Some(name),
+                    session_scope,
+                    is_key_required: Some(require_key),
+                    may_set_remote_addr: Some(may_set_remote_addr),
+                    ..lists
+                };
                 root.create_application(new).await
             };
             let (application, key) = common.act(Action::ApplicationCreate, create).await?;
@@ -127,11 +139,12 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
             let application = common.act(Action::ApplicationRead, read).await?;
             show(common, &application)
         }
-        Command::Set { name, rename, session_scope, require_key, lists } => {
+        Command::Set { name, rename, session_scope, require_key, may_set_remote_addr, lists } => {
             let set = |root: SuperUser| async move {
                 let application_id = find(&root, &name).await?.application_id;
                 let lists = lists.read(&root).await?;
-                let patch = ApplicationPatch { name: rename, session_scope, is_key_required: require_key, ..lists };
+                let is_key_required = require_key;
+                let patch = ApplicationPatch { name: rename, session_scope, is_key_required, may_set_remote_addr, ..lists };
                 root.update_application(application_id, patch).await
             };
             let application = common.act(Action::ApplicationUpdate, set).await?;
@@ -170,7 +183,7 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
     }
 }
 
-async fn find(root: &SuperUser, name: &str) -> Result<ApplicationView> {
+pub(super) async fn find(root: &SuperUser, name: &str) -> Result<ApplicationView> {
     let unknown = || Error::new(Code::NotFound).because("application_unknown").detail(format!("There is no application {name}."));
     let key = fold(name);
     root.applications().await?.into_iter().find(|a| a.name.key() == key).ok_or_else(unknown)

@@ -32,6 +32,8 @@ super::words::words! {
         UserNetworksChanged = "user.networks_changed",
         /// An API key was made for a user, or revoked.
         UserApiKeysChanged = "user.api_keys_changed",
+        /// Custom attributes of a user were set or removed.
+        UserAttributesChanged = "user.attributes_changed",
         /// An account was locked, by a super-user or by too many failures.
         UserLocked = "user.locked",
         /// An account was unlocked.
@@ -42,6 +44,8 @@ super::words::words! {
         UserRejected = "user.rejected",
         /// A user signed out, or one or all of a user's sessions were ended.
         UserSessionsEnded = "user.sessions_ended",
+        /// All sessions of an application, or everyone's, were ended at once.
+        SessionsEnded = "sessions.ended",
         /// A user was deleted.
         UserDeleted = "user.deleted",
         /// A group was made.
@@ -67,13 +71,14 @@ impl EventType {
             | Self::UserSecondFactorChanged
             | Self::UserNetworksChanged
             | Self::UserApiKeysChanged
+            | Self::UserAttributesChanged
             | Self::UserLocked
             | Self::UserUnlocked
             | Self::UserApproved
             | Self::UserRejected
             | Self::UserSessionsEnded
             | Self::UserDeleted => true,
-            Self::GroupCreated | Self::GroupUpdated | Self::GroupDeleted | Self::EventsMissed => false,
+            Self::SessionsEnded | Self::GroupCreated | Self::GroupUpdated | Self::GroupDeleted | Self::EventsMissed => false,
         }
     }
 }
@@ -93,11 +98,17 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
     let news = |kind| if names.is_empty() { Vec::new() } else { vec![kind] };
     match event.action {
         Action::UserCreate => vec![T::UserCreated],
-        // A sign-up by a name or address that is taken makes nothing.
-        Action::SignUp => news(T::UserCreated),
         Action::SignUpConfirm => news(T::UserUpdated),
-        Action::CurrentUserUpdate | Action::UserUpdate if changed("user_role") => vec![T::UserUpdated, T::UserRoleChanged],
-        Action::CurrentUserUpdate | Action::UserUpdate => news(T::UserUpdated),
+        Action::CurrentUserUpdate | Action::UserUpdate => {
+            // An older system's update may have locked the account or set its password along with the rest.
+            let lock = event.changes.as_ref().and_then(|changes| changes.after("is_locked"));
+            let more = [
+                changed("user_role").then_some(T::UserRoleChanged),
+                changed("password_last_set").then_some(T::UserPasswordChanged),
+                lock.map(|is_locked| if is_locked == false { T::UserUnlocked } else { T::UserLocked }),
+            ];
+            news(T::UserUpdated).into_iter().chain(more.into_iter().flatten()).collect()
+        }
         Action::UserDelete => vec![T::UserDeleted],
         Action::UserApprove => news(T::UserApproved),
         Action::UserReject => news(T::UserRejected),
@@ -105,9 +116,9 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         Action::UserUnlock => news(T::UserUnlocked),
         Action::PasswordChange => vec![T::UserPasswordChanged],
         // A link that was sent has set nothing yet.
-        Action::PasswordSet | Action::ResetFinish => news(T::UserPasswordChanged),
-        // A new password may be demanded at a sign-in, and a recovery code be used up.
-        Action::SignIn => {
+        Action::PasswordSet => news(T::UserPasswordChanged),
+        // A new password may be demanded at a sign-in, and a recovery code be used up, as at a reset.
+        Action::SignIn | Action::ResetFinish => {
             let password = names.iter().any(|n| n.starts_with("password_")).then_some(T::UserPasswordChanged);
             let code = changed("recovery_codes").then_some(T::UserSecondFactorChanged);
             password.into_iter().chain(code).collect()
@@ -117,18 +128,32 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         }
         Action::NetworksSet => news(T::UserNetworksChanged),
         Action::ApiKeyCreate | Action::ApiKeyRevoke => vec![T::UserApiKeysChanged],
+        Action::UserAttributeSet | Action::UserAttributesSet | Action::UserAttributeDelete | Action::UserAttributesDelete => {
+            news(T::UserAttributesChanged)
+        }
+        Action::SessionRevokeOfApplication | Action::SessionRevokeOfEveryone => vec![T::SessionsEnded],
         Action::SignOut | Action::SessionRevoke | Action::SessionRevokeAll => vec![T::UserSessionsEnded],
         Action::MemberAdd | Action::MemberRemove => news(T::UserGroupsChanged),
         Action::GroupCreate => vec![T::GroupCreated],
-        Action::GroupUpdate => news(T::GroupUpdated),
+        Action::GroupUpdate | Action::GroupEmpty => news(T::GroupUpdated),
         Action::GroupDelete => vec![T::GroupDeleted],
-        Action::ResetRequest
+        // What comes of a sign-up is an event of its own: the user's creation.
+        Action::SignUp
+        | Action::ResetRequest
         | Action::ResetSend
         | Action::ResetOpen
         | Action::SessionRead
         | Action::SessionRenew
         | Action::SessionIntrospect
         | Action::SessionList
+        | Action::SessionAttributeList
+        | Action::SessionAttributeRead
+        | Action::SessionAttributeSet
+        | Action::SessionAttributesSet
+        | Action::SessionAttributeDelete
+        | Action::SessionAttributesDelete
+        | Action::UserAttributeList
+        | Action::UserAttributeRead
         | Action::CurrentUserRead
         | Action::UserRead
         | Action::UserList
@@ -138,6 +163,8 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         | Action::UserData
         | Action::CurrentUserData
         | Action::TotpEnrol
+        | Action::AccountCheck
+        | Action::PasswordJudge
         | Action::NetworksRead
         | Action::ApiKeyList
         | Action::ViewsRead
@@ -270,5 +297,32 @@ mod tests {
         }
         assert_eq!(types_of(&event(Action::UserUpdate, Outcome::Success, None)), []);
         assert_eq!(types_of(&event(Action::SignIn, Outcome::Success, None)), []);
+    }
+
+    /// Whoever resets a password by a recovery code has used up a code as well.
+    #[test]
+    fn a_reset_is_told_with_the_code_that_it_used() {
+        use EventType as T;
+        let told = |action, after: Value| types_of(&event(action, Outcome::Success, Changes::between(&json!({}), &after)));
+        let reset = json!({"password_last_set": "x", "recovery_codes": 9});
+        assert_eq!(told(Action::ResetFinish, reset), [T::UserPasswordChanged, T::UserSecondFactorChanged]);
+        assert_eq!(told(Action::ResetFinish, json!({"password_last_set": "x"})), [T::UserPasswordChanged]);
+        for nothing_yet in [Action::SignUp, Action::ResetRequest, Action::ResetOpen, Action::PasswordSet] {
+            assert_eq!(told(nothing_yet, json!({})), []);
+        }
+    }
+
+    #[test]
+    fn an_update_of_several_things_is_told_as_each() {
+        use EventType as T;
+        let told = |before: Value, after: Value| {
+            types_of(&event(Action::UserUpdate, Outcome::Success, Changes::between(&before, &after)))
+        };
+        let (open, locked) = (json!({"is_locked": false, "remark": "a"}), json!({"is_locked": true, "remark": "b"}));
+        assert_eq!(told(open.clone(), locked.clone()), [T::UserUpdated, T::UserLocked]);
+        assert_eq!(told(locked, open), [T::UserUpdated, T::UserUnlocked]);
+        let set = json!({"password_last_set": "x", "user_role": "viewer"});
+        assert_eq!(told(json!({}), set), [T::UserUpdated, T::UserRoleChanged, T::UserPasswordChanged]);
+        assert_eq!(told(json!({}), json!({"password_expiry": "x"})), [T::UserUpdated]);
     }
 }

@@ -36,6 +36,7 @@ mod schema {
             allowed_networks -> Text,
             is_sign_up_open -> Bool,
             is_sign_up_approval_needed -> Bool,
+            may_set_remote_addr -> Bool,
         }
     }
 
@@ -139,10 +140,12 @@ pub struct Application {
     pub is_sign_up_open: bool,
     /// Whether who signed up through it waits for a super-user's approval.
     pub is_sign_up_approval_needed: bool,
+    /// Whether it is believed, with its key, when it tells from which address its users come.
+    pub may_set_remote_addr: bool,
 }
 
 /// A change of an application; `None` leaves a member as it is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApplicationPatch {
     /// Its name.
     pub name: Option<Name>,
@@ -162,35 +165,39 @@ pub struct ApplicationPatch {
     pub is_sign_up_open: Option<bool>,
     /// Whether who signed up through it waits for a super-user's approval.
     pub is_sign_up_approval_needed: Option<bool>,
+    /// Whether it is believed when it tells from which address its users come.
+    pub may_set_remote_addr: Option<bool>,
 }
 
 impl ApplicationPatch {
     /// Whether nothing would change hands.
     pub fn is_empty(&self) -> bool {
-        let Self { name, session_scope, is_key_required, access, allowed_roles, allowed_groups, allowed_networks, .. } = self;
-        name.is_none()
-            && self.is_sign_up_open.is_none()
-            && self.is_sign_up_approval_needed.is_none()
-            && session_scope.is_none()
-            && is_key_required.is_none()
-            && access.is_none()
-            && allowed_roles.is_none()
-            && allowed_groups.is_none()
-            && allowed_networks.is_none()
+        *self == Self::default()
     }
 
     /// Puts the change into `application`; what remains are the groups, which are no part of it.
     pub fn apply(self, application: &mut Application) -> Option<Vec<GroupId>> {
-        let Self { name, session_scope, is_key_required, access, allowed_roles, allowed_groups, allowed_networks, .. } = self;
-        application.is_sign_up_open = self.is_sign_up_open.unwrap_or(application.is_sign_up_open);
-        application.is_sign_up_approval_needed =
-            self.is_sign_up_approval_needed.unwrap_or(application.is_sign_up_approval_needed);
+        let Self {
+            name,
+            session_scope,
+            is_key_required,
+            access,
+            allowed_roles,
+            allowed_groups,
+            allowed_networks,
+            is_sign_up_open,
+            is_sign_up_approval_needed,
+            may_set_remote_addr,
+        } = self;
         if let Some(name) = name {
             application.name_key = name.key();
             application.name = name;
         }
         application.session_scope = session_scope.unwrap_or(application.session_scope);
         application.is_key_required = is_key_required.unwrap_or(application.is_key_required);
+        application.may_set_remote_addr = may_set_remote_addr.unwrap_or(application.may_set_remote_addr);
+        application.is_sign_up_open = is_sign_up_open.unwrap_or(application.is_sign_up_open);
+        application.is_sign_up_approval_needed = is_sign_up_approval_needed.unwrap_or(application.is_sign_up_approval_needed);
         application.access = access.unwrap_or(application.access);
         if let Some(roles) = allowed_roles {
             application.allowed_roles = roles;
@@ -218,6 +225,7 @@ impl Application {
             allowed_networks: Networks::default(),
             is_sign_up_open: false,
             is_sign_up_approval_needed: false,
+            may_set_remote_addr: false,
         }
     }
 
@@ -241,6 +249,7 @@ impl Application {
             name: self.name.clone(),
             session_scope: self.session_scope,
             is_key_required: self.is_key_required,
+            may_set_remote_addr: self.may_set_remote_addr,
             access: self.access,
             allowed_roles: self.allowed_roles.clone(),
             allowed_groups,
@@ -263,6 +272,8 @@ pub struct ApplicationView {
     pub session_scope: SessionScope,
     /// Whether every call through it must bear its key.
     pub is_key_required: bool,
+    /// Whether it is believed, with its key, when it tells from which address its users come.
+    pub may_set_remote_addr: bool,
     /// Who may use it.
     pub access: Access,
     /// The roles that may use it, where it is `listed`.

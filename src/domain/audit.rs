@@ -12,6 +12,7 @@
 use super::ids::CredentialId;
 use super::time::Utc;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -45,6 +46,22 @@ mod schema {
     }
 
     diesel::table! {
+        audit_index (key, micros, chain, seq) {
+            key -> BigInt,
+            micros -> BigInt,
+            chain -> BigInt,
+            seq -> BigInt,
+        }
+    }
+
+    diesel::table! {
+        audit_indexed (chain) {
+            chain -> BigInt,
+            seq -> BigInt,
+        }
+    }
+
+    diesel::table! {
         use crate::domain::sql;
         use diesel::sql_types::*;
 
@@ -56,7 +73,9 @@ mod schema {
         }
     }
 }
-pub use schema::{audit_chains, audit_events};
+pub use schema::{audit_chains, audit_events, audit_index, audit_indexed};
+
+diesel::allow_tables_to_appear_in_same_query!(audit_events, audit_index, audit_indexed);
 
 super::words::words! {
     /// What a call set out to do.
@@ -77,6 +96,10 @@ super::words::words! {
         SessionRevoke = "session.revoke",
         /// End all sessions of a user.
         SessionRevokeAll = "session.revoke_all",
+        /// End all sessions that were opened through an application.
+        SessionRevokeOfApplication = "session.revoke_of_application",
+        /// End everyone's sessions.
+        SessionRevokeOfEveryone = "session.revoke_of_everyone",
         /// get_current_user.
         CurrentUserRead = "user.read_current",
         /// get_user_by_id, or a look-up by name.
@@ -125,6 +148,10 @@ super::words::words! {
         ResetOpen = "password_reset.open",
         /// Set a password by an opened link.
         ResetFinish = "password_reset.finish",
+        /// Check a name and a password without signing in.
+        AccountCheck = "user.check_account",
+        /// Ask whether a password would be accepted.
+        PasswordJudge = "user.judge_password",
         /// Begin to enrol one's own one-time codes.
         TotpEnrol = "user.enrol_totp",
         /// Confirm the enrolment.
@@ -181,6 +208,32 @@ super::words::words! {
         MemberAdd = "group.add_member",
         /// Take a user out of a group.
         MemberRemove = "group.remove_member",
+        /// List a user's custom attributes.
+        UserAttributeList = "user.list_attributes",
+        /// Read one of a user's custom attributes.
+        UserAttributeRead = "user.read_attribute",
+        /// Set one of a user's custom attributes.
+        UserAttributeSet = "user.set_attribute",
+        /// Set and remove several of a user's custom attributes.
+        UserAttributesSet = "user.set_attributes",
+        /// Remove one of a user's custom attributes.
+        UserAttributeDelete = "user.delete_attribute",
+        /// Remove all of a user's custom attributes.
+        UserAttributesDelete = "user.delete_attributes",
+        /// List the current session's custom attributes.
+        SessionAttributeList = "session.list_attributes",
+        /// Read one of the current session's custom attributes.
+        SessionAttributeRead = "session.read_attribute",
+        /// Set one of the current session's custom attributes.
+        SessionAttributeSet = "session.set_attribute",
+        /// Set and remove several of the current session's custom attributes.
+        SessionAttributesSet = "session.set_attributes",
+        /// Remove one of the current session's custom attributes.
+        SessionAttributeDelete = "session.delete_attribute",
+        /// Remove all of the current session's custom attributes.
+        SessionAttributesDelete = "session.delete_attributes",
+        /// Take every user out of a group.
+        GroupEmpty = "group.empty",
         /// List applications.
         ApplicationList = "application.list",
         /// Make a hook.
@@ -299,10 +352,26 @@ impl Changes {
         (!changes.is_empty()).then(|| Self(Value::Object(changes).to_string()))
     }
 
+    /// These members, whose values before and after are given as JSON text, `None` where there was nothing; `None` if there are no members.
+    pub fn of(members: impl IntoIterator<Item = (String, Option<String>, Option<String>)>) -> Option<Self> {
+        let text = |json: Option<String>| json.unwrap_or_else(|| "null".to_owned());
+        let member = |(name, before, after): (String, Option<String>, Option<String>)| {
+            format!("{}:{{\"before\":{},\"after\":{}}}", Value::from(name), text(before), text(after))
+        };
+        let members: Vec<String> = members.into_iter().map(member).collect();
+        (!members.is_empty()).then(|| Self(format!("{{{}}}", members.join(","))))
+    }
+
     /// The names of what changed, in order.
     pub fn names(&self) -> Vec<String> {
         let changes: Map<String, Value> = serde_json::from_str(&self.0).unwrap_or_default();
         changes.into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// What one of them is from now on; `None` if it is none of those that changed.
+    pub fn after(&self, name: &str) -> Option<Value> {
+        let mut changes: Map<String, Value> = serde_json::from_str(&self.0).unwrap_or_default();
+        changes.get_mut(name)?.get_mut("after").map(Value::take)
     }
 
     /// As the database keeps them.
@@ -482,14 +551,23 @@ pub struct EventView {
     pub remote_addr: Option<String>,
     /// The trace context that came with the call.
     pub traceparent: Option<String>,
-    /// The attributes that changed: `{"name": {"before": …, "after": …}}`.
-    pub changes: Option<Value>,
+    /// The attributes that changed: `{"name": {"before": …, "after": …}}`, as the text of which the digest is.
+    #[schemars(with = "Option<Value>")]
+    pub changes: Option<Box<RawValue>>,
     /// The salt of the digest of the changed values, in hex; gone once they are erased.
     pub changes_salt: Option<String>,
     /// The salted digest of the changed values, in hex: what the chain holds of them.
     pub changes_digest: Option<String>,
     /// The chain's hash up to and including this event, in hex.
     pub hash: String,
+}
+
+/// The changes' text. Only if somebody altered it is it not JSON any more; it must not break the line that it stands in either.
+fn exactly(changes: &Changes) -> serde_json::Result<Box<RawValue>> {
+    match changes.as_text() {
+        text if text.contains(['\n', '\r']) => serde_json::value::to_raw_value(text),
+        text => serde_json::from_str(text),
+    }
 }
 
 impl From<Link> for EventView {
@@ -510,7 +588,7 @@ impl From<Link> for EventView {
             application,
             remote_addr,
             traceparent,
-            changes: changes.map(|c| serde_json::from_str(c.as_text()).unwrap_or_else(|_| c.as_text().into())),
+            changes: changes.and_then(|c| exactly(&c).or_else(|_| serde_json::value::to_raw_value(c.as_text())).ok()),
             changes_salt: link.changes_salt.as_deref().map(hex),
             changes_digest: link.changes_digest.as_deref().map(hex),
             hash: hex(&link.hash),

@@ -22,6 +22,8 @@ use sha2::{Digest, Sha256};
 
 /// The correlation id, in both directions.
 pub const CORRELATION_ID: &str = "x-correlation-id";
+/// From which address a user comes, as an application tells.
+pub const USER_ADDRESS: &str = "x-user-address";
 /// The device cookie. The prefix makes browsers keep it to this host and to TLS (RFC 6265bis, section 4.1.3.2).
 pub const DEVICE_COOKIE: &str = "__Host-usher_device";
 
@@ -134,6 +136,7 @@ fn claims(headers: &HeaderMap) -> Call {
     Call {
         user_agent: text(headers, "user-agent").map(|t| t.chars().filter(|c| !c.is_control()).take(USER_AGENT).collect()),
         traceparent: owned("traceparent").filter(|t| is_traceparent(t)),
+        claimed_addr: owned(USER_ADDRESS),
         application: owned("x-current-app"),
         application_key: owned("x-application-key"),
         token: credential(headers, "bearer"),
@@ -189,6 +192,7 @@ impl Line<'_> {
         let actor = context.trail().actor();
         let (actor_type, actor) = (actor.kind.as_str(), actor.id);
         let remote_addr = context.call().remote_addr.map(tracing::field::display);
+        let user_addr = context.remote_addr().filter(|a| Some(*a) != context.call().remote_addr).map(tracing::field::display);
         let Self { cid, replaced, method, route, status, micros, reason, cause, .. } = *self;
         let micros = u64::try_from(micros).unwrap_or(u64::MAX);
         let action = context.action().as_str();
@@ -196,7 +200,7 @@ impl Line<'_> {
             ($level:ident) => {
                 tracing::$level!(
                     target: "usher::request",
-                    cid, cid_replaced = replaced, method, route, action, status, micros, actor_type, actor, remote_addr, reason, cause,
+                    cid, cid_replaced = replaced, method, route, action, status, micros, actor_type, actor, remote_addr, user_addr, reason, cause,
                     "request"
                 )
             };
@@ -225,12 +229,12 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// `^[A-Za-z0-9._:-]{1,64}$`
-fn is_correlation_id(text: &str) -> bool {
+pub(super) fn is_correlation_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
 }
 
 /// Version 00 of the W3C trace context's `traceparent`.
-fn is_traceparent(text: &str) -> bool {
+pub(super) fn is_traceparent(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let is_hex = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     let lengths: Vec<usize> = parts.iter().map(|p| p.len()).collect();
@@ -244,8 +248,12 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 /// What follows a scheme in `Authorization`: of `Bearer` the session token (RFC 6750, section 2.1), of `Key` the API key. The scheme's case
 /// does not matter (RFC 9110, section 11.1).
 fn credential(headers: &HeaderMap, scheme: &str) -> Option<String> {
-    let (sent, credential) = text(headers, "authorization")?.split_once(' ')?;
-    sent.eq_ignore_ascii_case(scheme).then(|| credential.trim_start().to_owned())
+    credential_of(text(headers, "authorization")?, scheme).map(str::to_owned)
+}
+
+pub(super) fn credential_of<'a>(value: &'a str, scheme: &str) -> Option<&'a str> {
+    let (sent, credential) = value.split_once(' ')?;
+    sent.eq_ignore_ascii_case(scheme).then(|| credential.trim_start())
 }
 
 fn check_size(request: &HttpRequest, headers: &HeaderMap) -> Result<()> {
@@ -259,7 +267,7 @@ fn check_size(request: &HttpRequest, headers: &HeaderMap) -> Result<()> {
         return Err(Error::new(Code::HeadersTooLarge));
     }
     // Two values for what decides on who is calling could be read differently by a proxy.
-    for single in [header::AUTHORIZATION.as_str(), "x-current-app", "x-application-key"] {
+    for single in [header::AUTHORIZATION.as_str(), "x-current-app", "x-application-key", USER_ADDRESS] {
         if headers.get_all(single).count() > 1 {
             return Err(Error::new(Code::BadRequest).because("header_repeated"));
         }

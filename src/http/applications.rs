@@ -23,6 +23,10 @@ pub(super) struct SettingsBody {
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "bool")]
     is_key_required: Option<bool>,
+    /// Whether it is believed, with its key, when it tells from which address its users come (`X-User-Address`).
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "bool")]
+    may_set_remote_addr: Option<bool>,
     /// Who may use it: `everyone` (the default), or `listed`: users of the roles and members of the groups that follow, else nobody.
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "Access")]
@@ -101,6 +105,7 @@ impl SettingsBody {
             name: None,
             session_scope: self.session_scope,
             is_key_required: self.is_key_required,
+            may_set_remote_addr: self.may_set_remote_addr,
             access: self.access,
             allowed_roles: self.allowed_roles,
             allowed_groups: self.allowed_groups.map(group_ids).transpose().map_err(no_group)?,

@@ -1,11 +1,11 @@
 //! Endpoints of groups.
 
-use super::input::{Body, GroupSegment, Query, UserSegment, page_limit};
+use super::input::{Body, GroupSegment, Query, UserSegment, given, page_limit};
 use super::reply::{self, Created, Done, Found, Paged, UserAnswer};
 use crate::domain::attribute::Viewer;
-use crate::domain::group::GroupView;
+use crate::domain::group::{GroupPatch, GroupView};
 use crate::domain::ids::UserId;
-use crate::domain::text::{Line, Name};
+use crate::domain::text::{Line, Name, Unfit};
 use crate::error::{Code, Error, Result};
 use crate::service::{Again, SuperUser};
 use schemars::JsonSchema;
@@ -31,22 +31,56 @@ impl PageQuery {
 
 /// A group to be made.
 #[derive(Deserialize, JsonSchema)]
-pub(super) struct NewGroupBody {
+pub(super) struct GroupBody {
     /// The name; unique without regard to case.
     name: String,
     /// By what the identity provider knows it; unique.
     external_id: Option<String>,
+    /// What it is for, one line; null is nothing.
+    description: Option<String>,
+    /// The profile of its members; null is none.
+    profile_id: Option<i64>,
 }
 
-/// A group's name.
+/// A change of a group (RFC 7396).
 #[derive(Deserialize, JsonSchema)]
-pub(super) struct GroupBody {
+pub(super) struct GroupPatchBody {
     /// The name; unique without regard to case.
-    name: String,
+    name: Option<String>,
+    /// By what the identity provider knows it; unique. Null is nothing.
+    #[serde(default, deserialize_with = "given")]
+    external_id: Option<Option<String>>,
+    /// What it is for, one line; null is nothing.
+    #[serde(default, deserialize_with = "given")]
+    description: Option<Option<String>>,
+    /// The profile of its members; null is none.
+    #[serde(default, deserialize_with = "given")]
+    profile_id: Option<Option<i64>>,
 }
 
-fn read_name(name: String) -> Result<Name> {
-    Name::try_from(name).map_err(|e| Error::new(Code::Invalid).at("name", e.to_string()))
+fn unfit(member: &'static str) -> impl FnOnce(Unfit) -> Error {
+    move |e| Error::new(Code::Invalid).at(member, e.to_string())
+}
+
+/// Reads a line of a group's patch.
+fn line(member: &'static str, text: Option<Option<String>>) -> Result<Option<Option<Line>>> {
+    let read = |text: Option<String>| text.map(Line::try_from).transpose().map_err(unfit(member));
+    text.map(read).transpose()
+}
+
+/// Reads the members of a group, each found at fault by its name.
+pub(super) fn group_patch(
+    name: Option<String>,
+    external_id: Option<Option<String>>,
+    description: Option<Option<String>>,
+    profile_id: Option<Option<i64>>,
+) -> Result<GroupPatch> {
+    Ok(GroupPatch {
+        name: name.map(Name::try_from).transpose().map_err(unfit("name"))?,
+        external_id: line("external_id", external_id)?,
+        description: line("description", description)?,
+        profile_id,
+    })
 }
 
 /// A user to be added.
@@ -63,18 +97,22 @@ pub(super) async fn list(caller: SuperUser, Query(query): Query<PageQuery>) -> R
     Ok(Found(Paged { items, next_cursor }))
 }
 
-pub(super) async fn create(caller: SuperUser, Body(body): Body<NewGroupBody>) -> Result<Created<GroupView>> {
-    let unfit = |e: crate::domain::text::Unfit| Error::new(Code::Invalid).at("external_id", e.to_string());
-    let external_id = body.external_id.map(Line::try_from).transpose().map_err(unfit)?;
-    Ok(Created { body: caller.create_group(read_name(body.name)?, external_id).await?, cookie: None })
+pub(super) async fn create(caller: SuperUser, Body(body): Body<GroupBody>) -> Result<Created<GroupView>> {
+    let name = Name::try_from(body.name).map_err(unfit("name"))?;
+    let patch = group_patch(None, Some(body.external_id), Some(body.description), Some(body.profile_id))?;
+    Ok(Created { body: caller.furnish_group(name, patch).await?, cookie: None })
 }
 
 pub(super) async fn by_id(caller: SuperUser, group: GroupSegment) -> Result<Found<GroupView>> {
     Ok(Found(caller.group(group.0).await?))
 }
 
-pub(super) async fn rename(caller: SuperUser, (group, Body(body)): (GroupSegment, Body<GroupBody>)) -> Result<Found<GroupView>> {
-    Ok(Found(caller.rename_group(group.0, read_name(body.name)?).await?))
+pub(super) async fn update(
+    caller: SuperUser,
+    (group, Body(body)): (GroupSegment, Body<GroupPatchBody>),
+) -> Result<Found<GroupView>> {
+    let patch = group_patch(body.name, body.external_id, body.description, body.profile_id)?;
+    Ok(Found(caller.update_group(group.0, patch).await?))
 }
 
 pub(super) async fn delete(caller: SuperUser, group: GroupSegment) -> Result<Done> {

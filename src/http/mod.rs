@@ -13,6 +13,7 @@ mod applications;
 mod audit_events;
 mod bulk;
 mod crowd;
+mod custom_attributes;
 mod desk;
 mod dialect;
 mod docs;
@@ -24,6 +25,8 @@ mod hooks;
 mod input;
 mod networks;
 mod openapi;
+#[doc(hidden)]
+pub mod outside;
 mod pages;
 mod password_resets;
 mod reply;

@@ -6,7 +6,7 @@ use super::sign_ups::TokenBody;
 use crate::domain::secret::{Password, SentCode};
 use crate::domain::time::Utc;
 use crate::error::{Code, Error, Result};
-use crate::service::{Anyone, Finish, Whom};
+use crate::service::{Addressee, Anyone, Finish};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +21,8 @@ pub(super) struct RequestBody {
 
 pub(super) async fn request(caller: Anyone, Body(body): Body<RequestBody>) -> Result<Accepted> {
     let whom = match (body.username, body.email) {
-        (Some(username), None) => Whom::Username(username),
-        (None, Some(email)) => Whom::Email(email),
+        (Some(username), None) => Addressee::Username(username),
+        (None, Some(email)) => Addressee::Email(email),
         (Some(_), Some(_)) => return Err(Error::new(Code::Invalid).at("email", "does not go together with username")),
         (None, None) => return Err(Error::new(Code::Invalid).at("username", "is missing, and so is email")),
     };

@@ -2,15 +2,18 @@
 
 use crate::domain::attribute::Viewer;
 use crate::domain::user::Account;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, WITHIN};
+use crate::service::WrittenView;
 use actix_web::web::Bytes;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use futures_util::stream::LocalBoxStream;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 /// The media type of lines of JSON.
 pub(super) const LINES: &str = "application/x-ndjson";
@@ -67,7 +70,10 @@ pub trait Answer {
 }
 
 fn json_reply(status: u16, body: &impl Body) -> Result<Reply> {
-    let json = serde_json::to_vec(body).map_err(|e| Error::new(Code::Internal).cause(e.to_string()))?;
+    let json = match body.written() {
+        Some(json) => json,
+        None => serde_json::to_vec(body).map_err(|e| Error::new(Code::Internal).cause(e.to_string()))?,
+    };
     let headers = body.etag().map(|tag| ("etag", tag)).into_iter().collect();
     Ok(Reply { status, content_type: "application/json", body: json.into(), headers })
 }
@@ -76,6 +82,11 @@ fn json_reply(status: u16, body: &impl Body) -> Result<Reply> {
 pub trait Body: Serialize + JsonSchema {
     /// The entity tag of what it shows, if it can be edited.
     fn etag(&self) -> Option<String> {
+        None
+    }
+
+    /// Its JSON, if that is written down already.
+    fn written(&self) -> Option<Vec<u8>> {
         None
     }
 }
@@ -204,27 +215,45 @@ impl<T: JsonSchema> Answer for JsonStream<T> {
 }
 
 /// A user as the caller sees it.
-pub struct UserAnswer {
-    account: Box<Account>,
-    viewer: Viewer,
+pub enum UserAnswer {
+    /// An account as this viewer sees it.
+    Fresh(Box<Account>, Viewer),
+    /// What was written down before.
+    Written(Arc<WrittenView>),
 }
 
 impl UserAnswer {
     /// `account` as `viewer` sees it.
     pub fn new(account: Account, viewer: Viewer) -> Self {
-        Self { account: Box::new(account), viewer }
+        Self::Fresh(Box::new(account), viewer)
     }
 }
 
 impl Serialize for UserAnswer {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.account.view(self.viewer).serialize(serializer)
+        match self {
+            Self::Fresh(account, viewer) => account.view(*viewer).serialize(serializer),
+            Self::Written(view) => {
+                let raw: &RawValue = serde_json::from_str(&view.json).map_err(serde::ser::Error::custom)?;
+                raw.serialize(serializer)
+            }
+        }
     }
 }
 
 impl Body for UserAnswer {
     fn etag(&self) -> Option<String> {
-        Some(self.account.etag(self.viewer))
+        Some(match self {
+            Self::Fresh(account, viewer) => account.etag(*viewer),
+            Self::Written(view) => view.etag.clone(),
+        })
+    }
+
+    fn written(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Fresh(..) => None,
+            Self::Written(view) => Some(view.json.clone().into_bytes()),
+        }
     }
 }
 
@@ -289,5 +318,5 @@ pub fn problem(error: &Error, cid: &str) -> Reply {
 
 /// A member as a JSON pointer (RFC 6901, section 3).
 fn pointer(member: &str) -> String {
-    format!("/{}", member.replace('~', "~0").replace('/', "~1"))
+    format!("/{}", member.replace('~', "~0").replace('/', "~1").replace(WITHIN, "/"))
 }

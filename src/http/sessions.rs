@@ -1,7 +1,7 @@
 //! Endpoints of sessions.
 
 use super::answer::DEVICE_COOKIE;
-use super::input::{Body, SessionSegment, UserSegment};
+use super::input::{ApplicationSegment, Body, SessionSegment, UserSegment};
 use super::reply::{Created, Done, Found, Items, UserAnswer};
 use crate::domain::notice::Notice;
 use crate::domain::secret::{Password, SentCode};
@@ -100,8 +100,8 @@ impl super::reply::Body for IntrospectionBody {}
 pub(super) async fn introspect(caller: TrustedApplication, Body(body): Body<IntrospectBody>) -> Result<Found<IntrospectionBody>> {
     Ok(Found(match caller.introspect(&body.ust).await? {
         Introspection::Inactive => IntrospectionBody { active: false, user: None, session: None },
-        Introspection::Active { session, account, viewer } => {
-            IntrospectionBody { active: true, user: Some(UserAnswer::new(*account, viewer)), session: Some(session) }
+        Introspection::Active { session, user } => {
+            IntrospectionBody { active: true, user: Some(UserAnswer::Written(user)), session: Some(session) }
         }
     }))
 }
@@ -131,5 +131,15 @@ pub(super) async fn end_one(caller: SuperUser, (user, session): (UserSegment, Se
 
 pub(super) async fn end_all(caller: SuperUser, user: UserSegment) -> Result<Done> {
     caller.end_sessions(user.0).await?;
+    Ok(Done)
+}
+
+pub(super) async fn end_of_application(caller: SuperUser, application: ApplicationSegment) -> Result<Done> {
+    caller.end_sessions_of_application(application.0).await?;
+    Ok(Done)
+}
+
+pub(super) async fn end_everyones(caller: SuperUser, (): ()) -> Result<Done> {
+    caller.end_everyones_sessions().await?;
     Ok(Done)
 }

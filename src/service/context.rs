@@ -7,6 +7,7 @@
 use super::Services;
 use super::notices::notify;
 use super::proof::{Credential, Places, Proof};
+use crate::domain::application::Application;
 use crate::domain::audit::{Action, Actor, Changes, Event, Outcome};
 use crate::domain::ids::{ApplicationId, UserId};
 use crate::domain::time::Utc;
@@ -26,6 +27,8 @@ pub struct Call {
     pub action: Action,
     /// From which address.
     pub remote_addr: Option<IpAddr>,
+    /// From which address its user comes, as it claims; believed of few applications only.
+    pub claimed_addr: Option<String>,
     /// With which user agent.
     pub user_agent: Option<String>,
     /// The W3C trace context.
@@ -52,6 +55,7 @@ impl Call {
             cid,
             action,
             remote_addr: None,
+            claimed_addr: None,
             user_agent: None,
             traceparent: None,
             application: None,
@@ -74,12 +78,15 @@ struct Draft {
     subject: Option<String>,
     application: Option<String>,
     action: Option<Action>,
+    /// The address of the user, told by an application that is believed.
+    told_addr: Option<IpAddr>,
     is_written: bool,
 }
 
 impl Default for Trail {
     fn default() -> Self {
-        let draft = Draft { actor: Actor::ANONYMOUS, subject: None, application: None, action: None, is_written: false };
+        let (subject, application, action, told_addr) = (None, None, None, None);
+        let draft = Draft { actor: Actor::ANONYMOUS, subject, application, action, told_addr, is_written: false };
         Self(Arc::new(Mutex::new(draft)))
     }
 }
@@ -186,7 +193,7 @@ pub(super) struct Bond {
 
 impl Bond {
     /// `is_change`: whether something is about to be changed, which a key that may only read must not.
-    fn check(self, snapshot: &mut Snapshot<'_>, call: &Call, is_change: bool, now: Utc) -> Result<()> {
+    fn check(self, snapshot: &mut Snapshot<'_>, context: &Context, is_change: bool, now: Utc) -> Result<()> {
         let refuse = |reason| Error::new(Code::SessionInvalid).because(reason);
         let (proof, user) = self.credential.find(snapshot)?.ok_or_else(|| refuse(self.credential.unknown()))?;
         let through = match &proof {
@@ -195,7 +202,7 @@ impl Bond {
                 snapshot.application(self.application_id)?.ok_or_else(|| refuse("application_unknown"))?
             }
         };
-        proof.judge(snapshot, &user, &through, Places::of(call), now)?.map_err(refuse)?;
+        proof.judge(snapshot, &user, &through, Places::of(context), now)?.map_err(refuse)?;
         if is_change && proof.may_only_read() {
             return Err(Error::new(Code::KeyReadOnly));
         }
@@ -215,6 +222,35 @@ impl Context {
     /// When the call began.
     pub fn now(&self) -> Utc {
         self.call.now
+    }
+
+    /// From which address whoever is served comes: the call's own, unless an application that may do so has told its user's. This is what
+    /// lock-out counts by and records keep.
+    pub fn remote_addr(&self) -> Option<IpAddr> {
+        self.trail.draft().told_addr.or(self.call.remote_addr)
+    }
+
+    /// The address that an application has told of its user.
+    pub(super) fn told_addr(&self) -> Option<IpAddr> {
+        self.trail.draft().told_addr
+    }
+
+    /// Takes the address that the call claims for its user, if the application may tell it: one that bears its key and has the right, and
+    /// calls from where it may.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`] from anyone else, [`Code::BadRequest`] if it is no address: a claim is never passed over.
+    pub(super) fn believe_address(&self, application: &Application, is_keyed: bool) -> Result<()> {
+        let Some(claimed) = &self.call.claimed_addr else { return Ok(()) };
+        let is_there = application.allowed_networks.admit(self.call.remote_addr);
+        if !(is_keyed && application.may_set_remote_addr && is_there) {
+            let detail = "X-User-Address is taken only from an application that bears its key and may set it.";
+            return Err(Error::new(Code::Forbidden).because("user_address_forbidden").detail(detail));
+        }
+        let bad = || Error::new(Code::BadRequest).because("user_address_malformed").detail("X-User-Address is no IP address.");
+        let address: IpAddr = claimed.trim().parse().map_err(|_| bad())?;
+        self.trail.draft().told_addr = Some(address.to_canonical());
+        Ok(())
     }
 
     /// The call itself.
@@ -239,7 +275,7 @@ impl Context {
 
     fn check_bond(&self, tx: &mut Tx<'_>) -> Result<()> {
         match self.bond {
-            Some(bond) => bond.check(&mut tx.read(), &self.call, true, self.services.inner.clock.now()),
+            Some(bond) => bond.check(&mut tx.read(), self, true, self.services.inner.clock.now()),
             None => Ok(()),
         }
     }
@@ -247,7 +283,7 @@ impl Context {
     /// Whether what let the caller in still holds: for calls that go on reading for a while.
     pub(super) fn check_reader(&self, snapshot: &mut Snapshot<'_>) -> Result<()> {
         match self.bond {
-            Some(bond) => bond.check(snapshot, &self.call, false, self.services.inner.clock.now()),
+            Some(bond) => bond.check(snapshot, self, false, self.services.inner.clock.now()),
             None => Ok(()),
         }
     }
@@ -339,7 +375,7 @@ impl Context {
             actor: did.actor.unwrap_or_else(|| draft.actor.clone()),
             subject: did.subject.or_else(|| draft.subject.clone()),
             application: draft.application.clone(),
-            remote_addr: self.call.remote_addr.map(|a| a.to_string()),
+            remote_addr: draft.told_addr.or(self.call.remote_addr).map(|a| a.to_string()),
             traceparent: self.call.traceparent.clone(),
             changes: did.changes,
         }

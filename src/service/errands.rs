@@ -25,7 +25,7 @@ pub(super) enum Errand {
     /// An account.
     SignUp(Box<sign_up::Form>),
     /// A link that resets a password.
-    Reset(resets::Whom),
+    Reset(resets::Addressee),
 }
 
 /// An errand as the outbox keeps it, with what is known of the call.
@@ -44,7 +44,7 @@ const TRIES: usize = 3;
 impl Context {
     /// Counts what is asked for from one address, before any work is done for it.
     pub(super) async fn count_asking(&self) -> Result<()> {
-        let Some(address) = self.call.remote_addr else { return Ok(()) };
+        let Some(address) = self.remote_addr() else { return Ok(()) };
         let (lockout, now) = (self.services.inner.lockout.clone(), self.now());
         let count = move |tx: &mut crate::store::Tx<'_>| Ok(lockout.ask(tx, &Bucket::of_asking(address), now)?);
         let counted = self.services.inner.store.keep_count(count).await?;
@@ -56,7 +56,7 @@ impl Context {
         let noted = Noted {
             errand,
             cid: self.call.cid.clone(),
-            remote_addr: self.call.remote_addr,
+            remote_addr: self.remote_addr(),
             application: self.trail.application(),
             traceparent: self.call.traceparent.clone(),
         };

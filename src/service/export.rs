@@ -114,7 +114,7 @@ impl Authenticated {
     /// # Errors
     /// Its event cannot be written.
     pub async fn own_data(self) -> Result<PersonData> {
-        let (account, viewer) = self.current_user().await?;
+        let (account, viewer) = self.own_account().await?;
         PersonData::of(self.context.clone(), account, viewer, self.session_id()).await
     }
 }

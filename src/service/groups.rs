@@ -5,9 +5,9 @@ use super::context::Did;
 use super::paging::Pages;
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::Changes;
-use crate::domain::group::{Group, GroupView};
+use crate::domain::group::{Group, GroupPatch, GroupView};
 use crate::domain::ids::{GroupId, UserId};
-use crate::domain::text::{Line, Name};
+use crate::domain::text::{Line, Name, fold};
 use crate::domain::user::Account;
 use crate::error::{Code, Error, Result};
 use crate::store::Tx;
@@ -36,10 +36,19 @@ impl SuperUser {
     /// # Errors
     /// [`Code::ValueTaken`].
     pub async fn create_group(self, name: Name, external_id: Option<Line>) -> Result<GroupView> {
+        self.furnish_group(name, GroupPatch { external_id: Some(external_id), ..GroupPatch::default() }).await
+    }
+
+    /// Makes a group with more than a name; a name in `patch` wins.
+    ///
+    /// # Errors
+    /// [`Code::ValueTaken`].
+    pub async fn furnish_group(self, name: Name, patch: GroupPatch) -> Result<GroupView> {
         let group_id = GroupId::mint(self.context.now(), &self.context.services.inner.entropy);
-        let group = Group { group_id, name_key: name.key(), name, external_id };
+        let mut group = Group::fresh(group_id, name);
+        patch.apply(&mut group);
         let create = move |tx: &mut Tx<'_>| {
-            tx.insert_group(&group)?;
+            let group = tx.insert_group(&group)?;
             let did = Did::to(group_id).changing(Changes::between(&Value::Null, &shown(&group.view())?));
             Ok((group.view(), did))
         };
@@ -75,15 +84,27 @@ impl SuperUser {
     /// # Errors
     /// [`Code::NotFound`], [`Code::ValueTaken`].
     pub async fn rename_group(self, group_id: GroupId, name: Name) -> Result<GroupView> {
+        self.update_group(group_id, GroupPatch { name: Some(name), ..GroupPatch::default() }).await
+    }
+
+    /// Changes a group.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], [`Code::ValueTaken`]; [`Code::Invalid`] if there is nothing to change.
+    pub async fn update_group(self, group_id: GroupId, patch: GroupPatch) -> Result<GroupView> {
         self.context.trail.set_subject(group_id);
-        let rename = move |tx: &mut Tx<'_>| {
+        if patch.is_empty() {
+            return Err(Error::new(Code::Invalid).detail("There is nothing to change."));
+        }
+        let update = move |tx: &mut Tx<'_>| {
             let before = tx.hold_group(group_id)?.ok_or_else(unknown)?;
-            let after = Group { group_id, name_key: name.key(), name, external_id: before.external_id.clone() };
+            let mut after = before.clone();
+            patch.apply(&mut after);
             tx.save_group(&after)?;
             let did = Did::to(group_id).changing(Changes::between(&shown(&before.view())?, &shown(&after.view())?));
             Ok((after.view(), did))
         };
-        self.context.change(rename).await
+        self.context.change(update).await
     }
 
     /// Removes a group; its members stay as users.
@@ -91,13 +112,90 @@ impl SuperUser {
     /// # Errors
     /// [`Code::NotFound`].
     pub async fn delete_group(self, group_id: GroupId) -> Result<()> {
+        self.remove_group(group_id, false).await
+    }
+
+    /// Removes a group that has no members.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], [`Code::GroupNotEmpty`].
+    pub async fn delete_empty_group(self, group_id: GroupId) -> Result<()> {
+        self.remove_group(group_id, true).await
+    }
+
+    async fn remove_group(self, group_id: GroupId, only_if_empty: bool) -> Result<()> {
         self.context.trail.set_subject(group_id);
+        let now = self.context.now();
         let delete = move |tx: &mut Tx<'_>| {
+            // Held, so that nobody is added meanwhile: adding a member holds the group as well.
             let group = tx.hold_group(group_id)?.ok_or_else(unknown)?;
+            if only_if_empty && !tx.read().members(group_id, None, 1, now)?.is_empty() {
+                return Err(Error::new(Code::GroupNotEmpty));
+            }
             tx.delete_group(group_id)?;
             Ok(((), Did::to(group_id).changing(Changes::between(&shown(&group.view())?, &Value::Null))))
         };
         self.context.change(delete).await
+    }
+
+    /// The group of this name.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`].
+    pub async fn group_by_name(&self, name: &str) -> Result<GroupView> {
+        let key = fold(name);
+        let found = self.context.services.inner.store.read(move |snapshot| Ok(snapshot.group_by_name(&key)?)).await?;
+        let group = found.ok_or_else(unknown)?;
+        self.context.trail.set_subject(group.group_id);
+        Ok(group.view())
+    }
+
+    /// The groups that a user is in, by name.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] for the user.
+    pub async fn groups_of(&self, user_id: UserId) -> Result<Vec<GroupView>> {
+        self.context.trail.set_subject(user_id);
+        let read = move |snapshot: &mut crate::store::Snapshot<'_>| {
+            let known = snapshot.user(user_id)?;
+            known.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
+            Ok(snapshot.groups_with(user_id)?)
+        };
+        let found = self.context.services.inner.store.read(read).await?;
+        Ok(found.iter().map(Group::view).collect())
+    }
+
+    /// Takes everyone out of a group. The group is the subject; the trail has the ids of those who were in it.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`].
+    pub async fn empty_group(self, group_id: GroupId) -> Result<()> {
+        self.context.trail.set_subject(group_id);
+        let empty = move |tx: &mut Tx<'_>| {
+            tx.hold_group(group_id)?.ok_or_else(unknown)?;
+            let members = |ids: &[UserId]| serde_json::json!({ "members": ids });
+            let gone = tx.empty_group(group_id)?;
+            Ok(((), Did::to(group_id).changing(Changes::between(&members(&gone), &members(&[])))))
+        };
+        self.context.change(empty).await
+    }
+
+    /// Takes a user out of every group.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`].
+    pub async fn leave_groups(self, user_id: UserId) -> Result<()> {
+        self.context.trail.set_subject(user_id);
+        let now = self.context.now();
+        let leave = move |tx: &mut Tx<'_>| {
+            let unknown = || Error::new(Code::NotFound).because("user_unknown");
+            let user = tx.hold_user(user_id)?.ok_or_else(unknown)?;
+            let before = shown(&tx.read().account(user.clone(), now)?.view(Viewer::SuperUser))?;
+            tx.leave_groups(user_id)?;
+            let after = shown(&tx.read().account(user, now)?.view(Viewer::SuperUser))?;
+            Ok(((), Did::to(user_id).changing(Changes::between(&before, &after))))
+        };
+        self.context.change(leave).await
     }
 
     /// A page of a group's members in order of creation, and where the next one begins.

@@ -4,12 +4,15 @@
 //! methods that it may call, so a use case that is not allowed to a caller does not exist for it. How one becomes another is told in
 //! [`caller`]. The use cases of a noun are in the file of that noun.
 
+mod amend;
 mod api_keys;
 mod applications;
 mod audit;
 pub mod caller;
+mod check_account;
 mod context;
 mod courier;
+mod custom_attributes;
 mod errands;
 mod export;
 mod find;
@@ -17,10 +20,13 @@ mod first_start;
 mod groups;
 mod hooks;
 mod import;
+mod known;
 mod lanes;
 mod lockout;
 mod networks;
 mod notices;
+#[doc(hidden)]
+pub mod outside;
 mod paging;
 mod passwords;
 mod post;
@@ -28,6 +34,7 @@ mod proof;
 mod resets;
 mod roster;
 mod second_factor;
+mod seen;
 mod sessions;
 mod sign_in;
 mod sign_up;
@@ -35,20 +42,24 @@ mod tokens;
 mod users;
 mod vault;
 
+pub use amend::Amendment;
 pub use api_keys::{Lifetime, NewApiKey};
 pub use audit::{AuditPage, AuditQuery, Finding, Search};
 pub use caller::{Anyone, Authenticated, Bearer, Operator, SignedIn, SuperUser, TrustedApplication};
+pub use check_account::Checked;
 pub use context::{Call, Context, Trail};
 pub use export::{Export, PersonData};
+pub use custom_attributes::Attributes;
 pub use find::{Filter, Find, Found, Order};
 pub use groups::Again;
 pub use hooks::{Delivery, HookPatch, NewHook};
 pub use import::{Import, Intake};
 pub use paging::LARGEST_PAGE;
 pub use post::Post;
-pub use resets::{Finish, Opened, Whom};
+pub use resets::{Addressee, Finish, Opened};
 pub use roster::{Listed, Numbered};
 pub use second_factor::{Enrolment, RecoveryCode};
+pub use seen::{Seen, Whom};
 pub use sessions::Introspection;
 pub use sign_in::{NewSession, SignIn};
 pub use sign_up::{Confirmed, SIGN_UP, SignUp};
@@ -69,6 +80,8 @@ use crate::outbound::hook::Poster;
 use crate::settings::{self, Settings};
 use crate::store::Store;
 use courier::{Bells, Carriers};
+use known::Memories;
+pub use known::WrittenView;
 use lanes::Lanes;
 use lockout::Lockout;
 use std::sync::Arc;
@@ -86,6 +99,7 @@ struct Inner {
     hasher: Hasher,
     keys: Keys,
     vault: Vault,
+    memories: Memories,
     carriers: Carriers,
     lanes: Lanes,
     /// Messages that may wait for one hook.
@@ -134,8 +148,10 @@ impl Services {
             min_length_with_totp: passwords.min_length_with_totp,
             life: passwords.life(),
         };
+        let memories = Memories { uses: store.memory(), applications: store.memory() };
         let inner = Inner {
             store,
+            memories,
             hasher,
             vault: Vault::new(keys.clone(), entropy.clone()),
             carriers: Carriers { mail: outside.mail, hook: Poster::new(&settings.hooks)? },
@@ -168,6 +184,11 @@ impl Services {
         &self.inner.entropy
     }
 
+    /// Up to when every change is heard of, whoever made it; `None` if changes are not heard of now, and every call reads the database.
+    pub fn heard_of_changes(&self) -> Option<std::time::Instant> {
+        self.inner.store.heard()
+    }
+
     /// Whether the database answers.
     ///
     /// # Errors
@@ -192,6 +213,7 @@ impl Services {
                     tx.sweep_sessions(now, STRIDE)?,
                     tx.sweep_tallies(now - lockout::KEPT, STRIDE)?,
                     tx.sweep_messages(now - outbox::KEPT, STRIDE)?,
+                    tx.sweep_attributes(now, STRIDE)?,
                     tx.sweep_links(now, STRIDE)?,
                 ];
                 tx.sweep_hook_secrets(now)?;
@@ -202,6 +224,21 @@ impl Services {
             }
         }
         self.sweep_unconfirmed().await
+    }
+
+    /// Takes what the audit trail has gained into its index, a stride at a time; correctness never depends on it.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn index_audit(&self) -> Result<()> {
+        let store = &self.inner.store;
+        while store.read(|snapshot| Ok(snapshot.has_audit_tail()?)).await? {
+            if store.keep_count(|tx| Ok(tx.index_audit()?)).await? == 0 {
+                // Another node is at it.
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Writes the heads of the audit chains into the log, those that have grown since `told`: a log that is kept elsewhere shows later

@@ -1,8 +1,8 @@
 //! Notices: what every change may write into the outbox, within its own transaction.
 //!
 //! Nothing is written where no hook listens. For each hook only so many messages may wait (`hooks.max_waiting`): beyond it events are
-//! left out, and once half of the messages are gone the receiver is told that it missed some, and since when. An import of a million
-//! users therefore neither fills the database nor takes the receiver by surprise.
+//! left out, and once half of the messages are gone the receiver is told that it missed some, and since when. A burst of
+//! changes therefore neither fills the database nor takes the receiver by surprise.
 
 use super::Services;
 use super::courier::send_to_hook;

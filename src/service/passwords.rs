@@ -1,5 +1,6 @@
 //! Passwords: changing one's own, setting another's.
 
+use super::Services;
 use super::caller::{Authority, SignedIn, SuperUser, user_actor};
 use super::context::{Context, Did};
 use super::proof::Concern;
@@ -97,20 +98,11 @@ impl SuperUser {
     /// [`Code::NotFound`], [`Code::PasswordUnfit`], [`Code::FreshSignInRequired`]; [`Code::Forbidden`] for one's own.
     pub async fn set_password(self, user_id: UserId, new: Password, must_change: bool, expiry: Option<Utc>) -> Result<Account> {
         let user = self.user(user_id).await?.user;
-        self.require_others_password(user_id)?;
+        let password = self.password_for(&user, new, "new_password").await?;
         let context = self.context;
-        let inner = &context.services.inner;
-        let application = context.trail.application();
-        let password = context.fit_password(new, &user, application.as_deref(), "new_password").await?;
-        let (now, lockout, services) = (context.now(), inner.lockout.clone(), context.services.clone());
+        let (now, services) = (context.now(), context.services.clone());
         let set = move |tx: &mut Tx<'_>| {
-            let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
-            let mut after = before.clone();
-            after.set_password(password, must_change, expiry, now);
-            tx.save_user(&before, &after)?;
-            tx.end_sessions(user_id)?;
-            lockout.forgive(tx, user_id)?;
-            services.notify(tx, &after, LetterKind::PasswordChanged, now)?;
+            let (before, after) = set_in(&services, tx, user_id, password, must_change, expiry, now)?;
             let did = Did::to(user_id).changing(super::users::changes(tx, &before, &after, now)?);
             Ok((tx.read().account(after, now)?, did))
         };
@@ -169,4 +161,34 @@ impl SuperUser {
         }
         self.require_fresh_sign_in(Concern::User(user_id))
     }
+
+    /// A password that this super-user may set for `user`, found at fault as `member`.
+    ///
+    /// # Errors
+    /// Those of [`SuperUser::set_password`].
+    pub(super) async fn password_for(&self, user: &User, new: Password, member: &'static str) -> Result<FitPassword> {
+        self.require_others_password(user.user_id)?;
+        let application = self.context.trail.application();
+        self.context.fit_password(new, user, application.as_deref(), member).await
+    }
+}
+
+/// Sets a user's password and ends the user's sessions; the person is told by mail. Returns the user before and after.
+pub(super) fn set_in(
+    services: &Services,
+    tx: &mut Tx<'_>,
+    user_id: UserId,
+    password: FitPassword,
+    must_change: bool,
+    expiry: Option<Utc>,
+    now: Utc,
+) -> Result<(User, User)> {
+    let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
+    let mut after = before.clone();
+    after.set_password(password, must_change, expiry, now);
+    tx.save_user(&before, &after)?;
+    tx.end_sessions(user_id)?;
+    services.inner.lockout.forgive(tx, user_id)?;
+    services.notify(tx, &after, LetterKind::PasswordChanged, now)?;
+    Ok((before, after))
 }

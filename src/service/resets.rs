@@ -26,7 +26,7 @@ const LONGEST: usize = 512;
 
 /// Whose password is to be reset.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Whom {
+pub enum Addressee {
     /// Who signs in with this name.
     Username(String),
     /// Who has this e-mail address, if it is one alone.
@@ -64,10 +64,10 @@ impl Anyone {
     ///
     /// # Errors
     /// [`Code::LinksUnavailable`], [`Code::TooManyAttempts`]: neither depends on who has an account.
-    pub async fn request_reset(self, whom: Whom) -> Result<()> {
+    pub async fn request_reset(self, whom: Addressee) -> Result<()> {
         let context = self.context;
         context.services.post().require_mailed_links()?;
-        let (Whom::Username(text) | Whom::Email(text)) = &whom;
+        let (Addressee::Username(text) | Addressee::Email(text)) = &whom;
         if text.len() > LONGEST {
             return Err(Error::new(Code::Invalid).detail("The name or address is too long."));
         }
@@ -160,10 +160,10 @@ fn held_user(tx: &mut Tx<'_>, hash: &TokenHash, purpose: LinkPurpose, now: Utc) 
 }
 
 /// Decides whether a link is sent, and whereto.
-pub(super) fn decide(services: &Services, tx: &mut Tx<'_>, whom: &Whom, now: Utc) -> Result<Did> {
+pub(super) fn decide(services: &Services, tx: &mut Tx<'_>, whom: &Addressee, now: Utc) -> Result<Did> {
     let user = match whom {
-        Whom::Username(name) => tx.read().user_by_name(&fold(name.trim()))?,
-        Whom::Email(email) => {
+        Addressee::Username(name) => tx.read().user_by_name(&fold(name.trim()))?,
+        Addressee::Email(email) => {
             let mut found = tx.read().users_by_email(&fold(email.trim()), 2)?;
             if found.len() > 1 {
                 return Ok(Did::refused("email_ambiguous", None));

@@ -2,15 +2,17 @@
 
 use super::caller::{Authenticated, Bearer, SignedIn, SuperUser, TrustedApplication, user_actor};
 use super::context::{Context, Did};
-use super::proof::{Places, Proof};
+use super::known::WrittenView;
+use super::proof::{Concern, Places, Proof, Shown};
+use super::users::require_fresh;
 use crate::domain::attribute::Viewer;
-use crate::domain::ids::{SessionId, UserId};
+use crate::domain::ids::{ApplicationId, SessionId, UserId};
 use crate::domain::secret::Ust;
 use crate::domain::session::SessionView;
 use crate::domain::time::Utc;
-use crate::domain::user::Account;
 use crate::error::{Code, Error, Result};
 use crate::store::{Opened, Tx};
+use std::sync::Arc;
 
 /// What is said of a token.
 #[derive(Debug)]
@@ -21,10 +23,8 @@ pub enum Introspection {
     Active {
         /// Its session.
         session: SessionView,
-        /// Its user.
-        account: Box<Account>,
-        /// As whom the asker sees the user.
-        viewer: Viewer,
+        /// Its user, as the asker sees it.
+        user: Arc<WrittenView>,
     },
 }
 
@@ -57,11 +57,8 @@ impl Context {
         self.change(end).await
     }
 
-    async fn end_all(&self, user_id: UserId) -> Result<()> {
-        let end = move |tx: &mut Tx<'_>| {
-            tx.end_sessions(user_id)?;
-            Ok(((), Did::to(user_id)))
-        };
+    async fn end_all(&self, user_id: UserId) -> Result<usize> {
+        let end = move |tx: &mut Tx<'_>| Ok((tx.end_sessions(user_id)?, Did::to(user_id)));
         self.change(end).await
     }
 
@@ -112,20 +109,26 @@ impl Authenticated {
         self.context.list_of(self.user_id(), self.session_id()).await
     }
 
-    /// Ends one of one's own sessions.
+    /// Ends one of one's own sessions: the one in use at any time, another one soon after signing in only, so that whoever stole a session
+    /// does not throw its owner out (S22).
     ///
     /// # Errors
-    /// [`Code::NotFound`] if there is none of this id.
+    /// [`Code::NotFound`] if there is none of this id; [`Code::FreshSignInRequired`]; [`Code::SessionRequired`] for an API key.
     pub async fn end_own_session(self, session_id: SessionId) -> Result<()> {
         self.context.trail.set_subject(self.user_id());
+        if self.session_id() != Some(session_id) {
+            require_fresh(self.proven(), true, self.context.now())?;
+        }
         self.context.end_one(self.user_id(), session_id).await
     }
 
-    /// Ends all of one's own sessions, that of this call included.
+    /// Ends all of one's own sessions, that of this call included; tells how many.
     ///
     /// # Errors
-    /// The database fails.
-    pub async fn end_own_sessions(self) -> Result<()> {
+    /// [`Code::FreshSignInRequired`]; [`Code::SessionRequired`] for an API key.
+    pub async fn end_own_sessions(self) -> Result<usize> {
+        self.context.trail.set_subject(self.user_id());
+        require_fresh(self.proven(), true, self.context.now())?;
         self.context.end_all(self.user_id()).await
     }
 }
@@ -149,13 +152,40 @@ impl SuperUser {
         self.context.end_one(user_id, session_id).await
     }
 
-    /// Ends all sessions of a user.
+    /// Ends all sessions of a user; tells how many.
     ///
     /// # Errors
     /// [`Code::NotFound`] if there is no such user.
-    pub async fn end_sessions(self, user_id: UserId) -> Result<()> {
+    pub async fn end_sessions(self, user_id: UserId) -> Result<usize> {
         self.user(user_id).await?;
         self.context.end_all(user_id).await
+    }
+
+    /// Ends all sessions that were opened through an application, but for the session in use; tells how many (S22).
+    ///
+    /// # Errors
+    /// [`Code::FreshSignInRequired`]; [`Code::NotFound`] if there is no such application.
+    pub async fn end_sessions_of_application(self, application_id: ApplicationId) -> Result<usize> {
+        self.context.trail.set_subject(application_id);
+        self.require_fresh_sign_in(Concern::Others)?;
+        let own = self.session_id();
+        let end = move |tx: &mut Tx<'_>| {
+            let unknown = || Error::new(Code::NotFound).because("application_unknown");
+            tx.read().application(application_id)?.ok_or_else(unknown)?;
+            Ok((tx.end_sessions_but(own, Some(application_id))?, Did::to(application_id)))
+        };
+        self.context.change(end).await
+    }
+
+    /// Ends everyone's sessions, but for the session in use; tells how many (S22).
+    ///
+    /// # Errors
+    /// [`Code::FreshSignInRequired`].
+    pub async fn end_everyones_sessions(self) -> Result<usize> {
+        self.require_fresh_sign_in(Concern::Others)?;
+        let own = self.session_id();
+        let end = move |tx: &mut Tx<'_>| Ok((tx.end_sessions_but(own, None)?, Did::noted()));
+        self.context.change(end).await
     }
 
     /// Live sessions of anyone, in order of creation, after `after`.
@@ -172,34 +202,35 @@ impl SuperUser {
 
 impl TrustedApplication {
     /// Whether a session token is good for the asking application, and whose it is. Every cause for which it is not gives the same
-    /// answer. Where the token's bearer is now is not known here: the user's networks are judged by where the session was opened.
+    /// answer. Where the token's bearer is now, the application may tell; otherwise the user's networks are judged by where the session
+    /// was opened.
     ///
     /// # Errors
     /// The database fails.
     pub async fn introspect(&self, token: &str) -> Result<Introspection> {
         let Some(token) = Ust::parse(token).map(|t| t.hash()) else { return Ok(Introspection::Inactive) };
-        let (now, asker, call_from) = (self.context.now(), self.application.clone(), self.context.call.remote_addr);
-        let look_up = move |snapshot: &mut crate::store::Snapshot<'_>| {
-            let Some(opened) = snapshot.session_by_token(&token)? else { return Ok(None) };
-            let Opened { session, user, application } = opened;
-            let user_at = session.remote_addr.as_deref().and_then(|address| address.parse().ok());
-            let proof = Proof::Session(Box::new(session.clone()), Box::new(application.clone()));
-            if proof.judge(snapshot, &user, &asker, Places { call_from, user_at }, now)?.is_err() {
-                return Ok(None);
-            }
-            let account = snapshot.account(user, now)?;
-            Ok(Some((session, application, account)))
-        };
-        let Some((session, application, account)) = self.context.services.inner.store.read(look_up).await? else {
+        let known = self.context.known(Shown::Session(token), &self.application).await?;
+        let Some(known) = known else {
             return Ok(Introspection::Inactive);
         };
-        self.context.trail.set_subject(account.user.user_id);
+        let (session, opened) = match &known.proof {
+            Proof::Session(session, opened) => (session, opened),
+            Proof::Key(_) => return Ok(Introspection::Inactive),
+        };
+        let user_at =
+            self.context.told_addr().or_else(|| session.remote_addr.as_deref().and_then(|address| address.parse().ok()));
+        let places = Places { call_from: self.context.call.remote_addr, user_at };
+        if known.stands(&self.application, places, self.context.now()).is_err() {
+            return Ok(Introspection::Inactive);
+        }
+        let user_id = known.user().user_id;
+        self.context.trail.set_subject(user_id);
         // The token's bearer let the application see what the bearer itself sees; a super-user sees more.
         let viewer = match &self.super_user {
-            Some(super_user) => super_user.viewer_of(account.user.user_id),
+            Some(super_user) => super_user.viewer_of(user_id),
             None => Viewer::Owner,
         };
-        let session = SessionView::of(&session, application.name.as_str(), None);
-        Ok(Introspection::Active { session, account: Box::new(account), viewer })
+        let session = SessionView::of(session, opened.name.as_str(), None);
+        Ok(Introspection::Active { session, user: known.written_for(viewer)? })
     }
 }

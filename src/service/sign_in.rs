@@ -23,6 +23,7 @@ use crate::domain::throttle::Bucket;
 use crate::domain::user::{Account, FitPassword, LockCause, User};
 use crate::error::{Code, Error, Result};
 use crate::store::{Snapshot, Tx};
+use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// What one signs in with.
@@ -172,7 +173,7 @@ impl Context {
         user_id: Option<UserId>,
     ) -> Result<Attempt> {
         let inner = &self.services.inner;
-        let (lockout, address, now) = (inner.lockout.clone(), self.call.remote_addr, self.now());
+        let (lockout, address, now) = (inner.lockout.clone(), self.remote_addr(), self.now());
         let target = target.clone();
         let begun = inner.store.keep_count(move |tx| {
             // A name that nobody bears costs a write as well: whether it is borne must not be told by the time.
@@ -220,9 +221,9 @@ impl Context {
     }
 
     /// Whether a user may act through an application, from where the call comes.
-    async fn standing_of(&self, user: &User, application: &Application) -> Result<Result<(), Barred>> {
-        let (user, application, places, now) = (user.clone(), application.clone(), Places::of(&self.call), self.now());
-        let ask = move |snapshot: &mut Snapshot<'_>| Ok(standing(snapshot, &user, &application, None, places, now)?);
+    pub(super) async fn standing_of(&self, user: &User, application: &Application) -> Result<Result<(), Barred>> {
+        let (user, application, places, now) = (user.clone(), application.clone(), Places::of(self), self.now());
+        let ask = move |snapshot: &mut Snapshot<'_>| Ok(standing(snapshot, &user, &application, places, now)?);
         self.services.inner.store.read(ask).await
     }
 
@@ -258,7 +259,7 @@ impl Context {
     async fn open_after_sign_in(
         &self,
         verified: User,
-        application: Application,
+        application: Arc<Application>,
         attempt: Attempt,
         proof: Proof,
         renewal: Renewal,
@@ -288,7 +289,7 @@ impl Context {
             }
             let gone = || Error::new(Code::ApplicationInvalid).because("application_unknown");
             let application = tx.read().application(session.application_id)?.ok_or_else(gone)?;
-            standing(&mut tx.read(), &after, &application, None, Places::of(&context.call), now)?.map_err(error_of)?;
+            standing(&mut tx.read(), &after, &application, Places::of(&context), now)?.map_err(error_of)?;
             let changes = if is_renewed || codes.has_changed() {
                 super::users::changes_with_codes(tx, &before, &after, now, codes)?
             } else {
@@ -298,7 +299,7 @@ impl Context {
             after.login_count += 1;
             after.failed_login_count = 0;
             after.login_time = Some(now);
-            after.login_station = context.call.remote_addr.map(|a| a.to_string());
+            after.login_station = context.remote_addr().map(|a| a.to_string());
             after.active_time = Some(now);
             tx.save_user(&before, &after)?;
             tx.insert_session(&session)?;
@@ -333,7 +334,7 @@ impl Context {
             renewed_time: None,
             idle_expiry: (now + inner.idle).min(absolute_expiry),
             absolute_expiry,
-            remote_addr: self.call.remote_addr.map(|a| a.to_string()),
+            remote_addr: self.remote_addr().map(|a| a.to_string()),
             user_agent: self.call.user_agent.clone(),
         };
         (ust, session)

@@ -66,8 +66,7 @@ impl SignedIn {
         let issuer = services.inner.tokens.issuer()?.to_owned();
         let now = context.now();
         let (session, user_id) = (opened.session, opened.user.user_id);
-        let (proof, places) =
-            (Proof::Session(Box::new(session.clone()), Box::new(opened.application)), Places::of(&context.call));
+        let (proof, places) = (Proof::Session(Box::new(session.clone()), Box::new(opened.application)), Places::of(&context));
         context.trail.set_subject(user_id);
         let (audience, client_id) = (fold(audience), application.name.to_string());
         let issue = move |tx: &mut Tx<'_>| {

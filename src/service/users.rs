@@ -3,6 +3,8 @@
 use super::Services;
 use super::caller::{Authenticated, SignedIn, SuperUser};
 use super::context::Did;
+use super::known::{WrittenView, show};
+use super::lockout::Lockout;
 use super::proof::{Concern, Proven};
 use crate::auth::totp::Key;
 use crate::domain::attribute::{Refused, Viewer, Why};
@@ -17,6 +19,7 @@ use crate::domain::user::{Account, ApprovalStatus, CreationContext, LockCause, P
 use crate::error::{Code, Error, Fault, Result};
 use crate::store::Tx;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A user to be created.
@@ -146,17 +149,63 @@ pub(super) fn stays_super_user(before: &User, after: &User, now: Utc) -> bool {
     is_active_super_user(after, now) && (is_endless || window(before) == window(after))
 }
 
+/// Locks an account on behalf of `own_id` and ends its sessions; tells the user before and after.
+pub(super) fn lock_in(
+    tx: &mut Tx<'_>,
+    user_id: UserId,
+    own_id: Option<UserId>,
+    reason: Option<Line>,
+    force: bool,
+    now: Utc,
+) -> Result<(User, User)> {
+    tx.hold_super_users()?;
+    let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
+    if is_last_super_user(tx, &before, own_id, now)? {
+        return Err(Error::new(Code::LastSuperUser));
+    }
+    if own_id == Some(user_id) && !force {
+        return Err(Error::new(Code::SelfLock));
+    }
+    let mut after = before.clone();
+    after.lock(LockCause::Administrator, own_id, reason, now);
+    tx.save_user(&before, &after)?;
+    tx.end_sessions(user_id)?;
+    Ok((before, after))
+}
+
+/// Unlocks an account and forgets its failures; tells the user before and after.
+pub(super) fn unlock_in(tx: &mut Tx<'_>, user_id: UserId, lockout: &Lockout) -> Result<(User, User)> {
+    let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
+    let mut after = before.clone();
+    after.unlock();
+    tx.save_user(&before, &after)?;
+    lockout.forgive(tx, user_id)?;
+    Ok((before, after))
+}
+
 impl Authenticated {
     /// get_current_user.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn current_user(&self) -> Result<(Account, Viewer)> {
-        let (user, now) = (self.user.clone(), self.context.now());
-        self.context.trail.set_subject(user.user_id);
-        let viewer = self.viewer_of(user.user_id);
-        let account = self.context.services.inner.store.read(move |snapshot| Ok(snapshot.account(user, now)?)).await?;
-        let account = self.context.with_enrolment(account, viewer, self.session_id()).await?;
+    pub async fn current_user(&self) -> Result<Arc<WrittenView>> {
+        // An enrolment is shown to the session that began it, and only as long as it can be confirmed.
+        if self.known.user().totp_enrolment_end.is_some_and(|end| self.context.now() < end) {
+            let (account, viewer) = self.own_account().await?;
+            return Ok(Arc::new(show(&account, viewer)?));
+        }
+        self.context.trail.set_subject(self.user_id());
+        self.known.written_for(self.viewer_of(self.user_id()))
+    }
+
+    /// The same, for a dialect that spells it in its own way.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn own_account(&self) -> Result<(Account, Viewer)> {
+        let viewer = self.viewer_of(self.user_id());
+        self.context.trail.set_subject(self.user_id());
+        let account = self.context.with_enrolment(self.known.account.clone(), viewer, self.session_id()).await?;
         Ok((account, viewer))
     }
 }
@@ -168,7 +217,7 @@ impl SuperUser {
             via: via.to_owned(),
             by: Some(self.name()),
             application: self.context.trail.application(),
-            remote_addr: self.context.call.remote_addr.map(|a| a.to_string()),
+            remote_addr: self.context.remote_addr().map(|a| a.to_string()),
             cid: Some(self.context.call.cid.clone()),
         }
     }
@@ -208,6 +257,14 @@ impl SuperUser {
     /// [`Code::Invalid`] without a username, [`Code::ValueTaken`], [`Code::PasswordUnfit`]; [`Code::FreshSignInRequired`] for a super-user;
     /// [`Code::LinksUnavailable`] and [`Code::EmailMissing`] where the person is to set the password.
     pub async fn create_user(self, new: NewUser, via: &str) -> Result<Account> {
+        self.create_user_as(new, via, false).await
+    }
+
+    /// The same, locked from the start if `is_locked`.
+    ///
+    /// # Errors
+    /// Those of [`SuperUser::create_user`].
+    pub async fn create_user_as(self, new: NewUser, via: &str, is_locked: bool) -> Result<Account> {
         let context = self.context.clone();
         let NewUser { patch, password, totp_key, must_set_password } = new;
         // Who makes a super-user gives away all there is (S26).
@@ -228,6 +285,9 @@ impl SuperUser {
             let password = context.fit_password(password, &user, context.trail.application().as_deref(), "password").await?;
             let (must_change, expiry) = (user.password_must_change, user.password_expiry);
             user.set_password(password, must_change, expiry, now);
+        }
+        if is_locked {
+            user.lock(LockCause::Administrator, self.own_id(), None, now);
         }
         context.trail.set_subject(user.user_id);
         let (keeper, services) = (context.clone(), context.services.clone());
@@ -255,18 +315,7 @@ impl SuperUser {
         self.context.trail.set_action(Action::UserLock);
         self.context.trail.set_subject(user_id);
         let lock = move |tx: &mut Tx<'_>| {
-            tx.hold_super_users()?;
-            let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
-            if is_last_super_user(tx, &before, own_id, now)? {
-                return Err(Error::new(Code::LastSuperUser));
-            }
-            if own_id == Some(user_id) && !force {
-                return Err(Error::new(Code::SelfLock));
-            }
-            let mut after = before.clone();
-            after.lock(LockCause::Administrator, own_id, reason, now);
-            tx.save_user(&before, &after)?;
-            tx.end_sessions(user_id)?;
+            let (before, after) = lock_in(tx, user_id, own_id, reason, force, now)?;
             let did = Did::to(user_id).changing(changes(tx, &before, &after, now)?);
             Ok((tx.read().account(after, now)?, did))
         };
@@ -283,11 +332,7 @@ impl SuperUser {
         self.context.trail.set_action(Action::UserUnlock);
         self.context.trail.set_subject(user_id);
         let unlock = move |tx: &mut Tx<'_>| {
-            let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
-            let mut after = before.clone();
-            after.unlock();
-            tx.save_user(&before, &after)?;
-            lockout.forgive(tx, user_id)?;
+            let (before, after) = unlock_in(tx, user_id, &lockout)?;
             let did = Did::to(user_id).changing(changes(tx, &before, &after, now)?);
             Ok((tx.read().account(after, now)?, did))
         };
@@ -320,7 +365,7 @@ impl Edit {
     }
 
     /// Makes the change within a transaction.
-    fn make(self, services: &Services, tx: &mut Tx<'_>, user_id: UserId, maker: &Maker) -> Result<(Account, Did)> {
+    pub(super) fn make(self, services: &Services, tx: &mut Tx<'_>, user_id: UserId, maker: &Maker) -> Result<(Account, Did)> {
         let now = maker.now;
         tx.hold_super_users()?;
         let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
@@ -337,6 +382,10 @@ impl Edit {
             return Err(Error::new(Code::LastSuperUser));
         }
         maker.may_make(&before, &after)?;
+        // Whoever took the account over would change the address first: the mailbox so far learns of it.
+        if let Some(old) = before.email.as_ref().filter(|_| maker.own_id == Some(user_id) && before.email != after.email) {
+            services.notify_at(tx, &after, old.clone(), LetterKind::EmailChanged, now)?;
+        }
         let changes = changes(tx, &before, &after, now)?;
         if changes.is_some() {
             after.updated_time = now;
@@ -443,10 +492,14 @@ impl SuperUser {
     pub async fn update(self, user_id: UserId, members: &Map<String, Value>, if_match: Option<String>) -> Result<Account> {
         self.context.trail.set_subject(user_id);
         let edit = Edit::read(Viewer::SuperUser, members, if_match)?;
-        let (now, own_id, proven) = (self.context.now(), self.own_id(), self.proven());
-        let maker = Maker { now, own_id, proven, viewer: Viewer::SuperUser };
-        let services = self.context.services.clone();
+        let (maker, services) = (self.maker(), self.context.services.clone());
         self.context.change(move |tx| edit.make(&services, tx, user_id, &maker)).await
+    }
+
+    /// As which maker of edits the super-user acts.
+    pub(super) fn maker(&self) -> Maker {
+        let (now, own_id, proven) = (self.context.now(), self.own_id(), self.proven());
+        Maker { now, own_id, proven, viewer: Viewer::SuperUser }
     }
 
     /// What this is for needs a sign-in of the last five minutes; an API key stands for one where others are concerned.

@@ -38,7 +38,6 @@ macro_rules! insert_rows {
         inserted.map_err($crate::store::error::StoreError::from)
     }};
 }
-pub(super) use insert_rows;
 
 /// A user to be added.
 #[derive(Clone)]

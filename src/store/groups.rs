@@ -2,6 +2,7 @@
 
 use super::error::StoreError;
 use super::listing::Slice;
+use super::users::next_number;
 use super::{Snapshot, Tx, is_unstorable};
 use crate::domain::group::{Group, group_members, groups};
 use crate::domain::ids::{GroupId, UserId};
@@ -17,6 +18,26 @@ impl Snapshot<'_> {
     /// The database fails.
     pub fn group(&mut self, group_id: GroupId) -> Result<Option<Group>, StoreError> {
         Ok(groups::table.find(group_id).get_result(self.0).optional()?)
+    }
+
+    /// The group whose name has this key.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn group_by_name(&mut self, name_key: &str) -> Result<Option<Group>, StoreError> {
+        if is_unstorable(name_key) {
+            return Ok(None);
+        }
+        Ok(groups::table.filter(groups::name_key.eq(name_key)).get_result(self.0).optional()?)
+    }
+
+    /// The groups that a user is in, by name.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn groups_with(&mut self, user_id: UserId) -> Result<Vec<Group>, StoreError> {
+        let found = group_members::table.inner_join(groups::table).filter(group_members::user_id.eq(user_id));
+        Ok(found.order(groups::name_key.asc()).select(groups::all_columns).load(self.0)?)
     }
 
     /// Up to `limit` groups by name, after the name of this key.
@@ -88,13 +109,14 @@ impl Snapshot<'_> {
 }
 
 impl Tx<'_> {
-    /// Makes a group.
+    /// Makes a group and gives it its number.
     ///
     /// # Errors
     /// Its name is taken, or the database fails.
-    pub fn insert_group(&mut self, group: &Group) -> Result<(), StoreError> {
-        diesel::insert_into(groups::table).values(group).execute(self.0)?;
-        Ok(())
+    pub fn insert_group(&mut self, group: &Group) -> Result<Group, StoreError> {
+        let group = Group { number: next_number(self.0, "group_number")?, ..group.clone() };
+        diesel::insert_into(groups::table).values(&group).execute(self.0)?;
+        Ok(group)
     }
 
     /// The group of this id, held so that nobody else changes it until the transaction ends.
@@ -110,14 +132,12 @@ impl Tx<'_> {
         self.read().group(group_id)
     }
 
-    /// Renames a group.
+    /// Writes a group back that was held.
     ///
     /// # Errors
     /// The name is taken, or the database fails.
     pub fn save_group(&mut self, group: &Group) -> Result<(), StoreError> {
-        diesel::update(groups::table.find(group.group_id))
-            .set((groups::name.eq(&group.name), groups::name_key.eq(&group.name_key)))
-            .execute(self.0)?;
+        diesel::update(groups::table.find(group.group_id)).set(group).execute(self.0)?;
         Ok(())
     }
 
@@ -153,5 +173,25 @@ impl Tx<'_> {
     /// The database fails.
     pub fn remove_member(&mut self, group_id: GroupId, user_id: UserId) -> Result<bool, StoreError> {
         Ok(diesel::delete(group_members::table.find((group_id, user_id))).execute(self.0)? > 0)
+    }
+
+    /// Takes a user out of every group.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn leave_groups(&mut self, user_id: UserId) -> Result<(), StoreError> {
+        diesel::delete(group_members::table.filter(group_members::user_id.eq(user_id))).execute(self.0)?;
+        Ok(())
+    }
+
+    /// Takes everyone out of a group; tells whom, in order of creation.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn empty_group(&mut self, group_id: GroupId) -> Result<Vec<UserId>, StoreError> {
+        let of_group = || group_members::table.filter(group_members::group_id.eq(group_id));
+        let members = of_group().select(group_members::user_id).order(group_members::user_id.asc()).load(self.0)?;
+        diesel::delete(of_group()).execute(self.0)?;
+        Ok(members)
     }
 }

@@ -1,6 +1,7 @@
 //! Users, the names they sign in with, and their groups.
 
 use super::bulk::NewUserRow;
+use super::connection::AnyConnection;
 use super::error::StoreError;
 use super::search::Terms;
 use super::{Snapshot, Tx, is_unstorable};
@@ -80,6 +81,22 @@ impl Snapshot<'_> {
         Ok(found.into_iter().map(|named| named.user_id).collect())
     }
 
+    /// The number of the user of this id.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn number_of_user(&mut self, user_id: UserId) -> Result<Option<i64>, StoreError> {
+        Ok(users::table.find(user_id).select(users::number).get_result(self.0).optional()?)
+    }
+
+    /// The id of the user of this number.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn user_of_number(&mut self, number: i64) -> Result<Option<UserId>, StoreError> {
+        Ok(users::table.filter(users::number.eq(number)).select(users::user_id).get_result(self.0).optional()?)
+    }
+
     /// `user` with what hangs on it.
     ///
     /// # Errors
@@ -148,6 +165,12 @@ pub(super) struct Counter {
     pub(super) value: i64,
 }
 
+/// The next number of a counter.
+pub(super) fn next_number(connection: &mut AnyConnection, counter: &str) -> Result<i64, StoreError> {
+    let next = diesel::sql_query("UPDATE counters SET value = value + 1 WHERE name = $1 RETURNING value");
+    Ok(next.bind::<Text, _>(counter).get_result::<Counter>(connection)?.value)
+}
+
 impl Tx<'_> {
     /// Adds a user and gives it its number.
     ///
@@ -193,13 +216,13 @@ impl Tx<'_> {
         self.index_user(before, after)
     }
 
-    /// Removes a user with all that hangs on it. What remains are the ids in the audit trail.
+    /// Removes a user with all that hangs on it. What remains are the ids in the audit trail: the values go with the deletion's event.
     ///
     /// # Errors
     /// The database fails.
     pub fn delete_user(&mut self, user_id: UserId) -> Result<(), StoreError> {
         diesel::delete(users::table.find(user_id)).execute(self.0)?;
-        self.erase_changes(user_id)
+        Ok(())
     }
 
     /// Until the transaction ends, nobody else decides on who is a super-user.

@@ -244,6 +244,9 @@ both! {
         let own = format!("/api/v1/users/{}", town.root_id);
         robot.patch(ME, &json!({"email": "thief@example.com"})).refused(403, "session_required");
         robot.patch(&own, &json!({"email": "thief@example.com"})).refused(403, "session_required");
+        // Without another super-user nobody could, by a session or a key; with one, a key still may not.
+        robot.patch(&own, &json!({"user_role": "viewer"})).refused(409, "last_super_user");
+        robot.post("/api/v1/users", &json!({"username": "deputy", "password": PASSWORD, "user_role": "administrator"})).expect(201);
         robot.patch(&own, &json!({"user_role": "viewer"})).refused(403, "session_required");
         robot.put(&format!("{own}/networks"), &json!({"networks": []})).refused(403, "session_required");
         robot.put(&format!("{own}/password"), &json!({"new_password": "marble cloud engine 77"})).refused(403, "forbidden");
@@ -275,8 +278,9 @@ both! {
         let ann = town.user("ann");
         let made = make(&ann, "manage");
         let robot = robot(&town, &made);
-        // A key that ends its user's sessions goes on.
-        robot.delete("/api/v1/users/me/sessions").expect(204);
+        // A key ends no session of its user's, and goes on when they are ended.
+        robot.delete("/api/v1/users/me/sessions").refused(403, "session_required");
+        ann.delete("/api/v1/users/me/sessions").expect(204);
         ann.get(ME).refused(401, "session_invalid");
         robot.get(ME).expect(200);
         let ann = ann.sign_in("ann", PASSWORD);

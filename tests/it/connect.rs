@@ -553,17 +553,6 @@ both! {
         reader.post(&format!("{USERS}/{}/lock", town.create("ann")), &json!({"locked": true})).told(403, 22);
     }
 
-    /// A fault on this side is told as one, and no more.
-    fn a_fault_on_this_side(engine) {
-        let town = Town::new(engine);
-        let admin = town.admin();
-        town.sql("ALTER TABLE groups RENAME TO lost");
-        let told = admin.get(GROUPS);
-        assert!([500, 503].contains(&told.status), "{}", told.text);
-        let status = told.status;
-        assert!(!told.told(status, 1).text.contains("lost"));
-    }
-
     /// The dialect answers below any path that a client was given, with the same handlers.
     fn below_any_prefix(engine) {
         let town = Town::new(engine);

@@ -17,12 +17,12 @@ both! {
         }
         let add = |id: &str| root.post(&format!("{group}/members"), &json!({"user_id": id}));
         let added = add(ann.id()).expect(200).json;
-        let named = json!([{"group_id": made["group_id"], "name": "Staff"}]);
-        assert_eq!(added["groups"], named);
+        let shown = json!([{"group_id": made["group_id"], "name": made["name"]}]);
+        assert_eq!(added["groups"], shown);
         add(ann.id()).expect(200);
         add("018f0000-0000-7000-8000-000000000000").refused(422, "invalid");
         add("nonsense").refused(422, "invalid");
-        assert_eq!(ann.get("/api/v1/users/me").json["groups"], named);
+        assert_eq!(ann.get("/api/v1/users/me").json["groups"], shown);
         root.patch(&group, &json!({"name": "Everyone"})).expect(200);
         assert_eq!(ann.get("/api/v1/users/me").json["groups"][0]["name"], "Everyone");
         let cid = root.delete(&format!("{group}/members/{}", ann.id())).expect(204).cid().to_owned();

@@ -128,6 +128,7 @@ both! {
         told("user.rejected", &ann);
         root.post(&of("/approve"), &json!({})).expect(200);
         told("user.approved", &ann);
+        town.advance(std::time::Duration::from_secs(1));
         root.put(&of("/password"), &json!({"new_password": OTHER_PASSWORD})).expect(200);
         assert!(!told("user.password_changed", &ann).body.contains(OTHER_PASSWORD));
 

@@ -1,8 +1,9 @@
 //! Mail: how messages look, that they get to a real server or wait for it, and settings that stop the start.
 
 use crate::both;
-use crate::harness::mail::{Server, python};
+use crate::harness::mail::Server;
 use crate::harness::process::{program, refused_start};
+use crate::harness::tools::interpreter;
 use crate::harness::{PASSWORD, Site, Town};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
@@ -123,12 +124,12 @@ both! {
 
     /// By SMTP with STARTTLS and a sign-in at the server, checked against an authority of one's own.
     fn over_starttls_with_a_password(engine) {
-        let Some(python) = python() else { return };
+        let Some(python) = interpreter() else { return };
         let site = Site::new(engine);
         let folder = site.folder.path().to_owned();
         let (certificate, key) = certificate(&folder, "mail");
         std::fs::write(folder.join("password"), "a mail server's password\n").unwrap();
-        let server = Server::start(&python, &folder, &["--tls", certificate.to_str().unwrap(), key.to_str().unwrap(), "--auth", "usher", "a mail server's password"]);
+        let server = Server::start(python, &folder, &["--tls", certificate.to_str().unwrap(), key.to_str().unwrap(), "--auth", "usher", "a mail server's password"]);
         let site = posting(site, &server)
             .with("mail.tls", "\"starttls\"")
             .with("mail.ca_file", &format!("{certificate:?}"))
@@ -148,14 +149,14 @@ both! {
 
     /// A server that cannot prove who it is gets nothing, nor does one that offers no encryption; the message waits.
     fn a_server_that_is_not_trusted_gets_nothing(engine) {
-        let Some(python) = python() else { return };
+        let Some(python) = interpreter() else { return };
         for (is_encrypted, cause) in [(true, "certificate verify failed"), (false, "does not offer what is needed")] {
             let site = Site::new(engine);
             let folder = site.folder.path().to_owned();
             let (certificate_file, key) = certificate(&folder, "mail");
             let other = certificate(&folder, "other").0;
             let tls = ["--tls", certificate_file.to_str().unwrap(), key.to_str().unwrap()];
-            let server = Server::start(&python, &folder, if is_encrypted { &tls } else { &[] });
+            let server = Server::start(python, &folder, if is_encrypted { &tls } else { &[] });
             let town = Town::on(posting(site, &server).with("mail.tls", "\"starttls\"").with("mail.ca_file", &format!("{other:?}")));
             ann(&town);
             ask(&town);
@@ -168,10 +169,10 @@ both! {
 
     /// A server that is not there, hangs, drops the connection or says "later": nothing is lost, and no call waits for it.
     fn what_is_not_delivered_is_tried_again(engine) {
-        let Some(python) = python() else { return };
+        let Some(python) = interpreter() else { return };
         for behaviour in ["later", "drop", "hang"] {
             let site = Site::new(engine);
-            let server = Server::start(&python, &site.folder.path().to_owned(), &[]);
+            let server = Server::start(python, site.folder.path(), &[]);
             server.behave(behaviour);
             let town = Town::on(posting(site, &server));
             ann(&town);
@@ -196,10 +197,10 @@ both! {
 
     /// A server that is started late gets what was written before.
     fn a_server_that_is_not_there(engine) {
-        let Some(python) = python() else { return };
+        let Some(python) = interpreter() else { return };
         let site = Site::new(engine);
         let folder = site.folder.path().to_owned();
-        let server = Server::start(&python, &folder, &[]);
+        let server = Server::start(python, &folder, &[]);
         let site = posting(site, &server);
         drop(server);
         let town = Town::on(site);
@@ -207,7 +208,7 @@ both! {
         ask(&town);
         until_tried(&town, 1);
         // It survives a restart, here with another port for the server.
-        let server = Server::start(&python, &folder, &[]);
+        let server = Server::start(python, &folder, &[]);
         town.sql("UPDATE outbox SET next_time = created_time");
         let town = town.restart_with("mail.port", &server.port.to_string());
         assert_eq!(server.message()["to"], json!([ANN]));
@@ -216,9 +217,9 @@ both! {
 
     /// What a server refuses for good is given up at once, and kept to be looked at; a refusal of usher itself is not for good.
     fn what_is_refused_for_good_is_given_up(engine) {
-        let Some(python) = python() else { return };
+        let Some(python) = interpreter() else { return };
         let site = Site::new(engine);
-        let server = Server::start(&python, &site.folder.path().to_owned(), &[]);
+        let server = Server::start(python, site.folder.path(), &[]);
         server.behave("never");
         let town = Town::on(posting(site, &server));
         let id = ann(&town);
@@ -234,9 +235,9 @@ both! {
 
     /// A server that took a message and died before it said so gets it again, under the same id.
     fn a_second_copy_has_the_same_id(engine) {
-        let Some(python) = python() else { return };
+        let Some(python) = interpreter() else { return };
         let site = Site::new(engine);
-        let server = Server::start(&python, &site.folder.path().to_owned(), &[]);
+        let server = Server::start(python, site.folder.path(), &[]);
         server.behave("forget");
         let town = Town::on(posting(site, &server));
         ann(&town);

@@ -290,8 +290,7 @@ impl<'t, 'c> Clerk<'t, 'c> {
 
     fn make_group(&mut self, at: usize, name: Name, name_key: String) -> Result<GroupId, Halt> {
         let group_id = GroupId::mint(self.importer.maker.now, &self.importer.context.services.inner.entropy);
-        let group = Group { group_id, name_key: name_key.clone(), name, external_id: None };
-        self.tx.insert_group(&group)?;
+        let group = self.tx.insert_group(&Group::fresh(group_id, name))?;
         let broken = |e: serde_json::Error| Halt::Failed(Error::new(Code::Internal).cause(e.to_string()));
         let shown = serde_json::to_value(group.view()).map_err(broken)?;
         let did = Did::to(group_id).as_action(Action::GroupCreate).changing(Changes::between(&Value::Null, &shown));

@@ -94,7 +94,7 @@ fn words(value: &str) -> String {
     let mut rest = value;
     while let Some((before, encoded)) = rest.split_once("=?utf-8?b?") {
         // White space between two encoded words is not theirs.
-        if !(before.trim().is_empty() && !out.is_empty()) {
+        if !before.trim().is_empty() || out.is_empty() {
             out.push_str(before);
         }
         let (word, after) = encoded.split_once("?=").unwrap();
@@ -133,7 +133,8 @@ impl Town {
     #[track_caller]
     pub fn settle(&self) {
         let began = Instant::now();
-        let waiting = format!("SELECT count(*) AS count FROM outbox WHERE next_time <= {}", self.in_a_minute());
+        let waiting =
+            format!("SELECT count(*) AS count FROM outbox WHERE kind <> 'hook' AND next_time <= {}", self.in_a_minute());
         while self.count(&waiting) > 0 {
             let causes = "SELECT kind || ' ' || attempts || ' ' || coalesce(last_error, 'untried') AS line FROM outbox";
             assert!(began.elapsed() < PATIENCE, "something is still waiting to be sent: {:?}", self.lines(causes));
@@ -188,25 +189,6 @@ fn mail_files(site: &Site) -> Vec<PathBuf> {
 /// Every message in the folder of a site.
 pub fn all_mails(site: &Site) -> Vec<Mail> {
     mail_files(site).iter().map(|file| Mail::parse(&std::fs::read_to_string(file).unwrap())).collect()
-}
-
-/// The Python that has what `tests/tools/requirements.txt` lists; `tools/test-tools` makes it. Without it tests that need it are skipped
-/// with a line that says so, unless `USHER_TEST_TOOLS=required`.
-pub fn python() -> Option<PathBuf> {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
-    let python = target.join("test-tools/bin/python");
-    let is_there = python.exists();
-    let is_required = std::env::var("USHER_TEST_TOOLS").is_ok_and(|v| v == "required");
-    assert!(
-        is_there || !is_required,
-        "the tools in Python are required, but {} is not there: run tools/test-tools",
-        python.display()
-    );
-    if !is_there {
-        println!("SKIPPED: the tools in Python are not there; run tools/test-tools");
-    }
-    is_there.then_some(python)
 }
 
 /// A mail server.

@@ -77,7 +77,8 @@ fn made() -> Result<PathBuf, String> {
     Ok(environment.join("bin/python"))
 }
 
-fn succeed(command: &mut Command) -> Result<(), String> {
+/// Runs a command to its end; why it failed, if it did.
+pub fn succeed(command: &mut Command) -> Result<(), String> {
     match command.output() {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr))),
