@@ -50,7 +50,9 @@ pub(super) async fn import(common: &Common, Import { file, dry_run }: Import) ->
         }
         None if summary.refused > 0 => Err(Exit::Refused(counts)),
         None => {
-            output::complain(&counts);
+            if !common.json {
+                output::complain(&counts);
+            }
             Ok(())
         }
     }

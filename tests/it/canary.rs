@@ -312,7 +312,7 @@ both! {
         // Rows of an import with secrets in the right places, and in wrong ones; a hash that came in is as secret as a password.
         let mut hashes = Canaries::default();
         hashes.add("an imported hash", HASH);
-        let totp_key = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
+        let totp_key = "KRUGKIDROVUWG2ZAMJZG653OEBTG66BA";
         canaries.add("an imported key of one-time codes", totp_key);
         for row in [
             json!({"username": "imported-1", "password": PASSWORD}),

@@ -35,6 +35,8 @@ const TABLE: &[(&str, &str, &str, Prints)] = &[
     ("user unlock", "ann", "", Document),
     ("user reject", "ann", "", Document),
     ("user approve", "ann", "", Document),
+    ("user import", "-", "{\"username\":\"bob\"}\n{\"username\":\"eve\"}", Lines),
+    ("user export", "", "", Lines),
     ("user set", "ann first_name=Ann is_active=true", "", Document),
     ("user set-role", "ann publisher", "", Document),
     ("user set-password", "ann --password-stdin", "marble cloud engine 77", Document),

@@ -41,7 +41,8 @@ fn imported(name: &str) -> Value {
         "sign_up_status" => "before_confirmation".into(),
         "approval_status" => "rejected".into(),
         "is_approval_needed" | "is_locked" => true.into(),
-        "external_id" => "new external_id of a row".into(),
+        // No two users have these in common.
+        "username" | "login_name" | "external_id" => format!("{name} of a row").into(),
         _ => fitting(name),
     }
 }
@@ -72,7 +73,11 @@ both! {
             // Creating takes the same, and a password; an import also its hash, the key of one-time codes, groups, and what a migration
             // brings along.
             let mut row = json!({"username": format!("made-with-{name}"), "external_id": format!("x-{name}")});
-            row[*name] = if *name == "groups" { json!(["staff"]) } else { fitting(name) };
+            row[*name] = match *name {
+                "groups" => json!(["staff"]),
+                "username" | "login_name" | "external_id" => format!("{name} of a creation").into(),
+                _ => fitting(name),
+            };
             let is_password = *name == "password";
             let created = root.post("/api/v1/users", &row);
             match may || is_password {
