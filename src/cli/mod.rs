@@ -38,9 +38,9 @@ struct Cli {
 
 #[derive(Args, Clone)]
 struct Common {
-    /// The settings file; see config/default.toml for every setting.
+    /// A settings file; see config/default.toml for every setting. Given several times, each wins over those before it.
     #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
+    config: Vec<PathBuf>,
     /// Print JSON.
     #[arg(long, global = true)]
     json: bool,
@@ -168,7 +168,7 @@ fn migrate(common: &Common, check: bool) -> Outcome {
 
 impl Common {
     fn settings(&self) -> Result<Settings, Exit> {
-        Ok(settings::load(self.config.as_deref())?)
+        Ok(settings::load(&self.config)?)
     }
 
     /// Opens the database for a command.

@@ -184,15 +184,7 @@ impl Anyone {
     /// # Errors
     /// Those of [`Anyone::authenticate`]; [`Code::SessionRequired`].
     pub async fn sign_on(self) -> Result<SignedIn> {
-        let authenticated = self.authenticate().await?;
-        match authenticated.proof {
-            Proof::Session(session, application) => {
-                let Authenticated { context, application: through, user, .. } = authenticated;
-                let opened = Opened { session: *session, user, application: *application };
-                Ok(SignedIn { context, application: through, opened })
-            }
-            Proof::Key(_) => Err(Error::new(Code::SessionRequired)),
-        }
+        self.authenticate().await?.by_session()
     }
 
     /// The caller proves that it may ask about tokens: by the application's key, or as a super-user.
@@ -241,6 +233,13 @@ pub(super) fn user_actor(user: &User, through: impl Into<CredentialId>) -> Actor
     Actor { kind: ActorType::User, id: Some(user.user_id.to_string()), session: Some(through.into()) }
 }
 
+impl Context {
+    /// The proof that a session of this age is.
+    fn proven_since(&self, signed_in: Utc) -> Proven {
+        Proven::AtSignIn(if self.leniency.switches.sessions_stay_fresh { self.now() } else { signed_in })
+    }
+}
+
 impl SignedIn {
     /// The signed-in user's id.
     pub fn user_id(&self) -> UserId {
@@ -249,11 +248,26 @@ impl SignedIn {
 
     /// When the caller last proved who it is.
     pub(super) fn proven(&self) -> Proven {
-        Proven::AtSignIn(self.opened.session.created_time)
+        self.context.proven_since(self.opened.session.created_time)
     }
 }
 
 impl Authenticated {
+    /// What makes sense with a session alone.
+    ///
+    /// # Errors
+    /// [`Code::SessionRequired`] for an API key.
+    pub fn by_session(self) -> Result<SignedIn> {
+        match self.proof {
+            Proof::Session(session, application) => {
+                let Self { context, application: through, user, .. } = self;
+                let opened = Opened { session: *session, user, application: *application };
+                Ok(SignedIn { context, application: through, opened })
+            }
+            Proof::Key(_) => Err(Error::new(Code::SessionRequired)),
+        }
+    }
+
     /// The caller's role makes a super-user.
     ///
     /// # Errors
@@ -290,7 +304,7 @@ impl Authenticated {
     /// When the caller last proved who it is.
     pub(super) fn proven(&self) -> Proven {
         match &self.proof {
-            Proof::Session(session, _) => Proven::AtSignIn(session.created_time),
+            Proof::Session(session, _) => self.context.proven_since(session.created_time),
             Proof::Key(_) => Proven::ByKey,
         }
     }

@@ -18,6 +18,7 @@ mod first_start;
 mod groups;
 mod hooks;
 mod lanes;
+mod leniency;
 mod lockout;
 mod networks;
 mod notices;
@@ -41,9 +42,10 @@ pub use api_keys::{Lifetime, NewApiKey};
 pub use audit::{AuditPage, AuditQuery, Finding, Search};
 pub use caller::{Anyone, Authenticated, Bearer, Operator, SignedIn, SuperUser, TrustedApplication};
 pub use check_account::Checked;
-pub use context::{Call, Context, Trail};
+pub use context::{Call, Claims, Context, LONGEST_AGENT, Trail};
 pub use find::{Filter, Find, Found, Order};
 pub use groups::Again;
+pub use leniency::Leniency;
 pub use hooks::{Delivery, HookPatch, NewHook};
 pub use paging::LARGEST_PAGE;
 pub use post::Post;
@@ -104,6 +106,7 @@ struct Inner {
     idle: Duration,
     absolute: Duration,
     connect: settings::Connect,
+    zato_parity: settings::ZatoParity,
     clock: Clock,
     entropy: Entropy,
 }
@@ -154,6 +157,7 @@ impl Services {
             idle: settings.sessions.idle(),
             absolute: settings.sessions.absolute(),
             connect: settings.connect.clone(),
+            zato_parity: settings.zato_parity,
             clock,
             entropy,
         };

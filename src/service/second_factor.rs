@@ -33,7 +33,7 @@ pub(super) enum Proof {
     /// The account asks for none.
     NotAsked,
     /// A one-time code.
-    Totp { credential_id: TotpId, step: i64 },
+    Totp { credential_id: TotpId, step: i64, may_be_used: bool },
     /// A recovery code.
     Recovery(TokenHash),
 }
@@ -45,9 +45,9 @@ impl Proof {
             // What was read before may have been enabled meanwhile.
             Self::NotAsked if user.is_totp_enabled => Err(Error::new(Code::TotpRequired)),
             Self::NotAsked => Ok(CodesLeft::default()),
-            Self::Totp { credential_id, step } => {
+            Self::Totp { credential_id, step, may_be_used } => {
                 let is_first = tx.use_totp_step(*credential_id, *step)?;
-                if is_first { Ok(CodesLeft::default()) } else { Err(invalid("totp_used")) }
+                if is_first || *may_be_used { Ok(CodesLeft::default()) } else { Err(invalid("totp_used")) }
             }
             Self::Recovery(hash) => {
                 let before = tx.read().count_recovery_codes(user.user_id)?;
@@ -94,8 +94,9 @@ impl Context {
                 let found = self.totp_credential(user.user_id).await?.filter(|(credential, _)| credential.session_id.is_none());
                 // An account that is marked to have a key and has none stays shut.
                 let (credential, key) = found.ok_or_else(|| invalid("totp_wrong"))?;
-                let step = judged(&key, &code, self.now(), credential.last_step)?;
-                Ok(Proof::Totp { credential_id: credential.credential_id, step })
+                let may_be_used = self.leniency.switches.totp_code_reuse;
+                let step = judged(&key, &code, self.now(), credential.last_step.filter(|_| !may_be_used))?;
+                Ok(Proof::Totp { credential_id: credential.credential_id, step, may_be_used })
             }
             Some(Factor::Recovery(code)) => {
                 let (user_id, hash) = (user.user_id, code.hash());

@@ -173,6 +173,7 @@ impl Context {
     ) -> Result<Attempt> {
         let inner = &self.services.inner;
         let (lockout, address, now) = (inner.lockout.clone(), self.remote_addr(), self.now());
+        let is_lenient = self.leniency.switches.lenient_lockout;
         let target = target.clone();
         let begun = inner.store.keep_count(move |tx| {
             // A name that nobody bears costs a write as well: whether it is borne must not be told by the time.
@@ -180,7 +181,7 @@ impl Context {
                 Some(user_id) => tx.count_failure(user_id)?,
                 None => tx.count_stranger()?,
             }
-            Ok(lockout.begin(tx, &target, place, address, now)?)
+            Ok(lockout.begin(tx, &target, place, address, is_lenient, now)?)
         });
         begun.await?.map_err(|until| Error::new(Code::TooManyAttempts).because("throttled").retry_after(until.since(now)))
     }
@@ -236,7 +237,8 @@ impl Context {
             return Err(error_of(barred));
         }
         let proof = self.examine_second_factor(user, given.totp_code.as_ref()).await?;
-        let renewal = match (standing, given.new_password) {
+        let is_ignored = standing.is_ok() && self.leniency.is_unneeded_password_ignored;
+        let renewal = match (standing, given.new_password.filter(|_| !is_ignored)) {
             // There is a next sign-in: a busy pool is no reason to refuse this one.
             (Ok(()), None) if is_weak => self.hash(given.password).await.map_or(Renewal::Nothing, Renewal::Rehash),
             (Ok(()), None) => Renewal::Nothing,
@@ -334,7 +336,7 @@ impl Context {
             idle_expiry: (now + inner.idle).min(absolute_expiry),
             absolute_expiry,
             remote_addr: self.remote_addr().map(|a| a.to_string()),
-            user_agent: self.call.user_agent.clone(),
+            user_agent: self.user_agent(),
         };
         (ust, session)
     }

@@ -333,7 +333,7 @@ macro_rules! texts {
 }
 texts! {
     Name: |t| Ok(Self::try_from(t)?), Self::as_str;
-    Email: |t| Ok(Self::try_from(t)?), Self::as_str;
+    Email: |t| Ok(Self::stored(t)), Self::as_str;
     Line: |t| Ok(Self::try_from(t)?), Self::as_str;
     Note: |t| Ok(Self::try_from(t)?), Self::as_str;
     PasswordHash: |t| Ok(Self::new(t)), Self::expose;
