@@ -31,3 +31,7 @@ bench:
 # The documentation of the code, in target/doc
 docs:
     cargo doc --locked --no-deps
+
+# Fuzz every parser of outside input, each for so many seconds; CONTRIBUTING.md tells what it needs
+fuzz seconds="60":
+    for target in $(cargo fuzz list); do mkdir -p fuzz/corpus/$target && RUSTC_BOOTSTRAP=1 cargo fuzz run $target fuzz/corpus/$target fuzz/seeds/$target -- -max_total_time={{seconds}} || exit 1; done

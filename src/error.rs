@@ -114,6 +114,8 @@ codes! {
     SelfDelete = "self_delete", 409, "Nobody deletes their own account.";
     /// Locking oneself must be meant.
     SelfLock = "self_lock", 409, "Locking oneself needs force.";
+    /// There is no room for more custom attributes.
+    AttributesFull = "attributes_full", 409, "There is no room for more attributes.";
     /// Each change is written once for every hook, so there is an end to their number.
     TooManyHooks = "too_many_hooks", 409, "There are as many hooks as there may be.";
     /// Nothing is delivered to a hook that is switched off.
@@ -150,10 +152,13 @@ codes! {
     Unavailable = "unavailable", 503, "The service cannot answer now.";
 }
 
+/// Stands between the names of members that lie within each other, in [`Fault::member`].
+pub const WITHIN: char = '\u{1f}';
+
 /// One member at fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The member's name, without the slash of a JSON pointer.
+    /// The member's name, without the slash of a JSON pointer; of a nested one all names from the outside in, with [`WITHIN`] between.
     pub member: String,
     /// A stable code.
     pub code: &'static str,
@@ -259,7 +264,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.detail.as_deref().unwrap_or(self.code.title()))?;
         for fault in &self.faults {
-            write!(f, " {}: the value {}.", fault.member, fault.detail)?;
+            write!(f, " {}: the value {}.", fault.member.replace(WITHIN, "."), fault.detail)?;
         }
         Ok(())
     }

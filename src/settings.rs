@@ -290,10 +290,16 @@ fn figment(files: &[PathBuf]) -> Result<Figment, String> {
 /// # Errors
 /// One line that names the key, the cause and the source.
 pub fn load<P: AsRef<Path>>(files: impl IntoIterator<Item = P>) -> Result<Settings, String> {
-    read(&figment(&named_files(files))?)
+    extract(&figment(&named_files(files))?)
 }
 
-fn read(figment: &Figment) -> Result<Settings, String> {
+/// The settings that the text of a settings file makes, by itself; for the fuzz targets in `fuzz/`.
+#[doc(hidden)]
+pub fn parse(text: &str) -> Result<Settings, String> {
+    extract(&Figment::from(Toml::string(DEFAULT)).merge(Toml::string(text)))
+}
+
+fn extract(figment: &Figment) -> Result<Settings, String> {
     let settings: Settings = figment.extract_lossy().map_err(|e| e.into_iter().map(explain).collect::<Vec<_>>().join("; "))?;
     settings.check().map_err(|(key, flaw)| format!("setting {key} ({}): {flaw}", source(figment, key)))?;
     Ok(settings)
@@ -305,7 +311,7 @@ fn read(figment: &Figment) -> Result<Settings, String> {
 /// Those of [`load`].
 pub fn lines<P: AsRef<Path>>(files: impl IntoIterator<Item = P>) -> Result<Vec<Line>, String> {
     let figment = figment(&named_files(files))?;
-    let settings = read(&figment)?;
+    let settings = extract(&figment)?;
     let mut lines = Vec::new();
     let tree = serde_json::to_value(&settings).map_err(|e| e.to_string())?;
     for (section, keys) in tree.as_object().into_iter().flatten() {
@@ -504,6 +510,21 @@ mod tests {
         let mut documented = documented_keys();
         documented.sort();
         assert_eq!(documented, in_code);
+    }
+
+    proptest::proptest! {
+        /// Whatever stands in a settings file, what comes out of it is within its bounds, and what is refused names a key or the file.
+        #[test]
+        fn any_text_is_settings_or_refused(
+            section in "(server|database|sessions|passwords|lockout|log|[a-z]{1,8})",
+            key in "(idle_seconds|hash_passes|min_length|url|filter|listen|[a-z_]{1,10})",
+            value in "(-?[0-9]{1,12}|\"[^\"\\\\]{0,12}\"|true|\\[\\]|.{0,12})",
+        ) {
+            match parse(&format!("[{section}]\n{key} = {value}\n")) {
+                Ok(settings) => proptest::prop_assert!(settings.check().is_ok()),
+                Err(cause) => proptest::prop_assert!(cause.starts_with("setting ") || cause.starts_with("the settings file "), "{}", cause),
+            }
+        }
     }
 
     #[test]

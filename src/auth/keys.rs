@@ -44,15 +44,21 @@ impl Keys {
         let fail = |cause: String| format!("the key file {}: {cause}", path.display());
         let text = Zeroizing::new(fs::read_to_string(path).map_err(|e| fail(e.to_string()))?);
         check_mode(path).map_err(fail)?;
-        let file: File = toml::from_str(&text).map_err(|e| fail(format!("is not a key file ({})", e.message())))?;
+        Self::parse(&text).map_err(fail)
+    }
+
+    /// Reads what stands in a key file.
+    ///
+    /// # Errors
+    /// One line, in which nothing of the root key stands.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let file: File = toml::from_str(text).map_err(|e| format!("is not a key file ({})", e.message()))?;
         if file.version != 1 {
-            return Err(fail(format!("is of version {}, known is 1", file.version)));
+            return Err(format!("is of version {}, known is 1", file.version));
         }
-        let root = STANDARD
-            .decode(file.root.as_bytes())
-            .map(Zeroizing::new)
-            .map_err(|_| fail("the root key is not base64".to_owned()))?;
-        let root: &[u8; 32] = root.as_slice().try_into().map_err(|_| fail("the root key has not 32 bytes".to_owned()))?;
+        let root = STANDARD.decode(file.root.as_bytes()).map(Zeroizing::new);
+        let root = root.map_err(|_| "the root key is not base64".to_owned())?;
+        let root: &[u8; 32] = root.as_slice().try_into().map_err(|_| "the root key has not 32 bytes".to_owned())?;
         Ok(Self::from_root(root))
     }
 
@@ -160,6 +166,18 @@ mod tests {
             mutated.replace_range(at..=at, &other);
             if mutated != sealed {
                 prop_assert_eq!(keys.seal.open("a", &mutated), None);
+            }
+        }
+
+        /// Whatever stands in a key file, the complaint tells nothing of a key in it.
+        #[test]
+        fn any_text_is_a_key_file_or_refused(key in "[A-Za-z0-9+/]{43}=", line in "(version = [0-9]{1,3}|root = 7|.{0,20})", cut in 0usize..60) {
+            let sound = format!("version = 1\nroot = \"{key}\"\n");
+            let is_key = STANDARD.decode(&key).is_ok();
+            prop_assert_eq!(Keys::parse(&sound).is_ok(), is_key);
+            let broken = format!("{line}\n{}", sound.get(..cut).unwrap_or(&sound));
+            if let Err(cause) = Keys::parse(&broken) {
+                prop_assert!(!cause.contains(&key[..12]), "{}", cause);
             }
         }
 

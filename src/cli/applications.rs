@@ -183,7 +183,7 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
     }
 }
 
-async fn find(root: &SuperUser, name: &str) -> Result<ApplicationView> {
+pub(super) async fn find(root: &SuperUser, name: &str) -> Result<ApplicationView> {
     let unknown = || Error::new(Code::NotFound).because("application_unknown").detail(format!("There is no application {name}."));
     let key = fold(name);
     root.applications().await?.into_iter().find(|a| a.name.key() == key).ok_or_else(unknown)

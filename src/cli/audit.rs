@@ -1,68 +1,118 @@
 //! `usher audit …`
 
-use super::{Common, Exit, Outcome, act, output};
-use crate::domain::audit::Action;
+use super::users::find;
+use super::{Common, Exit, Outcome, output};
+use crate::domain::audit::{Action, EventView};
+use crate::domain::ids::UserId;
+use crate::domain::time::Utc;
 use crate::error::{Code, Error};
 use crate::service::{AuditQuery, Finding, Search, SuperUser};
-use clap::Subcommand;
+use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
 use std::cell::RefCell;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Show the events of a call.
-    Show {
-        /// The call's correlation id.
-        #[arg(long)]
-        cid: String,
-    },
+    /// Show events, oldest first: those of a call, or what was done by or to someone.
+    Show(Show),
     /// Print every event as a line of JSON, oldest first.
     Export,
     /// Walk the hash chains; exit 1 at the first break, naming it.
     Verify,
 }
 
+/// Everything given must hold.
+#[derive(Args)]
+#[command(group(ArgGroup::new("search").required(true).multiple(true).args(["cid", "user", "actor", "subject", "from", "to"])))]
+pub(super) struct Show {
+    /// The call's correlation id.
+    #[arg(long)]
+    cid: Option<String>,
+    /// What this user did and what was done to it: username, login name or user_id; of a deleted user the user_id.
+    #[arg(long)]
+    user: Option<String>,
+    /// Who acted, as the trail has it: a user_id, an application's name, an operator's user@host.
+    #[arg(long)]
+    actor: Option<String>,
+    /// On whom or what, as the trail has it: an id.
+    #[arg(long)]
+    subject: Option<String>,
+    /// Not before this time (RFC 3339).
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    from: Option<Utc>,
+    /// Before this time (RFC 3339).
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    to: Option<Utc>,
+}
+
+fn time(text: &str) -> Result<Utc, &'static str> {
+    Utc::parse(text).ok_or("is not an RFC 3339 time, such as 2031-05-04T03:02:01Z")
+}
+
 pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
     match command {
-        Command::Show { cid } => show(common, cid).await,
+        Command::Show(search) => show(common, search).await,
         Command::Export => export(common).await,
         Command::Verify => verify(common).await,
     }
 }
 
-async fn show(common: &Common, cid: String) -> Outcome {
-    let search = Search { cid: Some(cid), ..Search::default() };
-    let query = AuditQuery { search, limit: 500, cursor: None };
-    let page = common.act(Action::AuditRead, |root: SuperUser| async move { root.audit_events(query).await }).await?;
-    if common.json {
-        return output::json(&json!({ "items": page.items }));
+/// Events of a page.
+const PAGE: i64 = 500;
+
+/// Hands every event that matches to `print`, page by page, until whoever reads standard output has had enough.
+async fn each(root: &SuperUser, search: Search, mut print: impl FnMut(&EventView) -> Outcome) -> Result<(), Error> {
+    let mut query = AuditQuery { search, limit: PAGE, cursor: None };
+    loop {
+        let page = root.audit_events(query.clone()).await?;
+        match (page.items.iter().try_for_each(&mut print), page.next_cursor) {
+            (Ok(()), Some(cursor)) => query.cursor = Some(cursor),
+            (Ok(()), None) | (Err(Exit::EnoughRead), _) => return Ok(()),
+            (Err(_), _) => return Err(Error::new(Code::Internal).cause("standard output cannot be written")),
+        }
     }
-    if page.items.is_empty() {
-        return Err(Exit::Refused("there is no event of this correlation id".to_owned()));
-    }
-    page.items.iter().try_for_each(|event| {
-        let value = serde_json::to_value(event).map_err(|e| Exit::Refused(e.to_string()))?;
-        output::members(&value)?;
+}
+
+async fn show(common: &Common, Show { cid, user, actor, subject, from, to }: Show) -> Outcome {
+    let (json, mut count) = (common.json, 0_usize);
+    let print = |event: &EventView| {
+        count += 1;
+        if json {
+            let text = serde_json::to_string(event).map_err(|e| Exit::Refused(e.to_string()))?;
+            let before = if count == 1 { "{\"items\":[" } else { "," };
+            return output::bytes(format!("{before}{text}").as_bytes());
+        }
+        output::members(event)?;
         output::line("")
-    })
+    };
+    let search = |root: SuperUser| async move {
+        let about = match user {
+            Some(user) => Some(id_of(&root, &user).await?.to_string()),
+            None => None,
+        };
+        each(&root, Search { cid, actor, subject, about, from, to, ..Search::default() }, print).await
+    };
+    common.act(Action::AuditRead, search).await?;
+    match (json, count) {
+        (true, 0) => output::line("{\"items\":[]}"),
+        (true, _) => output::line("]}"),
+        (false, 0) => Err(Exit::Refused("there is no such event".to_owned())),
+        (false, _) => Ok(()),
+    }
+}
+
+/// Of a deleted user the id is all that there is.
+async fn id_of(root: &SuperUser, user: &str) -> Result<UserId, Error> {
+    match (find(root, user).await, user.parse()) {
+        (Ok(account), _) => Ok(account.user.user_id),
+        (Err(error), Ok(user_id)) if error.code() == Code::NotFound => Ok(user_id),
+        (Err(error), _) => Err(error),
+    }
 }
 
 async fn export(common: &Common) -> Outcome {
-    let services = common.services()?;
-    let exported = act(&services, Action::AuditExport, |root| async move {
-        let mut query = AuditQuery { search: Search::default(), limit: 500, cursor: None };
-        loop {
-            let page = root.audit_events(query.clone()).await?;
-            match (page.items.iter().try_for_each(output::json), page.next_cursor) {
-                (Ok(()), Some(cursor)) => query.cursor = Some(cursor),
-                (Ok(()), None) | (Err(Exit::EnoughRead), _) => return Ok(()),
-                (Err(_), _) => return Err(Error::new(Code::Internal).cause("standard output cannot be written")),
-            }
-        }
-    });
-    exported.await?;
-    services.close();
-    Ok(())
+    let export = |root: SuperUser| async move { each(&root, Search::default(), output::json).await };
+    common.act(Action::AuditExport, export).await
 }
 
 async fn verify(common: &Common) -> Outcome {

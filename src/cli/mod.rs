@@ -4,9 +4,11 @@
 
 mod api_keys;
 mod applications;
+mod attributes;
 mod audit;
 mod config;
 mod groups;
+mod help;
 mod hooks;
 mod operator;
 mod output;
@@ -23,6 +25,7 @@ use crate::error::{Code, Error};
 use crate::service::{Call, Context, Services, SuperUser};
 use crate::settings::{self, Settings};
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -85,6 +88,17 @@ enum Command {
     Config(config::Command),
     /// Print the OpenAPI document.
     Openapi,
+    /// Print a script that completes commands in a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the manual page of usher, or write one for each command.
+    Man {
+        /// A folder for the pages; made if it is not there.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
 }
 
 /// How a command ends other than well.
@@ -139,7 +153,7 @@ pub fn run() -> ExitCode {
 
 async fn execute(common: &Common, command: Command) -> Outcome {
     match command {
-        Command::Serve => serve::serve(&common.settings()?).await,
+        Command::Serve => serve::serve(common).await,
         Command::Migrate { check } => migrate(common, check),
         Command::User(command) => users::execute(common, command).await,
         Command::App(command) => applications::execute(common, command).await,
@@ -151,6 +165,8 @@ async fn execute(common: &Common, command: Command) -> Outcome {
         Command::Secrets(command) => secrets::execute(common, &command).await,
         Command::Config(command) => config::execute(common, &command),
         Command::Openapi => output::json(&crate::http::document()),
+        Command::Completions { shell } => help::completions(shell),
+        Command::Man { out } => help::man(common, out.as_deref()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `usher serve`
 
-use super::{Exit, Outcome, output};
+use super::{Common, Exit, Outcome, output};
 use crate::app::{self, Migrate};
 use crate::domain::chance::Entropy;
 use crate::domain::ids::UserId;
@@ -9,6 +9,7 @@ use crate::domain::time::Clock;
 use crate::service::Services;
 use crate::settings::{LogFormat, Settings};
 use actix_web::rt::signal::unix::{SignalKind, signal};
+use serde_json::json;
 use std::fs::{self, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
@@ -16,14 +17,19 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
 
-pub(super) async fn serve(settings: &Settings) -> Outcome {
+pub(super) async fn serve(common: &Common) -> Outcome {
+    let settings = &common.settings()?;
     start_log(settings)?;
     let services = app::open(settings, Migrate::Always, Clock::system(), Entropy::system())?;
     let first = first_start(settings, &services).await?;
     let running = app::start(settings, &services)?;
-    output::line(&format!("usher {} listens on http://{}", env!("CARGO_PKG_VERSION"), running.address))?;
-    if let Some(first) = first {
-        welcome(&first, running.address)?;
+    if common.json {
+        output::json(&greeting(first.as_ref(), running.address))?;
+    } else {
+        output::line(&format!("usher {} listens on http://{}", env!("CARGO_PKG_VERSION"), running.address))?;
+        if let Some(first) = first {
+            welcome(&first, running.address)?;
+        }
     }
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let handle = running.handle.clone();
@@ -102,6 +108,19 @@ async fn first_start(settings: &Settings, services: &Services) -> Result<Option<
         let _ = fs::remove_file(path);
     }
     Ok(made?.map(|user_id| First { username, user_id, told }))
+}
+
+/// What a start tells, for programs.
+fn greeting(first: Option<&First>, address: SocketAddr) -> serde_json::Value {
+    let super_user = first.map(|First { username, user_id, told }| {
+        let (password, file) = match told {
+            Told::NotAtAll => (None, None),
+            Told::Here(password) => (Some(password.expose()), None),
+            Told::InFile(path) => (None, Some(path)),
+        };
+        json!({"username": username, "user_id": user_id, "password": password, "password_file": file})
+    });
+    json!({"version": env!("CARGO_PKG_VERSION"), "url": format!("http://{address}"), "first_super_user": super_user})
 }
 
 /// Tells of the first super-user, with three lines to paste.

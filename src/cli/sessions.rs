@@ -1,12 +1,13 @@
 //! `usher session …`
 
+use super::applications::find as find_application;
 use super::users::find;
 use super::{Common, Outcome, output};
 use crate::domain::audit::Action;
 use crate::domain::ids::SessionId;
 use crate::domain::session::SessionView;
 use crate::service::SuperUser;
-use clap::Subcommand;
+use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
 
 #[derive(Subcommand)]
@@ -17,14 +18,25 @@ pub(super) enum Command {
         #[arg(long)]
         user: Option<String>,
     },
-    /// End one session of a user, or all of them.
-    Revoke {
-        /// The username, login name or user_id.
-        #[arg(long)]
-        user: String,
-        /// The session; all if none is given.
-        session: Option<SessionId>,
-    },
+    /// End sessions: one of a user, all of a user, all of an application, or all that there are.
+    Revoke(Revoke),
+}
+
+#[derive(Args)]
+#[command(group(ArgGroup::new("whose").required(true).args(["user", "app", "all"])))]
+pub(super) struct Revoke {
+    /// Those of this user: username, login name or user_id.
+    #[arg(long)]
+    user: Option<String>,
+    /// Those that were opened through this application, by name.
+    #[arg(long)]
+    app: Option<String>,
+    /// Everyone's.
+    #[arg(long)]
+    all: bool,
+    /// The one session of the user; all of the user's if none is given.
+    #[arg(requires = "user", conflicts_with_all = ["app", "all"])]
+    session: Option<SessionId>,
 }
 
 /// Sessions read at a time.
@@ -42,16 +54,37 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
                 output::line(&format!("{}  {}  until {}  {}  {address}", s.session_id, s.user_id, s.idle_expiry, s.application))
             })
         }
-        Command::Revoke { user, session } => {
-            let action = if session.is_some() { Action::SessionRevoke } else { Action::SessionRevokeAll };
-            let revoke = |root: SuperUser| async move {
-                let user_id = find(&root, &user).await?.user.user_id;
-                match session {
-                    Some(session) => root.end_session(user_id, session).await,
-                    None => root.end_sessions(user_id).await,
+        Command::Revoke(Revoke { user, app, all: _, session }) => {
+            let ended = match (user, session, app) {
+                (Some(user), Some(session), _) => {
+                    let revoke = |root: SuperUser| async move {
+                        let user_id = find(&root, &user).await?.user.user_id;
+                        root.end_session(user_id, session).await
+                    };
+                    common.act(Action::SessionRevoke, revoke).await.map(|()| 1)
                 }
-            };
-            common.act(action, revoke).await
+                (Some(user), None, _) => {
+                    let revoke = |root: SuperUser| async move {
+                        let user_id = find(&root, &user).await?.user.user_id;
+                        root.end_sessions(user_id).await
+                    };
+                    common.act(Action::SessionRevokeAll, revoke).await
+                }
+                (None, _, Some(app)) => {
+                    let revoke = |root: SuperUser| async move {
+                        let application_id = find_application(&root, &app).await?.application_id;
+                        root.end_sessions_of_application(application_id).await
+                    };
+                    common.act(Action::SessionRevokeOfApplication, revoke).await
+                }
+                (None, _, None) => {
+                    common.act(Action::SessionRevokeOfEveryone, |root: SuperUser| root.end_everyones_sessions()).await
+                }
+            }?;
+            if common.json {
+                return output::json(&json!({ "ended": ended }));
+            }
+            output::line(&format!("{ended} {} ended", if ended == 1 { "session" } else { "sessions" }))
         }
     }
 }

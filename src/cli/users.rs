@@ -1,6 +1,6 @@
 //! `usher user …`
 
-use super::{Common, Exit, Outcome, act, output};
+use super::{Common, Exit, Outcome, act, attributes, output};
 use crate::auth::totp::Key;
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::Action;
@@ -72,6 +72,9 @@ pub(super) enum Command {
         /// The username, login name or user_id.
         user: String,
     },
+    /// Look after a user's custom attributes.
+    #[command(subcommand)]
+    Attr(attributes::Command),
     /// Set a password, read from standard input, and end the user's sessions; or have the user set one by a link.
     SetPassword {
         /// The username, login name or user_id.
@@ -210,6 +213,7 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
             }
             output::line(&format!("{name} is deleted"))
         }
+        Command::Attr(command) => attributes::execute(common, command).await,
         Command::SetPassword { user, link, .. } if link.link => {
             let (account, told) = common.act(Action::PasswordSet, |root| hand_out(root, user, link)).await?;
             match told {
@@ -338,8 +342,7 @@ fn show(common: &Common, account: &Account) -> Outcome {
     if common.json {
         return output::json(&view);
     }
-    let value = serde_json::to_value(view).map_err(|e| Exit::Refused(e.to_string()))?;
-    output::members(&value)
+    output::members(&view)
 }
 
 fn changed(common: &Common, account: &Account, what: &str) -> Outcome {

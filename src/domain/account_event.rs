@@ -32,6 +32,8 @@ super::words::words! {
         UserNetworksChanged = "user.networks_changed",
         /// An API key was made for a user, or revoked.
         UserApiKeysChanged = "user.api_keys_changed",
+        /// Custom attributes of a user were set or removed.
+        UserAttributesChanged = "user.attributes_changed",
         /// An account was locked, by a super-user or by too many failures.
         UserLocked = "user.locked",
         /// An account was unlocked.
@@ -42,6 +44,8 @@ super::words::words! {
         UserRejected = "user.rejected",
         /// A user signed out, or one or all of a user's sessions were ended.
         UserSessionsEnded = "user.sessions_ended",
+        /// All sessions of an application, or everyone's, were ended at once.
+        SessionsEnded = "sessions.ended",
         /// A user was deleted.
         UserDeleted = "user.deleted",
         /// A group was made.
@@ -67,13 +71,14 @@ impl EventType {
             | Self::UserSecondFactorChanged
             | Self::UserNetworksChanged
             | Self::UserApiKeysChanged
+            | Self::UserAttributesChanged
             | Self::UserLocked
             | Self::UserUnlocked
             | Self::UserApproved
             | Self::UserRejected
             | Self::UserSessionsEnded
             | Self::UserDeleted => true,
-            Self::GroupCreated | Self::GroupUpdated | Self::GroupDeleted | Self::EventsMissed => false,
+            Self::SessionsEnded | Self::GroupCreated | Self::GroupUpdated | Self::GroupDeleted | Self::EventsMissed => false,
         }
     }
 }
@@ -123,6 +128,10 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         }
         Action::NetworksSet => news(T::UserNetworksChanged),
         Action::ApiKeyCreate | Action::ApiKeyRevoke => vec![T::UserApiKeysChanged],
+        Action::UserAttributeSet | Action::UserAttributesSet | Action::UserAttributeDelete | Action::UserAttributesDelete => {
+            news(T::UserAttributesChanged)
+        }
+        Action::SessionRevokeOfApplication | Action::SessionRevokeOfEveryone => vec![T::SessionsEnded],
         Action::SignOut | Action::SessionRevoke | Action::SessionRevokeAll => vec![T::UserSessionsEnded],
         Action::MemberAdd | Action::MemberRemove => news(T::UserGroupsChanged),
         Action::GroupCreate => vec![T::GroupCreated],
@@ -137,6 +146,14 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         | Action::SessionRenew
         | Action::SessionIntrospect
         | Action::SessionList
+        | Action::SessionAttributeList
+        | Action::SessionAttributeRead
+        | Action::SessionAttributeSet
+        | Action::SessionAttributesSet
+        | Action::SessionAttributeDelete
+        | Action::SessionAttributesDelete
+        | Action::UserAttributeList
+        | Action::UserAttributeRead
         | Action::CurrentUserRead
         | Action::UserRead
         | Action::UserList

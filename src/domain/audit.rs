@@ -12,6 +12,7 @@
 use super::ids::CredentialId;
 use super::time::Utc;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -77,6 +78,10 @@ super::words::words! {
         SessionRevoke = "session.revoke",
         /// End all sessions of a user.
         SessionRevokeAll = "session.revoke_all",
+        /// End all sessions that were opened through an application.
+        SessionRevokeOfApplication = "session.revoke_of_application",
+        /// End everyone's sessions.
+        SessionRevokeOfEveryone = "session.revoke_of_everyone",
         /// get_current_user.
         CurrentUserRead = "user.read_current",
         /// get_user_by_id, or a look-up by name.
@@ -177,6 +182,30 @@ super::words::words! {
         MemberAdd = "group.add_member",
         /// Take a user out of a group.
         MemberRemove = "group.remove_member",
+        /// List a user's custom attributes.
+        UserAttributeList = "user.list_attributes",
+        /// Read one of a user's custom attributes.
+        UserAttributeRead = "user.read_attribute",
+        /// Set one of a user's custom attributes.
+        UserAttributeSet = "user.set_attribute",
+        /// Set and remove several of a user's custom attributes.
+        UserAttributesSet = "user.set_attributes",
+        /// Remove one of a user's custom attributes.
+        UserAttributeDelete = "user.delete_attribute",
+        /// Remove all of a user's custom attributes.
+        UserAttributesDelete = "user.delete_attributes",
+        /// List the current session's custom attributes.
+        SessionAttributeList = "session.list_attributes",
+        /// Read one of the current session's custom attributes.
+        SessionAttributeRead = "session.read_attribute",
+        /// Set one of the current session's custom attributes.
+        SessionAttributeSet = "session.set_attribute",
+        /// Set and remove several of the current session's custom attributes.
+        SessionAttributesSet = "session.set_attributes",
+        /// Remove one of the current session's custom attributes.
+        SessionAttributeDelete = "session.delete_attribute",
+        /// Remove all of the current session's custom attributes.
+        SessionAttributesDelete = "session.delete_attributes",
         /// Take every user out of a group.
         GroupEmpty = "group.empty",
         /// List applications.
@@ -295,6 +324,16 @@ impl Changes {
             }
         }
         (!changes.is_empty()).then(|| Self(Value::Object(changes).to_string()))
+    }
+
+    /// These members, whose values before and after are given as JSON text, `None` where there was nothing; `None` if there are no members.
+    pub fn of(members: impl IntoIterator<Item = (String, Option<String>, Option<String>)>) -> Option<Self> {
+        let text = |json: Option<String>| json.unwrap_or_else(|| "null".to_owned());
+        let member = |(name, before, after): (String, Option<String>, Option<String>)| {
+            format!("{}:{{\"before\":{},\"after\":{}}}", Value::from(name), text(before), text(after))
+        };
+        let members: Vec<String> = members.into_iter().map(member).collect();
+        (!members.is_empty()).then(|| Self(format!("{{{}}}", members.join(","))))
     }
 
     /// The names of what changed, in order.
@@ -486,14 +525,23 @@ pub struct EventView {
     pub remote_addr: Option<String>,
     /// The trace context that came with the call.
     pub traceparent: Option<String>,
-    /// The attributes that changed: `{"name": {"before": …, "after": …}}`.
-    pub changes: Option<Value>,
+    /// The attributes that changed: `{"name": {"before": …, "after": …}}`, as the text of which the digest is.
+    #[schemars(with = "Option<Value>")]
+    pub changes: Option<Box<RawValue>>,
     /// The salt of the digest of the changed values, in hex; gone once they are erased.
     pub changes_salt: Option<String>,
     /// The salted digest of the changed values, in hex: what the chain holds of them.
     pub changes_digest: Option<String>,
     /// The chain's hash up to and including this event, in hex.
     pub hash: String,
+}
+
+/// The changes' text. Only if somebody altered it is it not JSON any more; it must not break the line that it stands in either.
+fn exactly(changes: &Changes) -> serde_json::Result<Box<RawValue>> {
+    match changes.as_text() {
+        text if text.contains(['\n', '\r']) => serde_json::value::to_raw_value(text),
+        text => serde_json::from_str(text),
+    }
 }
 
 impl From<Link> for EventView {
@@ -514,7 +562,7 @@ impl From<Link> for EventView {
             application,
             remote_addr,
             traceparent,
-            changes: changes.map(|c| serde_json::from_str(c.as_text()).unwrap_or_else(|_| c.as_text().into())),
+            changes: changes.and_then(|c| exactly(&c).or_else(|_| serde_json::value::to_raw_value(c.as_text())).ok()),
             changes_salt: link.changes_salt.as_deref().map(hex),
             changes_digest: link.changes_digest.as_deref().map(hex),
             hash: hex(&link.hash),

@@ -73,6 +73,8 @@ ids! {
     DataKeyId;
     /// A message to the world outside.
     MessageId;
+    /// A custom attribute.
+    AttributeId;
     /// A receiver of account events.
     HookId;
     /// A secret of such a receiver.

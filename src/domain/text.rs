@@ -30,7 +30,8 @@ pub fn fold(text: &str) -> String {
     caseless::default_case_fold_str(&composed).nfc().collect()
 }
 
-fn deceives(c: char) -> bool {
+/// Whether a character shows nothing, or makes what stands around it look like something else.
+pub fn deceives(c: char) -> bool {
     // Letters and marks that show nothing (the rest of Default_Ignorable_Code_Point is of the categories below).
     let is_invisible = matches!(
         c,

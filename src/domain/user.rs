@@ -487,3 +487,51 @@ impl Account {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::attribute::{Act, allows};
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Map, Value, json};
+
+    fn any_member() -> impl Strategy<Value = String> {
+        let known: Vec<String> = ATTRIBUTES.iter().map(|attribute| attribute.name.to_owned()).collect();
+        prop_oneof![4 => prop::sample::select(known), 1 => "[a-z_]{1,12}".prop_map(String::from), 1 => Just("password_hash".to_owned())]
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            ".{0,20}".prop_map(Value::from),
+            Just(json!("administrator")),
+            Just(json!("2031-05-04T03:02:01Z")),
+            Just(json!({"a": []})),
+        ]
+    }
+
+    proptest! {
+        /// S29, R1, R15: a patch that is taken has members alone that are in the table and that this viewer may edit; whatever else is in it
+        /// is named, and then nothing is taken.
+        #[test]
+        fn any_members_are_a_patch_or_refused(members in prop::collection::hash_map(any_member(), any_value(), 0..4)) {
+            let members: Map<String, Value> = members.into_iter().collect();
+            for viewer in [Viewer::Nobody, Viewer::Peer, Viewer::Owner, Viewer::SuperUser] {
+                let editable = |name: &String| ATTRIBUTES.iter().any(|a| a.name == name && allows(viewer, Act::Edit, a));
+                match Patch::read(viewer, &members) {
+                    Ok(patch) => {
+                        prop_assert!(members.keys().all(editable));
+                        prop_assert_eq!(patch.is_empty(), members.is_empty());
+                    }
+                    Err(refused) => {
+                        prop_assert!(!refused.is_empty());
+                        let named = |name: &&String| refused.iter().any(|r| r.member == **name);
+                        prop_assert!(members.keys().filter(|name| !editable(name)).all(|name| named(&name)));
+                    }
+                }
+            }
+        }
+    }
+}

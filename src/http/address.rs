@@ -53,6 +53,26 @@ mod tests {
         client.map(|a| a.to_string())
     }
 
+    proptest::proptest! {
+        /// S43, R20: whatever stands in the header, the client is the peer, or an address that a trusted proxy wrote, or the call is refused.
+        #[test]
+        fn any_header_names_an_address_or_is_refused(
+            peer in "(10\\.0\\.0\\.[1-9]|192\\.0\\.2\\.[1-9])",
+            lines in proptest::collection::vec("([0-9.:a-f, ]{0,30}|10\\.0\\.0\\.[1-9]|[ -~]{0,20})", 0..3),
+        ) {
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            match client_of(&peer, &lines) {
+                None => proptest::prop_assert!(peer.starts_with("10.")),
+                Some(client) if client == peer => {}
+                Some(client) => {
+                    proptest::prop_assert!(peer.starts_with("10."));
+                    let mut entries = lines.iter().flat_map(|line| line.split(','));
+                    proptest::prop_assert!(entries.any(|entry| entry.trim().parse::<IpAddr>().is_ok_and(|a| canonical(a).to_string() == client)));
+                }
+            }
+        }
+    }
+
     /// S43: only trusted proxies are believed, from the right, and nonsense is refused.
     #[test]
     fn forwarded_addresses() {

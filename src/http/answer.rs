@@ -226,12 +226,12 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// `^[A-Za-z0-9._:-]{1,64}$`
-fn is_correlation_id(text: &str) -> bool {
+pub(super) fn is_correlation_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
 }
 
 /// Version 00 of the W3C trace context's `traceparent`.
-fn is_traceparent(text: &str) -> bool {
+pub(super) fn is_traceparent(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let is_hex = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     let lengths: Vec<usize> = parts.iter().map(|p| p.len()).collect();
@@ -245,8 +245,12 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 /// What follows a scheme in `Authorization`: of `Bearer` the session token (RFC 6750, section 2.1), of `Key` the API key. The scheme's case
 /// does not matter (RFC 9110, section 11.1).
 fn credential(headers: &HeaderMap, scheme: &str) -> Option<String> {
-    let (sent, credential) = text(headers, "authorization")?.split_once(' ')?;
-    sent.eq_ignore_ascii_case(scheme).then(|| credential.trim_start().to_owned())
+    credential_of(text(headers, "authorization")?, scheme).map(str::to_owned)
+}
+
+pub(super) fn credential_of<'a>(value: &'a str, scheme: &str) -> Option<&'a str> {
+    let (sent, credential) = value.split_once(' ')?;
+    sent.eq_ignore_ascii_case(scheme).then(|| credential.trim_start())
 }
 
 fn check_size(request: &HttpRequest, headers: &HeaderMap) -> Result<()> {

@@ -47,20 +47,48 @@ enum Sort {
     NewestFirst,
 }
 
+impl SearchQuery {
+    pub(super) fn search(self) -> Search {
+        Search {
+            cid: self.cid,
+            actor: self.actor,
+            subject: self.subject,
+            about: None,
+            action: self.action,
+            outcome: self.outcome,
+            application: self.application,
+            from: self.from,
+            to: self.to,
+            after: None,
+            newest_first: matches!(self.sort, Some(Sort::NewestFirst)),
+        }
+    }
+}
+
 pub(super) async fn search(caller: SuperUser, Query(query): Query<SearchQuery>) -> Result<Found<Paged<EventView>>> {
-    let limit = page_limit(query.limit)?;
-    let search = Search {
-        cid: query.cid,
-        actor: query.actor,
-        subject: query.subject,
-        action: query.action,
-        outcome: query.outcome,
-        application: query.application,
-        from: query.from,
-        to: query.to,
-        after: None,
-        newest_first: matches!(query.sort, Some(Sort::NewestFirst)),
-    };
-    let page = caller.audit_events(AuditQuery { search, limit, cursor: query.cursor }).await?;
+    let (limit, cursor) = (page_limit(query.limit)?, query.cursor.clone());
+    let page = caller.audit_events(AuditQuery { search: query.search(), limit, cursor }).await?;
     Ok(Found(Paged { items: page.items, next_cursor: page.next_cursor }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::input::read_query;
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_query_is_a_search_or_refused(name in "(cid|actor|subject|from|to|sort|action|[a-z]{1,8})", value in "([ -~]{0,30}|2031-05-04T0[0-9]:0[0-9]:00Z)") {
+            let encoded: String = value.bytes().map(|b| format!("%{b:02x}")).collect();
+            let search = read_query::<SearchQuery>(&format!("{name}={encoded}")).map(SearchQuery::search);
+            match (name.as_str(), search) {
+                ("cid", search) => prop_assert_eq!(search.ok().and_then(|s| s.cid), Some(value)),
+                ("actor", search) => prop_assert_eq!(search.ok().and_then(|s| s.actor), Some(value)),
+                ("subject", search) => prop_assert_eq!(search.ok().and_then(|s| s.subject), Some(value)),
+                ("from", search) => prop_assert_eq!(search.ok().and_then(|s| s.from), Utc::parse(&value)),
+                (_, Ok(_)) | (_, Err(_)) => {}
+            }
+        }
+    }
 }

@@ -84,7 +84,7 @@ fn words<T: FromStr<Err = String>>(name: &'static str, text: Option<String>) -> 
 }
 
 impl FindQuery {
-    fn filter(self) -> Result<Filter> {
+    pub(super) fn filter(self) -> Result<Filter> {
         Ok(Filter {
             prefix: self.prefix,
             words: self.q,
@@ -121,4 +121,32 @@ pub(super) async fn count(caller: SuperUser, Query(query): Query<FindQuery>) -> 
         return Err(Error::new(Code::BadQuery).detail("A count has no pages and no order."));
     }
     Ok(Found(CountBody { total: caller.count_users(query.filter()?).await? }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::input::read_query;
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// R6, R27: a filter is one of the fixed fields, or refused; there is no syntax in it that could mean more.
+        #[test]
+        fn any_query_is_a_filter_or_refused(name in "(prefix|q|username|email|user_role|account_status|group|[a-z_]{1,10})", value in "([a-z|]{0,24}|[ -~]{0,24})") {
+            let encoded: String = value.bytes().map(|b| format!("%{b:02x}")).collect();
+            let filter = read_query::<FindQuery>(&format!("{name}={encoded}")).and_then(FindQuery::filter);
+            match (name.as_str(), filter) {
+                ("prefix", filter) => prop_assert_eq!(filter.ok().and_then(|f| f.prefix), Some(value)),
+                ("q", filter) => prop_assert_eq!(filter.ok().and_then(|f| f.words), Some(value)),
+                ("username", filter) => prop_assert_eq!(filter.ok().and_then(|f| f.username), Some(value)),
+                ("email", filter) => prop_assert_eq!(filter.ok().and_then(|f| f.email), Some(value)),
+                ("group", filter) => prop_assert_eq!(filter.ok().and_then(|f| f.group), Some(value)),
+                ("user_role", Ok(filter)) => {
+                    let roles: Vec<&str> = filter.roles.iter().map(|role| role.as_str()).collect();
+                    prop_assert_eq!(roles.join("|"), value);
+                }
+                (_, Ok(_)) | (_, Err(_)) => {}
+            }
+        }
+    }
 }

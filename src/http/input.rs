@@ -2,6 +2,7 @@
 //!
 //! Bounds (S38): a body of 64 KiB, within ten seconds; JSON nested 32 deep. An unknown member is refused, never ignored.
 
+use crate::domain::raw::RawObject;
 use crate::error::{Code, Error, Fault, Result};
 use crate::service::LARGEST_PAGE;
 use actix_web::HttpRequest;
@@ -145,12 +146,7 @@ pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned + JsonSchema> Input for Query<T> {
     async fn read(parts: &mut Parts) -> Result<Self> {
-        let query = ActixQuery::<T>::from_query(parts.request.query_string());
-        let bad = |e: actix_web::error::QueryPayloadError| {
-            let text = e.to_string();
-            Error::new(Code::BadQuery).detail(text.strip_prefix("Query deserialize error: ").unwrap_or(&text).to_owned())
-        };
-        query.map(|q| Self(q.into_inner())).map_err(bad)
+        read_query(parts.request.query_string()).map(Self)
     }
 
     fn describe(schemas: &mut SchemaGenerator) -> Value {
@@ -162,6 +158,15 @@ impl<T: DeserializeOwned + JsonSchema> Input for Query<T> {
         };
         json!({"parameters": members.into_iter().map(parameter).collect::<Vec<_>>()})
     }
+}
+
+/// Reads a query string.
+pub(super) fn read_query<T: DeserializeOwned>(text: &str) -> Result<T> {
+    let bad = |e: actix_web::error::QueryPayloadError| {
+        let text = e.to_string();
+        Error::new(Code::BadQuery).detail(text.strip_prefix("Query deserialize error: ").unwrap_or(&text).to_owned())
+    };
+    ActixQuery::<T>::from_query(text).map(ActixQuery::into_inner).map_err(bad)
 }
 
 /// The number of items on a page: 50 unless told otherwise (S38: 0 is refused).
@@ -278,7 +283,7 @@ impl Input for IfMatch {
 }
 
 /// Makes a `T` of an object's members, after every unknown one has been named.
-fn take_members<T: DeserializeOwned + JsonSchema>(members: Map<String, Value>) -> Result<T> {
+pub(super) fn take_members<T: DeserializeOwned + JsonSchema>(members: Map<String, Value>) -> Result<T> {
     let schema = T::json_schema(&mut SchemaGenerator::default());
     let known = schema.get("properties").and_then(Value::as_object);
     let unknown: Vec<&String> = members.keys().filter(|m| known.is_none_or(|known| !known.contains_key(*m))).collect();
@@ -306,8 +311,41 @@ fn shape_of(error: &serde_json::Error) -> String {
     }
 }
 
+/// Reads the body as a JSON object whose members are kept as they are.
+///
+/// # Errors
+/// Those of every body.
+pub(super) async fn read_raw_object(parts: &mut Parts) -> Result<RawObject> {
+    let bytes = read_json(parts).await?.ok_or_else(|| Error::new(Code::NotJson).detail("There is no body."))?;
+    parse_raw_object(&bytes)
+}
+
+pub(super) fn parse_raw_object(bytes: &[u8]) -> Result<RawObject> {
+    let not_json = |e: serde_json::Error| match e.classify() {
+        serde_json::error::Category::Data => Error::new(Code::BadType).detail("The body is no JSON object."),
+        _ => Error::new(Code::NotJson).detail(format!("Line {}, column {}.", e.line(), e.column())),
+    };
+    serde_json::from_slice(bytes).map_err(not_json)
+}
+
 /// Reads the body as a JSON object; `None` if it is empty.
 pub(super) async fn read_object(parts: &mut Parts) -> Result<Option<Map<String, Value>>> {
+    match read_json(parts).await? {
+        None => Ok(None),
+        Some(bytes) => parse_object(&bytes).map(Some),
+    }
+}
+
+pub(super) fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>> {
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) => Err(Error::new(Code::BadType).detail("The body is no JSON object.")),
+        Err(e) => Err(Error::new(Code::NotJson).detail(format!("Line {}, column {}.", e.line(), e.column()))),
+    }
+}
+
+/// Reads the body as what is declared to be JSON and is not nested too deep; `None` if it is empty.
+async fn read_json(parts: &mut Parts) -> Result<Option<Bytes>> {
     let bytes = match tokio::time::timeout(BODY_TIME, read_bytes(parts)).await {
         Ok(bytes) => bytes?,
         Err(_) => return Err(Error::new(Code::RequestTimeout)),
@@ -323,11 +361,7 @@ pub(super) async fn read_object(parts: &mut Parts) -> Result<Option<Map<String, 
     if is_deeper_than(&bytes, DEEPEST) {
         return Err(Error::new(Code::NotJson).detail(format!("The JSON is nested deeper than {DEEPEST}.")));
     }
-    match serde_json::from_slice(&bytes) {
-        Ok(Value::Object(members)) => Ok(Some(members)),
-        Ok(_) => Err(Error::new(Code::BadType).detail("The body is no JSON object.")),
-        Err(e) => Err(Error::new(Code::NotJson).detail(format!("Line {}, column {}.", e.line(), e.column()))),
-    }
+    Ok(Some(bytes))
 }
 
 async fn read_bytes(parts: &mut Parts) -> Result<Bytes> {
@@ -357,7 +391,7 @@ async fn read_bytes(parts: &mut Parts) -> Result<Bytes> {
 }
 
 /// Whether JSON text nests deeper than `limit`, judged before it is parsed.
-fn is_deeper_than(json: &[u8], limit: usize) -> bool {
+pub(super) fn is_deeper_than(json: &[u8], limit: usize) -> bool {
     let (mut depth, mut in_string, mut is_escaped) = (0usize, false, false);
     for byte in json {
         match (in_string, byte) {

@@ -12,6 +12,7 @@ mod api_keys;
 mod applications;
 mod audit_events;
 mod crowd;
+mod custom_attributes;
 mod desk;
 mod dialect;
 mod docs;
@@ -23,6 +24,8 @@ mod hooks;
 mod input;
 mod networks;
 mod openapi;
+#[doc(hidden)]
+pub mod outside;
 mod pages;
 mod password_resets;
 mod reply;

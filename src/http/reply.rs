@@ -2,7 +2,7 @@
 
 use crate::domain::attribute::Viewer;
 use crate::domain::user::Account;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, WITHIN};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -202,5 +202,5 @@ pub fn problem(error: &Error, cid: &str) -> Reply {
 
 /// A member as a JSON pointer (RFC 6901, section 3).
 fn pointer(member: &str) -> String {
-    format!("/{}", member.replace('~', "~0").replace('/', "~1"))
+    format!("/{}", member.replace('~', "~0").replace('/', "~1").replace(WITHIN, "/"))
 }

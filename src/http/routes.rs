@@ -2,6 +2,7 @@
 //!
 //! Paths that are more exact stand before those with variable segments that would match them too.
 
+use super::custom_attributes::{self as attributes, OfSession, OfUser, Own};
 use super::route::{Route, route};
 use super::{
     api_keys, applications, audit_events, dialect, docs, find, groups, health, hooks, networks, pages, password_resets,
@@ -31,9 +32,16 @@ pub fn table() -> Vec<Route> {
         route(get(),    "/account/forgot-password",                      None,                           "The page that asks for such a link.",                     pages::forgot_password),
         route(get(),    "/account/{file}",                               None,                           "The pages' files.",                                       pages::file),
         route(post(),   "/api/v1/sessions",                              Some(A::SignIn),                "Signs in.",                                               sessions::sign_in),
+        route(delete(), "/api/v1/sessions",                              Some(A::SessionRevokeOfEveryone), "Ends everyone's sessions but that of this call.",       sessions::end_everyones),
         route(get(),    "/api/v1/sessions/current",                      Some(A::SessionRead),           "The session of this call.",                               sessions::current),
         route(delete(), "/api/v1/sessions/current",                      Some(A::SignOut),               "Signs out.",                                              sessions::sign_out),
         route(post(),   "/api/v1/sessions/current/renew",                Some(A::SessionRenew),          "Moves the idle expiry, never past the absolute one.",     sessions::renew),
+        route(get(),    "/api/v1/sessions/current/attributes",           Some(A::SessionAttributeList),  "The custom attributes of the session of this call.",      attributes::list::<OfSession>),
+        route(put(),    "/api/v1/sessions/current/attributes",           Some(A::SessionAttributesSet),  "Sets and removes several attributes of the session.",     attributes::set_several::<OfSession>),
+        route(delete(), "/api/v1/sessions/current/attributes",           Some(A::SessionAttributesDelete), "Removes all attributes of the session.",                attributes::delete_all::<OfSession>),
+        route(get(),    "/api/v1/sessions/current/attributes/{name}",    Some(A::SessionAttributeRead),  "One of the session's custom attributes.",                 attributes::get::<OfSession>),
+        route(put(),    "/api/v1/sessions/current/attributes/{name}",    Some(A::SessionAttributeSet),   "Sets one of the session's attributes.",                   attributes::set::<OfSession>),
+        route(delete(), "/api/v1/sessions/current/attributes/{name}",    Some(A::SessionAttributeDelete), "Removes one of the session's attributes.",               attributes::delete::<OfSession>),
         route(post(),   "/api/v1/sessions/current/tokens",               Some(A::TokenIssue),            "Issues a signed token for an application.",               tokens::issue),
         route(post(),   "/api/v1/sessions/introspect",                   Some(A::SessionIntrospect),     "Whether a token is good, and whose it is.",               sessions::introspect),
         route(post(),   "/api/v1/signups",                               Some(A::SignUp),                "Signs up; the answer tells nothing of who has an account.", sign_ups::create),
@@ -51,6 +59,12 @@ pub fn table() -> Vec<Route> {
         route(get(),    "/api/v1/users/me/sessions",                     Some(A::SessionList),           "One's own live sessions.",                                sessions::own),
         route(delete(), "/api/v1/users/me/sessions",                     Some(A::SessionRevokeAll),      "Ends all of one's own sessions.",                         sessions::end_own_all),
         route(delete(), "/api/v1/users/me/sessions/{session_id}",        Some(A::SessionRevoke),         "Ends one of one's own sessions.",                         sessions::end_own),
+        route(get(),    "/api/v1/users/me/attributes",                   Some(A::UserAttributeList),     "One's own custom attributes.",                            attributes::list::<Own>),
+        route(put(),    "/api/v1/users/me/attributes",                   Some(A::UserAttributesSet),     "Sets and removes several of one's own attributes.",       attributes::set_several::<Own>),
+        route(delete(), "/api/v1/users/me/attributes",                   Some(A::UserAttributesDelete),  "Removes all of one's own attributes.",                    attributes::delete_all::<Own>),
+        route(get(),    "/api/v1/users/me/attributes/{name}",            Some(A::UserAttributeRead),     "One of one's own custom attributes.",                     attributes::get::<Own>),
+        route(put(),    "/api/v1/users/me/attributes/{name}",            Some(A::UserAttributeSet),      "Sets one of one's own attributes.",                       attributes::set::<Own>),
+        route(delete(), "/api/v1/users/me/attributes/{name}",            Some(A::UserAttributeDelete),   "Removes one of one's own attributes.",                    attributes::delete::<Own>),
         route(get(),    "/api/v1/users/me/api-keys",                     Some(A::ApiKeyList),            "One's own API keys.",                                     api_keys::own),
         route(post(),   "/api/v1/users/me/api-keys",                     Some(A::ApiKeyCreate),          "Makes an API key of one's own.",                          api_keys::create_own),
         route(delete(), "/api/v1/users/me/api-keys/{key_id}",            Some(A::ApiKeyRevoke),          "Revokes one of one's own API keys.",                      api_keys::revoke_own),
@@ -69,6 +83,12 @@ pub fn table() -> Vec<Route> {
         route(get(),    "/api/v1/users/{user_id}/sessions",              Some(A::SessionList),           "A user's live sessions.",                                 sessions::of_user),
         route(delete(), "/api/v1/users/{user_id}/sessions",              Some(A::SessionRevokeAll),      "Ends all sessions of a user.",                            sessions::end_all),
         route(delete(), "/api/v1/users/{user_id}/sessions/{session_id}", Some(A::SessionRevoke),         "Ends one session of a user.",                             sessions::end_one),
+        route(get(),    "/api/v1/users/{user_id}/attributes",            Some(A::UserAttributeList),     "A user's custom attributes.",                             attributes::list::<OfUser>),
+        route(put(),    "/api/v1/users/{user_id}/attributes",            Some(A::UserAttributesSet),     "Sets and removes several of a user's attributes.",        attributes::set_several::<OfUser>),
+        route(delete(), "/api/v1/users/{user_id}/attributes",            Some(A::UserAttributesDelete),  "Removes all of a user's attributes.",                     attributes::delete_all::<OfUser>),
+        route(get(),    "/api/v1/users/{user_id}/attributes/{name}",     Some(A::UserAttributeRead),     "One of a user's custom attributes.",                      attributes::get::<OfUser>),
+        route(put(),    "/api/v1/users/{user_id}/attributes/{name}",     Some(A::UserAttributeSet),      "Sets one of a user's attributes.",                        attributes::set::<OfUser>),
+        route(delete(), "/api/v1/users/{user_id}/attributes/{name}",     Some(A::UserAttributeDelete),   "Removes one of a user's attributes.",                     attributes::delete::<OfUser>),
         route(get(),    "/api/v1/users/{user_id}/networks",              Some(A::NetworksRead),          "The networks that a user may come from.",                 networks::of_user),
         route(put(),    "/api/v1/users/{user_id}/networks",              Some(A::NetworksSet),           "Replaces the networks that a user may come from.",        networks::set),
         route(get(),    "/api/v1/groups",                                Some(A::GroupList),             "Lists groups by name.",                                   groups::list),
@@ -85,6 +105,7 @@ pub fn table() -> Vec<Route> {
         route(patch(),  "/api/v1/applications/{application_id}",         Some(A::ApplicationUpdate),     "Changes an application.",                                 applications::update),
         route(post(),   "/api/v1/applications/{application_id}/key",     Some(A::ApplicationRenewKey),   "Makes an application's key anew; the old one is refused.", applications::renew_key),
         route(delete(), "/api/v1/applications/{application_id}",         Some(A::ApplicationDelete),     "Removes an application; its sessions end.",               applications::delete),
+        route(delete(), "/api/v1/applications/{application_id}/sessions", Some(A::SessionRevokeOfApplication), "Ends all sessions opened through an application but that of this call.", sessions::end_of_application),
         route(get(),    "/api/v1/api-keys",                              Some(A::ApiKeyList),            "Lists API keys.",                                         api_keys::list),
         route(post(),   "/api/v1/api-keys",                              Some(A::ApiKeyCreate),          "Makes an API key for a user.",                            api_keys::create),
         route(delete(), "/api/v1/api-keys/{key_id}",                     Some(A::ApiKeyRevoke),          "Revokes an API key.",                                     api_keys::revoke),

@@ -1,7 +1,7 @@
 //! Endpoints of sessions.
 
 use super::answer::DEVICE_COOKIE;
-use super::input::{Body, SessionSegment, UserSegment};
+use super::input::{ApplicationSegment, Body, SessionSegment, UserSegment};
 use super::reply::{Created, Done, Found, Items, UserAnswer};
 use crate::domain::notice::Notice;
 use crate::domain::secret::{Password, SentCode};
@@ -131,5 +131,15 @@ pub(super) async fn end_one(caller: SuperUser, (user, session): (UserSegment, Se
 
 pub(super) async fn end_all(caller: SuperUser, user: UserSegment) -> Result<Done> {
     caller.end_sessions(user.0).await?;
+    Ok(Done)
+}
+
+pub(super) async fn end_of_application(caller: SuperUser, application: ApplicationSegment) -> Result<Done> {
+    caller.end_sessions_of_application(application.0).await?;
+    Ok(Done)
+}
+
+pub(super) async fn end_everyones(caller: SuperUser, (): ()) -> Result<Done> {
+    caller.end_everyones_sessions().await?;
     Ok(Done)
 }

@@ -37,17 +37,18 @@ impl AuditQuery {
 }
 
 impl Position {
-    fn to_bytes(self) -> [u8; 24] {
+    pub(super) fn to_bytes(self) -> [u8; 24] {
         let mut bytes = [0; 24];
         let fields = [self.time.micros(), self.chain, self.seq];
         bytes.chunks_exact_mut(8).zip(fields).for_each(|(to, field)| to.copy_from_slice(&field.to_be_bytes()));
         bytes
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut fields = bytes.chunks_exact(8).map(|field| field.try_into().map(i64::from_be_bytes).ok());
         let position = Self { time: Utc::from_micros(fields.next()??), chain: fields.next()??, seq: fields.next()?? };
-        (bytes.len() == 24 && position.chain > 0 && position.seq > 0).then_some(position)
+        // A time beyond what can be written would be another one once it is read: a place has one spelling.
+        (bytes == position.to_bytes() && position.chain > 0 && position.seq > 0).then_some(position)
     }
 }
 
@@ -72,5 +73,28 @@ impl SuperUser {
     /// The database fails. A broken chain is a finding, not an error.
     pub async fn verify_audit(&self) -> Result<Finding> {
         self.context.services.inner.store.verify_audit().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// S40, R26: what a cursor holds is read as data: it is a place in the trail, or refused.
+        #[test]
+        fn any_bytes_are_a_place_or_refused(bytes in prop_oneof![prop::collection::vec(any::<u8>(), 0..40), prop::collection::vec(any::<u8>(), 24)]) {
+            if let Some(position) = Position::from_bytes(&bytes) {
+                prop_assert!(position.chain > 0 && position.seq > 0);
+                prop_assert_eq!(position.to_bytes().to_vec(), bytes);
+            }
+        }
+
+        #[test]
+        fn a_place_is_read_back(micros in 0i64..4_000_000_000_000_000, chain in 1i64.., seq in 1i64..) {
+            let position = Position { time: Utc::from_micros(micros), chain, seq };
+            prop_assert_eq!(Position::from_bytes(&position.to_bytes()), Some(position));
+        }
     }
 }

@@ -70,7 +70,7 @@ pub(super) fn check(viewer: Viewer, filter: &Filter) -> Result<()> {
 }
 
 impl Mark {
-    fn to_bytes(&self) -> Vec<u8> {
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::Name(name, user_id) => [b"n", user_id.as_bytes().as_slice(), name.as_bytes()].concat(),
             Self::Number(number) => [b"#".as_slice(), &number.to_be_bytes()].concat(),
@@ -78,7 +78,7 @@ impl Mark {
     }
 
     /// Reads what [`Mark::to_bytes`] wrote, if it is of the kind that the order has.
-    fn from_bytes(bytes: &[u8], order: Order) -> Option<Self> {
+    pub(super) fn from_bytes(bytes: &[u8], order: Order) -> Option<Self> {
         match (bytes.split_first()?, order) {
             ((b'n', rest), Order::Username | Order::Match) => {
                 let (user_id, name) = rest.split_first_chunk::<16>()?;
@@ -120,5 +120,25 @@ impl SuperUser {
         check(Viewer::SuperUser, &filter)?;
         let now = self.context.now();
         self.context.services.inner.store.search(move |snapshot| Ok(snapshot.count_users(&filter, now)?)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// S40, R26: what a cursor holds is read as data: it is a place in the order that was asked for, or refused.
+        #[test]
+        fn any_bytes_are_a_place_or_refused(bytes in "([n#].{0,30}|.{0,30})") {
+            let bytes = bytes.as_bytes();
+            for order in [Order::Username, Order::Match, Order::Number] {
+                if let Some(mark) = Mark::from_bytes(bytes, order) {
+                    prop_assert_eq!(mark.to_bytes(), bytes);
+                    prop_assert_eq!(matches!(mark, Mark::Number(_)), order == Order::Number);
+                }
+            }
+        }
     }
 }

@@ -12,6 +12,7 @@ pub mod caller;
 mod check_account;
 mod context;
 mod courier;
+mod custom_attributes;
 mod errands;
 mod find;
 mod first_start;
@@ -22,6 +23,8 @@ mod leniency;
 mod lockout;
 mod networks;
 mod notices;
+#[doc(hidden)]
+pub mod outside;
 mod paging;
 mod passwords;
 mod post;
@@ -43,10 +46,11 @@ pub use audit::{AuditPage, AuditQuery, Finding, Search};
 pub use caller::{Anyone, Authenticated, Bearer, Operator, SignedIn, SuperUser, TrustedApplication};
 pub use check_account::Checked;
 pub use context::{Call, Claims, Context, LONGEST_AGENT, Trail};
+pub use custom_attributes::Attributes;
 pub use find::{Filter, Find, Found, Order};
 pub use groups::Again;
-pub use leniency::Leniency;
 pub use hooks::{Delivery, HookPatch, NewHook};
+pub use leniency::Leniency;
 pub use paging::LARGEST_PAGE;
 pub use post::Post;
 pub use resets::{Addressee, Finish, Opened};
@@ -198,6 +202,7 @@ impl Services {
                     tx.sweep_sessions(now, STRIDE)?,
                     tx.sweep_tallies(now - lockout::KEPT, STRIDE)?,
                     tx.sweep_messages(now - outbox::KEPT, STRIDE)?,
+                    tx.sweep_attributes(now, STRIDE)?,
                     tx.sweep_links(now, STRIDE)?,
                 ];
                 tx.sweep_hook_secrets(now)?;

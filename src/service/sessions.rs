@@ -2,9 +2,10 @@
 
 use super::caller::{Authenticated, Bearer, SignedIn, SuperUser, TrustedApplication, user_actor};
 use super::context::{Context, Did};
-use super::proof::{Places, Proof};
+use super::proof::{Concern, Places, Proof};
+use super::users::require_fresh;
 use crate::domain::attribute::Viewer;
-use crate::domain::ids::{SessionId, UserId};
+use crate::domain::ids::{ApplicationId, SessionId, UserId};
 use crate::domain::secret::Ust;
 use crate::domain::session::SessionView;
 use crate::domain::time::Utc;
@@ -57,11 +58,8 @@ impl Context {
         self.change(end).await
     }
 
-    async fn end_all(&self, user_id: UserId) -> Result<()> {
-        let end = move |tx: &mut Tx<'_>| {
-            tx.end_sessions(user_id)?;
-            Ok(((), Did::to(user_id)))
-        };
+    async fn end_all(&self, user_id: UserId) -> Result<usize> {
+        let end = move |tx: &mut Tx<'_>| Ok((tx.end_sessions(user_id)?, Did::to(user_id)));
         self.change(end).await
     }
 
@@ -112,20 +110,26 @@ impl Authenticated {
         self.context.list_of(self.user_id(), self.session_id()).await
     }
 
-    /// Ends one of one's own sessions.
+    /// Ends one of one's own sessions: the one in use at any time, another one soon after signing in only, so that whoever stole a session
+    /// does not throw its owner out (S22).
     ///
     /// # Errors
-    /// [`Code::NotFound`] if there is none of this id.
+    /// [`Code::NotFound`] if there is none of this id; [`Code::FreshSignInRequired`]; [`Code::SessionRequired`] for an API key.
     pub async fn end_own_session(self, session_id: SessionId) -> Result<()> {
         self.context.trail.set_subject(self.user_id());
+        if self.session_id() != Some(session_id) {
+            require_fresh(self.proven(), true, self.context.now())?;
+        }
         self.context.end_one(self.user_id(), session_id).await
     }
 
-    /// Ends all of one's own sessions, that of this call included.
+    /// Ends all of one's own sessions, that of this call included; tells how many.
     ///
     /// # Errors
-    /// The database fails.
-    pub async fn end_own_sessions(self) -> Result<()> {
+    /// [`Code::FreshSignInRequired`]; [`Code::SessionRequired`] for an API key.
+    pub async fn end_own_sessions(self) -> Result<usize> {
+        self.context.trail.set_subject(self.user_id());
+        require_fresh(self.proven(), true, self.context.now())?;
         self.context.end_all(self.user_id()).await
     }
 }
@@ -149,13 +153,40 @@ impl SuperUser {
         self.context.end_one(user_id, session_id).await
     }
 
-    /// Ends all sessions of a user.
+    /// Ends all sessions of a user; tells how many.
     ///
     /// # Errors
     /// [`Code::NotFound`] if there is no such user.
-    pub async fn end_sessions(self, user_id: UserId) -> Result<()> {
+    pub async fn end_sessions(self, user_id: UserId) -> Result<usize> {
         self.user(user_id).await?;
         self.context.end_all(user_id).await
+    }
+
+    /// Ends all sessions that were opened through an application, but for the session in use; tells how many (S22).
+    ///
+    /// # Errors
+    /// [`Code::FreshSignInRequired`]; [`Code::NotFound`] if there is no such application.
+    pub async fn end_sessions_of_application(self, application_id: ApplicationId) -> Result<usize> {
+        self.context.trail.set_subject(application_id);
+        self.require_fresh_sign_in(Concern::Others)?;
+        let own = self.session_id();
+        let end = move |tx: &mut Tx<'_>| {
+            let unknown = || Error::new(Code::NotFound).because("application_unknown");
+            tx.read().application(application_id)?.ok_or_else(unknown)?;
+            Ok((tx.end_sessions_but(own, Some(application_id))?, Did::to(application_id)))
+        };
+        self.context.change(end).await
+    }
+
+    /// Ends everyone's sessions, but for the session in use; tells how many (S22).
+    ///
+    /// # Errors
+    /// [`Code::FreshSignInRequired`].
+    pub async fn end_everyones_sessions(self) -> Result<usize> {
+        self.require_fresh_sign_in(Concern::Others)?;
+        let own = self.session_id();
+        let end = move |tx: &mut Tx<'_>| Ok((tx.end_sessions_but(own, None)?, Did::noted()));
+        self.context.change(end).await
     }
 
     /// Live sessions of anyone, in order of creation, after `after`.

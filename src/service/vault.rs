@@ -117,11 +117,12 @@ impl SuperUser {
         };
         self.context.change(activate).await?;
         let mut resealed = 0;
-        for place in PLACES {
+        // First many at a time, then one by one those that somebody else held just then.
+        for (place, stride) in PLACES.iter().flat_map(|place| [(place, STRIDE), (place, 1)]) {
             loop {
                 let vault = vault.clone();
                 let reseal = move |tx: &mut Tx<'_>| {
-                    let outdated = tx.hold_outdated(*place, STRIDE)?;
+                    let outdated = tx.hold_outdated(*place, stride)?;
                     for (seat, sealed) in &outdated {
                         let message = vault.open(&mut tx.read(), *seat, sealed)?;
                         // Another rotation may have come in between: it is the key that is active now that counts.

@@ -242,6 +242,8 @@ pub struct Search {
     pub actor: Option<String>,
     /// On whom or what.
     pub subject: Option<String>,
+    /// Who acted, or on whom or what.
+    pub about: Option<String>,
     /// What the call set out to do.
     pub action: Option<Action>,
     /// How it ended.
@@ -265,7 +267,7 @@ impl Snapshot<'_> {
     /// The database fails.
     pub fn audit_events(&mut self, search: &Search, limit: i64) -> Result<Vec<Link>> {
         use audit_events::dsl;
-        let texts = [&search.cid, &search.actor, &search.subject, &search.application];
+        let texts = [&search.cid, &search.actor, &search.subject, &search.about, &search.application];
         if texts.into_iter().flatten().any(|text| is_unstorable(text)) {
             return Ok(Vec::new());
         }
@@ -278,6 +280,9 @@ impl Snapshot<'_> {
         }
         if let Some(subject) = &search.subject {
             query = query.filter(dsl::subject.eq(subject));
+        }
+        if let Some(about) = &search.about {
+            query = query.filter(dsl::actor.eq(about).or(dsl::subject.eq(about)));
         }
         if let Some(action) = search.action {
             query = query.filter(dsl::action.eq(action));

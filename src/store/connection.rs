@@ -8,10 +8,11 @@ use super::error::StoreError;
 use crate::domain::api_key::KeyScope;
 use crate::domain::application::{Access, Roles, SessionScope};
 use crate::domain::audit::{Action, ActorType, Outcome};
+use crate::domain::custom_attribute::{AttributeName, AttributeValue};
 use crate::domain::hook::{EventTypes, HookUrl};
 use crate::domain::ids::{
-    ApiKeyId, ApplicationId, CredentialId, DataKeyId, GroupId, HookId, HookSecretId, MessageId, SessionId, SigningKeyId, TotpId,
-    UserId,
+    ApiKeyId, ApplicationId, AttributeId, CredentialId, DataKeyId, GroupId, HookId, HookSecretId, MessageId, SessionId,
+    SigningKeyId, TotpId, UserId,
 };
 use crate::domain::link::LinkPurpose;
 use crate::domain::network::Networks;
@@ -262,6 +263,7 @@ uuids!(
     GroupId,
     DataKeyId,
     MessageId,
+    AttributeId,
     ApiKeyId,
     CredentialId,
     TotpId,
@@ -337,6 +339,8 @@ texts! {
     Line: |t| Ok(Self::try_from(t)?), Self::as_str;
     Note: |t| Ok(Self::try_from(t)?), Self::as_str;
     PasswordHash: |t| Ok(Self::new(t)), Self::expose;
+    AttributeName: |t| Ok(Self::try_from(t)?), Self::as_str;
+    AttributeValue: |t| Ok(Self::stored(t)), Self::as_json;
     UserRole: |t| Ok(t.parse()?), |w| w.as_str();
     LockCause: |t| Ok(t.parse()?), |w| w.as_str();
     ApprovalStatus: |t| Ok(t.parse()?), |w| w.as_str();

@@ -36,13 +36,14 @@ pub struct Place {
     table: &'static str,
     /// The column of the row's id.
     row: &'static str,
-    /// The column of its owner's id; the row's own where it is nobody's.
+    /// The column of its owner's id, or an expression for it; the row's own where it is nobody's.
     owner: &'static str,
 }
 
 /// Every table that holds something encrypted.
 pub const PLACES: &[Place] = &[
     Place { table: "outbox", row: "message_id", owner: "message_id" },
+    Place { table: "custom_attributes", row: "attribute_id", owner: "COALESCE(user_id, session_id)" },
     Place { table: "totp_credentials", row: "credential_id", owner: "user_id" },
     Place { table: "hook_secrets", row: "hook_secret_id", owner: "hook_id" },
     Place { table: "signing_keys", row: "signing_key_id", owner: "signing_key_id" },
@@ -107,13 +108,19 @@ impl Tx<'_> {
         self.found_data_key(data_key_id, wrapped, now)
     }
 
-    /// Up to `limit` secrets of a place that are encrypted under a key that is not active, held until the transaction ends.
+    /// Up to `limit` secrets of a place that are encrypted under a key that is not active, held until the transaction ends. Of several,
+    /// those that others hold are left out: whoever removes rows takes them in an order of its own, and must not be waited for while some
+    /// are held here. One alone is waited for.
     ///
     /// # Errors
     /// The database fails.
     pub fn hold_outdated(&mut self, place: Place, limit: i64) -> Result<Vec<(Seat, Sealed)>, StoreError> {
         let Place { table, row, owner } = place;
-        let hold = if self.0.is_postgres() { " FOR UPDATE" } else { "" };
+        let hold = match (self.0.is_postgres(), limit) {
+            (false, _) => "",
+            (true, 1) => " FOR UPDATE",
+            (true, _) => " FOR UPDATE SKIP LOCKED",
+        };
         let outdated = "data_key_id IN (SELECT data_key_id FROM data_keys WHERE NOT is_active)";
         let query =
             format!("SELECT {owner} AS owner, {row} AS id, sealed FROM {table} WHERE {outdated} ORDER BY {row} LIMIT $1{hold}");

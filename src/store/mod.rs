@@ -7,6 +7,7 @@ mod api_keys;
 mod applications;
 mod audit;
 pub mod connection;
+mod custom_attributes;
 mod data_keys;
 pub mod error;
 mod groups;

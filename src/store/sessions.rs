@@ -3,7 +3,7 @@
 use super::error::StoreError;
 use super::{Snapshot, Tx};
 use crate::domain::application::{Application, applications};
-use crate::domain::ids::{SessionId, UserId};
+use crate::domain::ids::{ApplicationId, SessionId, UserId};
 use crate::domain::secret::TokenHash;
 use crate::domain::session::{Session, sessions};
 use crate::domain::sql;
@@ -11,7 +11,7 @@ use crate::domain::text::Name;
 use crate::domain::time::Utc;
 use crate::domain::user::{User, users};
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Nullable};
 
 diesel::joinable!(sessions -> users (user_id));
 diesel::joinable!(sessions -> applications (application_id));
@@ -144,6 +144,27 @@ impl Tx<'_> {
     /// The database fails.
     pub fn end_sessions(&mut self, user_id: UserId) -> Result<usize, StoreError> {
         Ok(diesel::delete(sessions::table.filter(sessions::user_id.eq(user_id))).execute(self.0)?)
+    }
+
+    /// Ends all sessions, or all that were opened through an application, but for one; tells how many there were.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn end_sessions_but(
+        &mut self,
+        kept: Option<SessionId>,
+        application_id: Option<ApplicationId>,
+    ) -> Result<usize, StoreError> {
+        let mut meant = "($1 IS NULL OR session_id <> $1) AND ($2 IS NULL OR application_id = $2)".to_owned();
+        if self.0.is_postgres() {
+            // In the order in which those of a user are ended, so that the two cannot wait for each other.
+            meant = format!("session_id IN (SELECT session_id FROM sessions WHERE {meant} ORDER BY session_id FOR UPDATE)");
+        }
+        let delete = format!("DELETE FROM sessions WHERE {meant}");
+        Ok(diesel::sql_query(delete)
+            .bind::<Nullable<sql::Uuid>, _>(kept)
+            .bind::<Nullable<sql::Uuid>, _>(application_id)
+            .execute(self.0)?)
     }
 
     /// Ends all sessions of a user but one.

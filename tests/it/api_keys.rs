@@ -278,8 +278,9 @@ both! {
         let ann = town.user("ann");
         let made = make(&ann, "manage");
         let robot = robot(&town, &made);
-        // A key that ends its user's sessions goes on.
-        robot.delete("/api/v1/users/me/sessions").expect(204);
+        // A key ends no session of its user's, and goes on when they are ended.
+        robot.delete("/api/v1/users/me/sessions").refused(403, "session_required");
+        ann.delete("/api/v1/users/me/sessions").expect(204);
         ann.get(ME).refused(401, "session_invalid");
         robot.get(ME).expect(200);
         let ann = ann.sign_in("ann", PASSWORD);

@@ -5,6 +5,7 @@ use crate::harness::{Client, Engine, PASSWORD, Site, Town, at_once};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 /// A call (method, path, application, body) and what is to come of it (status, action, reason).
@@ -62,7 +63,45 @@ both! {
         }
     }
 
-    /// Every filter, alone and together.
+    /// The program of the documentation verifies an export, values that no double holds included, and finds what was altered in one.
+    fn an_export_is_verified_elsewhere(engine) {
+        let python = Command::new("python3").arg("--version").output();
+        if !python.is_ok_and(|ran| ran.status.success()) {
+            println!("skipped: there is no python3");
+            return;
+        }
+        let manual = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/AUDIT.md")).unwrap();
+        let program = manual.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
+        let town = Town::new(engine);
+        let (ann, bob) = (town.user("ann"), town.create("bob"));
+        for (name, value) in [("a", "1.0"), ("b", "123456789012345678901234567890"), ("c", "{\"é\":\"\\u00e9\\/\",\"n\":[1E2,-0]}"), ("d", "\",\\\"changes\\\":1\"")] {
+            let body = format!("{{\"value\":{value}}}");
+            ann.call("PUT", &format!("/api/v1/users/me/attributes/{name}"), Some(body)).expect(201);
+        }
+        town.root().delete(&format!("/api/v1/users/{bob}")).expect(204);
+        let export = town.usher(&["audit", "export"]).expect(0).out;
+        let verify = |export: &str| {
+            let mut command = Command::new("python3");
+            command.args(["-c", program]);
+            crate::harness::process::run(command, export)
+        };
+        let sound = verify(&export).expect(0).out;
+        let heads = town.usher(&["audit", "verify", "--json"]).expect(0).json();
+        assert!(sound.contains("1 events with erased values"), "{sound}");
+        // The export's own event came after it.
+        assert_eq!(sound.lines().count() - 1, heads["heads"].as_array().unwrap().iter().filter(|h| h["seq"] != 0).count());
+        for (what, with, flaw) in [
+            ("\"value\":1.0,", "\"value\":1.00,", "do not match their digest"),
+            ("\"value\":123456789012345678901234567890,", "\"value\":123456789012345678901234567891,", "do not match their digest"),
+            ("\"outcome\":\"success\"", "\"outcome\":\"refused\"", "does not match its hash"),
+        ] {
+            assert!(export.contains(what), "{export}");
+            let found = verify(&export.replacen(what, with, 1)).expect(1);
+            assert!(found.err.contains(flaw), "{found:?}");
+        }
+    }
+
+    /// Every filter, alone and together; a page has at least one event (R29).
     fn searching(engine) {
         let town = Town::new(engine);
         let (ann, root) = (town.user("ann"), town.root());

@@ -217,7 +217,7 @@ both! {
                     canaries.add("a hook's secret", &watched.1);
                 }
                 let path = &path.replace("{hook_id}", &watched.0);
-                let filled = path.replace("{user_id}", peer.id()).replace("{session_id}", peer.session_id.as_deref().unwrap()).replace("{file}", "index.css");
+                let filled = path.replace("{user_id}", peer.id()).replace("{session_id}", peer.session_id.as_deref().unwrap()).replace("{file}", "index.css").replace("{name}", "note");
                 let bodies = [
                     None,
                     Some(json!({})),
@@ -279,6 +279,9 @@ both! {
             }
         }
         assert!(calls > 15, "{calls} routes were called");
+        // One of the calls ended everyone's sessions.
+        let by = root(&service);
+        canaries.add("a token", by.ust.as_deref().unwrap());
         // The ECM's dialect takes passwords in places of its own.
         for route in usher::http::table().iter().filter(|route| route.dialect == usher::http::Dialect::Ecm) {
             let by = root(&service);
@@ -334,6 +337,59 @@ both! {
         canaries.are_not_in("the log", log.as_bytes());
         assert!(!log.contains("$argon2"), "a hash is in the log");
         assert!(!log.contains("panicked"), "{log}");
+    }
+
+    /// S30: the value of an encrypted attribute is told to whoever reads that attribute, and is nowhere else: not in another answer, a
+    /// refusal, the trail, an export, the log where everything is logged, nor in the database, before and after its key was rotated.
+    fn an_encrypted_attribute_is_told_to_its_reader_alone(engine) {
+        const SECRET: &str = "wheelbarrow-4711-nightingale";
+        let site = furnished(Site::new(engine).with("log.filter", "\"trace\""));
+        let service = Process::serve(&site);
+        let mut canaries = Canaries::default();
+        canaries.add("an encrypted attribute", SECRET);
+        let by = root(&service);
+        let ann = newcomer(&service, &by, "ann");
+        let (own, of_session, of_ann) = ("/api/v1/users/me/attributes", "/api/v1/sessions/current/attributes", format!("{USERS}/{}/attributes", ann.id()));
+        let sealed = |value: Value| json!({"value": value, "encrypted": true});
+        let tells = |answer: Answer| assert!(answer.status < 300 && answer.text.contains(SECRET), "{answer:?}");
+        for (client, shelf) in [(&ann, own), (&ann, of_session), (&by, of_ann.as_str())] {
+            tells(client.put(&format!("{shelf}/first"), &sealed(json!(SECRET))));
+            tells(client.put(&format!("{shelf}/first"), &sealed(json!({"deep": [SECRET]}))));
+            tells(client.put(shelf, &json!({"attributes": {"second": sealed(json!([SECRET])), "third": {"value": 1}}})));
+            tells(client.get(&format!("{shelf}/first")));
+            tells(client.get(shelf));
+            for body in [
+                json!({"value": SECRET, "encrypted": SECRET}), json!({"value": SECRET, "encrypted": true, "expires_in": SECRET}), json!({"value": SECRET, "x": SECRET}),
+                json!({"attributes": SECRET}), json!({"attributes": {"a": SECRET}}), json!({"attributes": {"a": {"value": SECRET, "expires_in": 0}}}), json!(SECRET),
+            ] {
+                for path in [shelf.to_owned(), format!("{shelf}/first")] {
+                    is_clean(&client.put(&path, &body), &canaries, &format!("put {path} {body}"));
+                }
+            }
+            is_clean(&client.with("if-match", "\"x\"").put(&format!("{shelf}/first"), &sealed(json!(SECRET))), &canaries, "a failed precondition");
+            is_clean(&client.delete(&format!("{shelf}/second")), &canaries, "a removal");
+        }
+        usher(&site, &["user", "attr", "set", "ann", "fourth", "--value-stdin", "--encrypted"], &format!("\"{SECRET}\"")).expect(0);
+        let wrong = usher(&site, &["user", "attr", "set", "ann", "fourth", "--value-stdin", "--encrypted"], &format!("{SECRET}\n")).expect(1);
+        canaries.are_not_in("a complaint", wrong.err.as_bytes());
+        for round in ["before", "after"] {
+            for path in service.anon().get("/openapi.json").json["paths"].as_object().unwrap().keys().filter(|path| !path.contains("/attributes")) {
+                let path = path.replace("{user_id}", ann.id()).replace("{session_id}", ann.session_id.as_deref().unwrap());
+                for client in [&by, &ann] {
+                    is_clean(&client.get(&path), &canaries, &format!("get {path} "));
+                }
+            }
+            is_clean(&by.get("/api/v1/audit-events?limit=500&sort=-time").expect(200), &canaries, "the trail");
+            canaries.are_not_in("the exported trail", usher(&site, &["audit", "export"], "").expect(0).out.as_bytes());
+            canaries.are_not_in("the database", &dump(&site));
+            if round == "before" {
+                let rotated = usher(&site, &["secrets", "rotate", "--json"], "").expect(0).json();
+                assert_eq!(rotated["resealed"], 3, "{rotated}");
+            }
+        }
+        let log = service.terminate().log;
+        assert!(log.contains("\"TRACE\""), "nothing was logged");
+        canaries.are_not_in("the log", log.as_bytes());
     }
 }
 

@@ -330,7 +330,7 @@ both! {
         assert!(plain.contains(&format!("cid: {cid}\n")) && plain.contains("action: user.create\n"), "{plain}");
         // The search is done, and finds nothing.
         let none = desk.run(&["audit", "show", "--cid", "nothing"], "", 1, Some(("audit.read", "success", None)));
-        assert!(none.err.contains("correlation id"), "{none:?}");
+        assert!(none.err.contains("no such event"), "{none:?}");
         assert_eq!(items(&desk.done(&["audit", "show", "--cid", "nothing", "--json"], "audit.read")), [json!(null); 0]);
         let sound = desk.done(&["audit", "verify", "--json"], "audit.verify").json();
         // It does not count the event that it is about to leave.
@@ -372,7 +372,11 @@ both! {
             &["user", "networks", "root", "--set", "10.0.0.0/8", "--clear"],
             &["session", "revoke"],
             &["session", "revoke", "--user", "root", "not-an-id"],
+            &["session", "revoke", "--all", "--app", "default"],
+            &["session", "revoke", "--all", "018f0000-0000-7000-8000-000000000000"],
             &["audit", "show"],
+            &["audit", "show", "--from", "yesterday"],
+            &["completions", "tcl"],
             &["hook", "create", "crm"],
             &["hook", "create", "crm", "ftp://example.com"],
             &["hook", "create", "crm", "https://user@example.com/"],

@@ -169,7 +169,7 @@ fn the_readme_names_every_setting() {
     }
 }
 
-/// The documentation names every error code, audit action and log field that the code has.
+/// The documentation names every path, error code and audit action that the code has.
 #[test]
 fn the_documents_name_what_the_code_has() {
     let read = |name: &str| fs::read_to_string(root().join("docs").join(name)).unwrap();
@@ -177,6 +177,10 @@ fn the_documents_name_what_the_code_has() {
     for code in usher::error::Code::ALL {
         let row = format!("| {} | `{}` |", code.status(), code.as_str());
         assert!(errors.contains(&row), "docs/ERRORS.md lacks the row {row}");
+    }
+    let http = read("HTTP.md");
+    for route in usher::http::table().iter().filter(|route| route.dialect == usher::http::Dialect::Native) {
+        assert!(http.contains(route.path), "docs/HTTP.md says nothing of {}", route.path);
     }
     let audit = read("AUDIT.md");
     for action in usher::domain::audit::Action::ALL {
@@ -195,12 +199,61 @@ fn the_security_bar_is_held_by_name() {
         }
     }
     let names: BTreeSet<&str> = text.split(|c: char| !c.is_ascii_alphanumeric()).collect();
-    for number in 1..=48 {
-        let name = format!("S{number}");
-        assert!(security.contains(&format!("| {name} |")), "docs/SECURITY.md says nothing of {name}");
+    let expected: Vec<String> = (1..=48).map(|n| format!("S{n}")).chain((1..=30).map(|n| format!("R{n}"))).collect();
+    let rows: Vec<Vec<&str>> =
+        security.lines().filter(|l| l.starts_with("| S") || l.starts_with("| R")).map(|l| l.split(" | ").collect()).collect();
+    let found: Vec<&str> = rows.iter().map(|row| row[0].trim_start_matches("| ")).collect();
+    assert_eq!(found, expected, "the rows of docs/SECURITY.md");
+    for row in rows {
+        let (name, status) = (row[0].trim_start_matches("| "), row[1]);
+        let is_named = names.contains(name);
+        match status {
+            "held" => assert!(is_named, "{name} is said to be held, but no test names it"),
+            "partly" | "not yet" | "not applicable" => {
+                assert!(row.len() > 2 && row[2].len() > "no |".len(), "{name} has no reason")
+            }
+            other => panic!("{name} is said to be {other}"),
+        }
     }
-    for line in security.lines().filter(|l| l.starts_with("| S") && l.contains("| held |")) {
-        let name = line.trim_start_matches("| ").split(' ').next().unwrap();
-        assert!(names.contains(name), "{name} is said to be held, but no test names it");
+}
+
+/// Every parser of what comes from outside has a property test and a fuzz target, and no fuzz target is left out of the table.
+#[test]
+fn every_parser_is_fuzzed() {
+    let manual = fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
+    let (_, table) = manual.split_once("| parser | property test | fuzz target |").expect("the table of parsers");
+    let quoted = |cell: &str| -> Vec<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+    let rows: Vec<Vec<Vec<String>>> = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.split(" | ").map(quoted).collect())
+        .collect();
+    assert!(rows.len() > 10, "the table was not read");
+    let tests: String = sources(&root().join("src")).iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let mut in_table = BTreeSet::new();
+    for row in rows {
+        let [parsers, properties, targets] = row.as_slice() else { panic!("{row:?}") };
+        assert!(!properties.is_empty() && targets.len() == 1, "{row:?}");
+        for place in parsers.iter().filter(|place| place.ends_with(".rs") && !place.contains('{')) {
+            assert!(root().join("src").join(place).exists(), "{place}");
+        }
+        for property in properties {
+            assert!(tests.contains(&format!("fn {property}(")), "there is no property test {property}");
+        }
+        in_table.extend(targets.clone());
+    }
+    let folder = root().join("fuzz/fuzz_targets");
+    let targets: BTreeSet<String> =
+        sources(&folder).iter().map(|file| file.file_stem().unwrap().to_string_lossy().into_owned()).collect();
+    assert_eq!(targets, in_table, "fuzz/fuzz_targets and the table of CONTRIBUTING.md differ");
+    let manifest = fs::read_to_string(root().join("fuzz/Cargo.toml")).unwrap();
+    let (_, bins) = manifest.split_once("[[bin]]").unwrap();
+    let built: BTreeSet<String> =
+        bins.lines().filter_map(|line| line.strip_prefix("name = ")).map(|name| name.trim_matches('"').to_owned()).collect();
+    assert_eq!(built, targets, "fuzz/Cargo.toml and fuzz/fuzz_targets differ");
+    for target in targets {
+        let seeds = root().join("fuzz/seeds").join(&target);
+        assert!(seeds.is_dir() && fs::read_dir(&seeds).unwrap().next().is_some(), "{target} has no seed");
     }
 }

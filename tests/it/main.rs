@@ -14,8 +14,11 @@
 
 mod access;
 mod api_keys;
+mod attributes;
 mod audit;
 mod canary;
+mod command_help;
+mod command_json;
 mod command_line;
 mod connect;
 mod connect_faults;
@@ -36,6 +39,7 @@ mod matrix;
 mod pages;
 mod password_life;
 mod password_reset;
+mod peers;
 mod python_client;
 mod refused_start;
 mod rotation;

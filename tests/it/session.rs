@@ -1,7 +1,7 @@
 //! Sessions: their life, their ends, and that an end is an end.
 
 use crate::both;
-use crate::harness::{PASSWORD, ROOT, Site, Town, at_once};
+use crate::harness::{Client, PASSWORD, ROOT, Site, Town, at_once};
 use serde_json::json;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ const CURRENT: &str = "/api/v1/sessions/current";
 const RENEW: &str = "/api/v1/sessions/current/renew";
 
 both! {
-    /// S20: idle and absolute expiry, both judged when the session is used.
+    /// S20, R23: idle and absolute expiry, both judged when the session is used, not when it is swept away.
     fn sessions_end_by_themselves(engine) {
         let town = Town::new(engine);
         let ann = town.user("ann");
@@ -102,6 +102,69 @@ both! {
         bob.get(ME).refused(401, "session_invalid");
     }
 
+    /// S22: others of one's own sessions are ended soon after signing in only, the one in use at any time.
+    fn ending_ones_own_others_needs_a_fresh_sign_in(engine) {
+        let town = Town::new(engine);
+        let first = town.user("ann");
+        let second = town.anon().sign_in("ann", PASSWORD);
+        let one = |client: &Client| format!("/api/v1/users/me/sessions/{}", client.session_id.as_deref().unwrap());
+        town.advance(Duration::from_secs(300));
+        first.delete(&one(&second)).expect(204);
+        town.advance(Duration::from_secs(1));
+        let third = town.anon().sign_in("ann", PASSWORD);
+        first.delete(&one(&third)).refused(403, "fresh_sign_in_required");
+        first.delete("/api/v1/users/me/sessions").refused(403, "fresh_sign_in_required");
+        third.get(ME).expect(200);
+        first.delete(&one(&first)).expect(204);
+        third.delete("/api/v1/users/me/sessions").expect(204);
+        third.get(ME).refused(401, "session_invalid");
+    }
+
+    /// S22: a super-user ends all sessions of an application, or everyone's, but for the one in use; soon after signing in only.
+    fn ending_many(engine) {
+        let town = Town::new(engine);
+        let root = town.root();
+        let desk = root.post("/api/v1/applications", &json!({"name": "desk"})).expect(201).json["application_id"].as_str().unwrap().to_owned();
+        let path = format!("/api/v1/applications/{desk}/sessions");
+        town.create("ann");
+        let at_desk = town.anon().with("x-current-app", "desk").sign_in("ann", PASSWORD);
+        let elsewhere = town.anon().sign_in("ann", PASSWORD);
+        let boss_at_desk = town.anon().with("x-current-app", "desk").sign_in(ROOT, PASSWORD);
+        // Shared applications accept each other's sessions; whose they are is decided by where they were opened.
+        at_desk.with("x-current-app", "default").get(ME).expect(200);
+        boss_at_desk.with("x-correlation-id", "desk").delete(&path).expect(204);
+        at_desk.get(ME).refused(401, "session_invalid");
+        boss_at_desk.get(ME).expect(200);
+        elsewhere.get(ME).expect(200);
+        root.delete(&path).expect(204);
+        boss_at_desk.get(ME).refused(401, "session_invalid");
+        root.delete("/api/v1/applications/018f0000-0000-7000-8000-000000000000/sessions").refused(404, "not_found");
+
+        town.advance(Duration::from_secs(301));
+        root.delete(&path).refused(403, "fresh_sign_in_required");
+        root.delete("/api/v1/sessions").refused(403, "fresh_sign_in_required");
+        elsewhere.get(ME).expect(200);
+        let fresh = town.root();
+        fresh.with("x-correlation-id", "all").delete("/api/v1/sessions").expect(204);
+        for ended in [&elsewhere, &root] {
+            ended.get(ME).refused(401, "session_invalid");
+        }
+        fresh.get(ME).expect(200);
+        assert_eq!(town.count("SELECT count(*) AS count FROM sessions"), 1);
+        for (cid, action, subject) in [("desk", "session.revoke_of_application", json!(desk)), ("all", "session.revoke_of_everyone", json!(null))] {
+            let told = fresh.get(&format!("/api/v1/audit-events?cid={cid}")).json["items"][0].clone();
+            assert_eq!((&told["action"], &told["subject"], &told["actor"]), (&json!(action), &subject, &json!(town.root_id)));
+        }
+        // At the command line there is no session to be kept.
+        let again = town.anon().with("x-current-app", "desk").sign_in("ann", PASSWORD);
+        assert_eq!(town.usher(&["session", "revoke", "--app", "DESK", "--json"]).expect(0).json(), json!({"ended": 1}));
+        again.get(ME).refused(401, "session_invalid");
+        assert_eq!(town.usher(&["session", "revoke", "--app", "nowhere"]).expect(1).complaint(), "usher: There is no application nowhere.");
+        assert_eq!(town.usher(&["session", "revoke", "--all"]).expect(0).out, "1 session ended\n");
+        fresh.get(ME).refused(401, "session_invalid");
+        assert_eq!(town.usher(&["session", "revoke", "--all"]).expect(0).out, "0 sessions ended\n");
+    }
+
     /// S21, R9, R11: whatever takes the right away ends the session at the very next call, and a restart does not bring it back.
     fn what_ends_a_session_ends_it_at_once(engine) {
         let town = Town::new(engine);
@@ -154,7 +217,7 @@ both! {
         town.anon().sign_in("ann", new);
     }
 
-    /// Guesses of the old password count like guesses at sign-in (S9).
+    /// Guesses of the old password count like guesses at sign-in, and do so by default (S9, R8, R17).
     fn guessing_the_old_password_is_slowed_down(engine) {
         let town = Town::new(engine);
         let ann = town.user("ann");

@@ -17,7 +17,7 @@ pub fn told(answer: &crate::harness::Answer) -> (u16, Value, BTreeMap<String, St
 }
 
 both! {
-    /// S5: status, body, length and headers are the same whatever is wrong. The trail knows better.
+    /// S5, R12: status, body, length and headers are the same whatever is wrong. The trail knows better.
     fn a_failed_sign_in_tells_nothing(engine) {
         let town = Town::new(engine);
         let root = town.root();
@@ -107,7 +107,7 @@ both! {
         assert_eq!(seen["is_locked"], false);
     }
 
-    /// S7, S10: delays double from the fifth failure on, however the name is written, and a right password does not help meanwhile.
+    /// S7, S10, R25: delays double from the fifth failure on, however the name is written, and a right password does not help meanwhile.
     fn failures_delay_the_next_attempt(engine) {
         let town = Town::new(engine);
         town.create("Ann");
@@ -168,7 +168,8 @@ both! {
         town.anon().sign_in(ROOT, PASSWORD);
     }
 
-    /// S7: a device that has signed in before has a count of its own, so that strangers cannot keep the owner out.
+    /// S7, R21: a device that has signed in before has a count of its own, so that strangers cannot keep the owner out; a forged or malformed
+    /// cookie is no device.
     fn a_known_device_is_not_locked_out_by_strangers(engine) {
         let town = Town::new(engine);
         town.create("ann");
@@ -185,7 +186,10 @@ both! {
         }
         town.anon().try_sign_in("ann", PASSWORD).refused(429, "too_many_attempts");
         town.anon().with("cookie", &of_bob).try_sign_in("ann", PASSWORD).refused(429, "too_many_attempts");
-        town.anon().with("cookie", "__Host-usher_device=forged").try_sign_in("ann", PASSWORD).refused(429, "too_many_attempts");
+        for malformed in ["forged", "", "%", "\"", "=;=", "a b", &of_ann["__Host-usher_device=".len()..of_ann.len() - 1]] {
+            let cookie = format!("__Host-usher_device={malformed}");
+            town.anon().with("cookie", &cookie).try_sign_in("ann", PASSWORD).refused(429, "too_many_attempts");
+        }
         town.anon().with("cookie", &of_ann).try_sign_in("ann", PASSWORD).expect(201);
     }
 

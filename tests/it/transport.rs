@@ -81,7 +81,7 @@ both! {
         }
     }
 
-    /// S38: bounds on URL, headers, body and nesting.
+    /// S38, R27: bounds on URL, headers, body and nesting.
     fn bounds(engine) {
         let town = Town::new(engine);
         let root = town.root();
@@ -125,7 +125,7 @@ both! {
         // A secret of the wrong type does not come back in the complaint.
         let secret = sign_in("{\"username\":\"a\",\"password\":987654321987}").refused(400, "bad_type");
         assert!(!secret.text.contains("987654321987"));
-        // S29: what is computed, kept by operations, or secret cannot be assigned; all of it is named at once.
+        // S29, R15: what is computed, kept by operations, or secret cannot be assigned; all of it is named at once.
         for member in ["is_super_user", "approval_status", "is_locked", "user_id", "number", "password_is_set", "login_count", "totp_key", "groups"] {
             let answer = root.post("/api/v1/users", &json!({"username": "mass", member: "x"}));
             assert_eq!(answer.refused(403, "member_forbidden").json["errors"][0]["pointer"], format!("/{member}"));
@@ -159,7 +159,7 @@ both! {
         root.post("/api/v1/users", &json!({"username": "ab", "remark": "a\u{0}b"})).refused(422, "invalid");
     }
 
-    /// S43: the address in events and limits is the client's, as trusted proxies tell it.
+    /// S43, R20: the address in events and limits is the client's, as trusted proxies tell it.
     fn addresses(engine) {
         let address = |town: &Town, forwarded: &str| {
             let root = town.root();

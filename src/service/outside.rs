@@ -1,0 +1,13 @@
+//! What is read from within a cursor once it has been opened, for the fuzz targets in `fuzz/`: it is data like any other (S40).
+
+use crate::store::{Mark, Order, Position};
+
+/// Reads a place in the trail and writes it again.
+pub fn position(bytes: &[u8]) -> Option<Vec<u8>> {
+    Position::from_bytes(bytes).map(|position| position.to_bytes().to_vec())
+}
+
+/// Reads a place among the users and writes it again.
+pub fn mark(bytes: &[u8], order: Order) -> Option<Vec<u8>> {
+    Mark::from_bytes(bytes, order).map(|mark| mark.to_bytes())
+}
