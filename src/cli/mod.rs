@@ -10,6 +10,7 @@ mod config;
 mod groups;
 mod help;
 mod hooks;
+mod linked;
 mod operator;
 mod output;
 mod secrets;
@@ -74,6 +75,9 @@ enum Command {
     /// Look after sessions.
     #[command(subcommand)]
     Session(sessions::Command),
+    /// Look after linked accounts: names and passwords of HTTP Basic that act as users in Zato's dialect.
+    #[command(subcommand)]
+    Linked(linked::Command),
     /// Look after hooks: receivers of account events.
     #[command(subcommand)]
     Hook(hooks::Command),
@@ -160,6 +164,7 @@ async fn execute(common: &Common, command: Command) -> Outcome {
         Command::Group(command) => groups::execute(common, command).await,
         Command::Key(command) => api_keys::execute(common, command).await,
         Command::Session(command) => sessions::execute(common, command).await,
+        Command::Linked(command) => linked::execute(common, command).await,
         Command::Hook(command) => hooks::execute(common, command).await,
         Command::Audit(command) => audit::execute(common, command).await,
         Command::Secrets(command) => secrets::execute(common, &command).await,

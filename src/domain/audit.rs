@@ -122,6 +122,8 @@ super::words::words! {
         ResetOpen = "password_reset.open",
         /// Set a password by an opened link.
         ResetFinish = "password_reset.finish",
+        /// Make a token that resets a password, and tell it to an operator.
+        ResetIssue = "password_reset.issue",
         /// Check a name and a password without signing in.
         AccountCheck = "user.check_account",
         /// Ask whether a password would be accepted.
@@ -134,6 +136,8 @@ super::words::words! {
         TotpDisable = "user.disable_totp",
         /// Take another's second factor away.
         TotpReset = "user.reset_totp",
+        /// Give an account another key for one-time codes without a proof.
+        TotpReplace = "user.replace_totp",
         /// Make new recovery codes for oneself.
         RecoveryCodesRenew = "user.renew_recovery_codes",
         /// Read the attribute table.
@@ -234,6 +238,16 @@ super::words::words! {
         SettingsRead = "settings.read",
         /// List content, of which there is none here.
         ContentList = "content.list",
+        /// Make a linked account.
+        LinkedAccountCreate = "linked_account.create",
+        /// List linked accounts.
+        LinkedAccountList = "linked_account.list",
+        /// Have a linked account act as a user.
+        LinkedAccountLink = "linked_account.link",
+        /// Have it act as that user no more.
+        LinkedAccountUnlink = "linked_account.unlink",
+        /// Remove a linked account.
+        LinkedAccountDelete = "linked_account.delete",
         /// A call that no route answers.
         Unrouted = "unrouted",
     }

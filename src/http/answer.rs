@@ -213,7 +213,7 @@ impl Line<'_> {
 /// The caller's correlation id if it is one, else a fresh one with the beginning of the hash of what was sent instead (S41).
 fn correlation_id(desk: &Desk, headers: &HeaderMap, dialect: Dialect) -> (String, Option<String>) {
     let sent = headers.get(CORRELATION_ID);
-    if let Some(cid) = sent.and_then(|v| v.to_str().ok()).filter(|t| is_correlation_id(t)) {
+    if let Some(cid) = sent.and_then(|v| v.to_str().ok()).filter(|t| is_correlation_id(t) && dialect.takes_cid(t)) {
         return (cid.to_owned(), None);
     }
     let mut fresh = hex(&desk.services.entropy().bytes::<16>());

@@ -254,6 +254,12 @@ impl Context {
         Self { call: Arc::new(call), leniency, ..self }
     }
 
+    /// What is done besides what the call is about: by the same claims, with an event of its own under the same correlation id.
+    pub(super) fn aside(&self, action: Action) -> Self {
+        let call = Call { action, ..Call::clone(&self.call) };
+        Self { call: Arc::new(call), trail: Trail::default(), ..self.clone() }
+    }
+
     /// When the call began.
     pub fn now(&self) -> Utc {
         self.call.now

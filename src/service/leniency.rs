@@ -4,7 +4,14 @@
 //! ([`Context::claiming`](super::Context::claiming)), which get what the settings say, all off unless somebody switched it on. So a
 //! switch cannot reach a native call, whichever use case asks for it.
 
+use super::caller::{Anyone, Authenticated, SuperUser};
+use super::users::{read_patch, refusals};
+use crate::domain::attribute::{Refused, Viewer, Why, read_member};
+use crate::domain::text::{Email, Name};
+use crate::domain::user::Patch;
+use crate::error::Result;
 use crate::settings::ZatoParity;
+use serde_json::{Map, Value};
 
 /// What a call is allowed; each field is a switch of the settings of the same name.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,5 +56,54 @@ impl Leniency {
     /// Whether a sign-up is decided at once.
     pub fn is_sign_up_immediate(&self) -> bool {
         self.switches.immediate_sign_up
+    }
+
+    /// Reads a patch: natively, but for what a switch lets through.
+    pub(super) fn read_patch(self, viewer: Viewer, mut members: Map<String, Value>) -> Result<Patch> {
+        let unfit = |member: &str, why| refusals(vec![Refused { member: member.to_owned(), why }]);
+        let email = match members.get("email") {
+            Some(Value::String(text)) if self.switches.any_email => {
+                let email = Email::of_any_form(text.clone());
+                Some(email.map_err(|flaw| unfit("email", Why::Unfit(flaw.to_string())))?)
+            }
+            Some(_) | None => None,
+        };
+        let username = match members.get("username") {
+            Some(value) if self.switches.users_rename_themselves && viewer == Viewer::Owner => {
+                Some(read_member::<Name>(value).map_err(|why| unfit("username", why))?)
+            }
+            Some(_) | None => None,
+        };
+        if email.is_some() {
+            members.remove("email");
+        }
+        if username.is_some() {
+            members.remove("username");
+        }
+        let mut patch = read_patch(viewer, &members)?;
+        patch.email = email.map(Some).or(patch.email);
+        patch.username = username.or(patch.username);
+        Ok(patch)
+    }
+}
+
+impl Anyone {
+    /// What the call is allowed.
+    pub fn leniency(&self) -> Leniency {
+        self.context.leniency
+    }
+}
+
+impl Authenticated {
+    /// What the call is allowed.
+    pub fn leniency(&self) -> Leniency {
+        self.context.leniency
+    }
+}
+
+impl SuperUser {
+    /// What the call is allowed.
+    pub fn leniency(&self) -> Leniency {
+        self.context.leniency
     }
 }

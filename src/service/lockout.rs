@@ -186,6 +186,17 @@ impl Lockout {
         self.take_back(tx, attempt.address.as_deref(), &self.address)
     }
 
+    /// The attempt was right, and what it was on is no user's account: its count starts anew, the address's loses this one.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn clear(&self, tx: &mut Tx<'_>, attempt: &Attempt) -> Result<(), StoreError> {
+        if let Some(tally) = tx.hold_tally(&attempt.account)? {
+            tx.save_tally(&attempt.account, Tally { failures: 0, blocked_until: None, ..tally })?;
+        }
+        self.take_back(tx, attempt.address.as_deref(), &self.address)
+    }
+
     /// Forgets the failures of an account: after an unlock.
     ///
     /// # Errors

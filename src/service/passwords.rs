@@ -10,8 +10,8 @@ use crate::auth::hashing::Verdict;
 use crate::domain::audit::Action;
 use crate::domain::ids::UserId;
 use crate::domain::letter::LetterKind;
-use crate::domain::link::LinkUrl;
-use crate::domain::secret::Password;
+use crate::domain::link::{LinkPurpose, LinkUrl};
+use crate::domain::secret::{Password, ResetToken};
 use crate::domain::session::SessionView;
 use crate::domain::text::Email;
 use crate::domain::throttle::Bucket;
@@ -184,6 +184,26 @@ impl SuperUser {
             let user = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
             let (link, _) = services.issue_set_password(tx, user_id, now)?;
             Ok(((tx.read().account(user, now)?, link), Did::to(user_id)))
+        };
+        self.context.change(issue).await
+    }
+
+    /// Makes the token of a link that resets a password and tells it, once, to someone at the command line: tokens that were mailed are
+    /// known to the database by their hashes alone, so none of those can be looked up. It needs neither mail nor a base URL.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`]; [`Code::Forbidden`] for anyone but an operator.
+    pub async fn tell_reset_token(self, user_id: UserId) -> Result<(ResetToken, Utc)> {
+        match self.authority {
+            Authority::Operator(_) => {}
+            Authority::Role(_) => return Err(Error::new(Code::Forbidden).because("not_operator")),
+        }
+        self.user(user_id).await?;
+        let (services, now) = (self.context.services.clone(), self.context.now());
+        let issue = move |tx: &mut Tx<'_>| {
+            tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
+            let span = services.post().reset;
+            Ok((services.issue(tx, LinkPurpose::ResetPassword, user_id, span, now)?, Did::to(user_id)))
         };
         self.context.change(issue).await
     }

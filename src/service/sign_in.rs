@@ -161,6 +161,21 @@ impl Context {
         Ok((verdict, attempt))
     }
 
+    /// The same against the hash of what is no user's: the failure counts in its bucket alone.
+    pub(super) async fn try_hash(
+        &self,
+        target: &Bucket,
+        stored: Option<PasswordHash>,
+        password: Password,
+    ) -> Result<(Verdict, Attempt)> {
+        let inner = &self.services.inner;
+        let place = inner.lockout.line_up(target).await?;
+        let turn = inner.hasher.turn()?;
+        let attempt = self.count_attempt(target, place, None).await?;
+        let verdict = turn.verify(password, stored).await?;
+        Ok((verdict, attempt))
+    }
+
     /// Counts an attempt as a failure, before anything is verified; whoever has a `place` for it stands in line no more.
     ///
     /// # Errors
@@ -343,7 +358,7 @@ impl Context {
 }
 
 /// What is told to someone whose password was right.
-fn error_of(barred: Barred) -> Error {
+pub(super) fn error_of(barred: Barred) -> Error {
     let code = match barred {
         Barred::Inactive => Code::AccountInactive,
         Barred::Locked => Code::AccountLocked,

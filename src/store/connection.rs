@@ -11,7 +11,7 @@ use crate::domain::audit::{Action, ActorType, Outcome};
 use crate::domain::custom_attribute::{AttributeName, AttributeValue};
 use crate::domain::hook::{EventTypes, HookUrl};
 use crate::domain::ids::{
-    ApiKeyId, ApplicationId, AttributeId, CredentialId, DataKeyId, GroupId, HookId, HookSecretId, MessageId, SessionId,
+    ApiKeyId, ApplicationId, AttributeId, CredentialId, DataKeyId, GroupId, HookId, HookSecretId, LinkedAccountId, MessageId, SessionId,
     SigningKeyId, TotpId, UserId,
 };
 use crate::domain::link::LinkPurpose;
@@ -269,7 +269,8 @@ uuids!(
     TotpId,
     HookId,
     HookSecretId,
-    SigningKeyId
+    SigningKeyId,
+    LinkedAccountId
 );
 
 /// Microseconds from the Unix epoch to PostgreSQL's, 2000-01-01.
