@@ -46,7 +46,8 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
             if common.json { output::json(&account) } else { output::line(&account.account_id.to_string()) }
         }
         Command::List => {
-            let accounts = common.act(Action::LinkedAccountList, |root: SuperUser| async move { root.linked_accounts().await }).await?;
+            let accounts =
+                common.act(Action::LinkedAccountList, |root: SuperUser| async move { root.linked_accounts().await }).await?;
             if common.json {
                 return output::json(&json!({ "items": accounts }));
             }

@@ -78,10 +78,12 @@ impl Attributes {
                 shelf.check_room()?;
                 match of {
                     // Of another than the call's subject the trail gets no values: they would not be erased with their user.
-                    Holder::User(id) if id != user_id => changes.extend(shelf.differences().into_iter().map(|(name, old, new)| {
-                        let there = |record: Option<String>| record.map(|_| "true".to_owned());
-                        (format!("{id} {name}"), there(old), there(new))
-                    })),
+                    Holder::User(id) if id != user_id => {
+                        changes.extend(shelf.differences().into_iter().map(|(name, old, new)| {
+                            let there = |record: Option<String>| record.map(|_| "true".to_owned());
+                            (format!("{id} {name}"), there(old), there(new))
+                        }))
+                    }
                     Holder::User(_) | Holder::Session(_) => changes.extend(shelf.differences()),
                 }
             }

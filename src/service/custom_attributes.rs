@@ -199,7 +199,12 @@ fn require(precondition: &Precondition, current: Option<&CustomAttribute>) -> Re
     if precondition.holds(etag.as_deref()) { Ok(()) } else { Err(Error::new(Code::PreconditionFailed)) }
 }
 
-pub(super) fn value_of(vault: &Vault, snapshot: &mut Snapshot<'_>, holder: Holder, row: &CustomAttribute) -> Result<AttributeValue> {
+pub(super) fn value_of(
+    vault: &Vault,
+    snapshot: &mut Snapshot<'_>,
+    holder: Holder,
+    row: &CustomAttribute,
+) -> Result<AttributeValue> {
     let broken = || Error::new(Code::Internal).cause("a custom attribute has no value");
     match (&row.value, &row.sealed) {
         (Some(value), _) => Ok(value.clone()),

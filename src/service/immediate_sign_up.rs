@@ -5,8 +5,8 @@
 
 use super::caller::Anyone;
 use super::context::Did;
-use crate::domain::audit::Changes;
 use crate::domain::attribute::Viewer;
+use crate::domain::audit::Changes;
 use crate::domain::ids::UserId;
 use crate::domain::link::LinkPurpose;
 use crate::domain::secret::{Password, SignUpToken};
@@ -66,8 +66,9 @@ impl Anyone {
         let mut user = User::fresh(UserId::mint(now, &inner.entropy), username, now, creation_ctx);
         user.email = email;
         user.sign_up_status = SignUpStatus::BeforeConfirmation;
-        user.is_approval_needed = application.is_sign_up_approval_needed;
-        let is_decided = !application.is_sign_up_approval_needed;
+        // Nobody proved anything, and nobody has opened the application: somebody has to look.
+        user.is_approval_needed = application.is_sign_up_approval_needed || !application.is_sign_up_open;
+        let is_decided = !user.is_approval_needed;
         user.decide(if is_decided { ApprovalStatus::Approved } else { ApprovalStatus::BeforeDecision }, None, now);
         let fit = context.fit_password(password, &user, Some(application.name.as_str()), "password").await?;
         user.set_password(fit, false, None, now);

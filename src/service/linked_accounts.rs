@@ -147,7 +147,12 @@ impl SuperUser {
     ///
     /// # Errors
     /// [`Code::Invalid`] for a name with a colon, [`Code::ValueTaken`], [`Code::PasswordUnfit`], [`Code::NotFound`].
-    pub async fn create_linked_account(self, name: Name, password: Password, user_id: Option<UserId>) -> Result<LinkedAccountView> {
+    pub async fn create_linked_account(
+        self,
+        name: Name,
+        password: Password,
+        user_id: Option<UserId>,
+    ) -> Result<LinkedAccountView> {
         if name.as_str().contains(':') {
             return Err(Error::new(Code::Invalid).at("name", "has a colon, which HTTP Basic cannot carry"));
         }

@@ -155,7 +155,14 @@ impl Lockout {
     }
 
     /// The tallies of account and address with one more attempt, or until when either is blocked.
-    fn judge(&self, tx: &mut Tx<'_>, rule: &Rule, account: &[u8], address: Option<&[u8]>, now: Utc) -> Result<Judged, StoreError> {
+    fn judge(
+        &self,
+        tx: &mut Tx<'_>,
+        rule: &Rule,
+        account: &[u8],
+        address: Option<&[u8]>,
+        now: Utc,
+    ) -> Result<Judged, StoreError> {
         let of_account = rule.attempt(tx.read().tally(account)?, now);
         let of_address = match address {
             Some(key) => self.address.attempt(tx.read().tally(key)?, now).map(Some),

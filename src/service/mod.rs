@@ -6,8 +6,8 @@
 
 mod amend;
 mod api_keys;
-mod attribute_batch;
 mod applications;
+mod attribute_batch;
 mod audit;
 pub mod caller;
 mod check_account;
@@ -45,8 +45,8 @@ mod users;
 mod vault;
 
 pub use amend::Amendment;
-pub use attribute_batch::{Write, Writing};
 pub use api_keys::{Lifetime, NewApiKey};
+pub use attribute_batch::{Write, Writing};
 pub use audit::{AuditPage, AuditQuery, Finding, Search};
 pub use caller::{Anyone, Authenticated, Bearer, Operator, SignedIn, SuperUser, TrustedApplication};
 pub use check_account::Checked;

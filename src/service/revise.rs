@@ -45,9 +45,7 @@ impl Revision {
     /// What only super-users change.
     fn of_super_users(&self) -> Option<&'static str> {
         let Self { lock, approval_status, sign_up_status, .. } = self;
-        lock.map(|_| "is_locked")
-            .or(approval_status.map(|_| "approval_status"))
-            .or(sign_up_status.map(|_| "sign_up_status"))
+        lock.map(|_| "is_locked").or(approval_status.map(|_| "approval_status")).or(sign_up_status.map(|_| "sign_up_status"))
     }
 }
 
@@ -72,7 +70,9 @@ impl Authenticated {
         }
         match viewer {
             Viewer::SuperUser | Viewer::Owner => {}
-            Viewer::Nobody | Viewer::Peer | Viewer::Colleague => return Err(Error::new(Code::Forbidden).because("not_super_user")),
+            Viewer::Nobody | Viewer::Peer | Viewer::Colleague => {
+                return Err(Error::new(Code::Forbidden).because("not_super_user"));
+            }
         }
         if revision.is_empty() {
             return Err(Error::new(Code::Invalid).because("nothing_to_change").detail("There is nothing to change."));

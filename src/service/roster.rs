@@ -17,8 +17,8 @@ use crate::domain::text::fold;
 use crate::domain::user::{Account, GroupRef, UserRole};
 use crate::error::{Code, Error, Result};
 use crate::settings::DefaultRole;
-pub use crate::store::{Names, Slice};
 use crate::store::{Filter, Snapshot};
+pub use crate::store::{Names, Slice};
 use serde_json::{Map, Value};
 
 /// A page by its number.

@@ -11,8 +11,8 @@ use crate::domain::audit::{Action, ActorType, Outcome};
 use crate::domain::custom_attribute::{AttributeName, AttributeValue};
 use crate::domain::hook::{EventTypes, HookUrl};
 use crate::domain::ids::{
-    ApiKeyId, ApplicationId, AttributeId, CredentialId, DataKeyId, GroupId, HookId, HookSecretId, LinkedAccountId, MessageId, SessionId,
-    SigningKeyId, TotpId, UserId,
+    ApiKeyId, ApplicationId, AttributeId, CredentialId, DataKeyId, GroupId, HookId, HookSecretId, LinkedAccountId, MessageId,
+    SessionId, SigningKeyId, TotpId, UserId,
 };
 use crate::domain::link::LinkPurpose;
 use crate::domain::network::Networks;

@@ -44,8 +44,8 @@ pub use audit::{Finding, Position, Search, Verified};
 pub use data_keys::PLACES;
 pub use hooks::Lane;
 pub use listing::Slice;
-pub use names::Names;
 pub use migrations::{is_empty, migrate, pending};
+pub use names::Names;
 pub use search::{Filter, Mark, Order, Page, plan_of_prefix_search};
 pub use sessions::Opened;
 

@@ -56,7 +56,8 @@ impl Names {
     }
 
     fn match_row(&self, wanted: &[Option<String>; 4], row: &Row) -> bool {
-        let has = [Some(row.display_name.as_str()), row.first_name.as_deref(), row.middle_name.as_deref(), row.last_name.as_deref()];
+        let has =
+            [Some(row.display_name.as_str()), row.first_name.as_deref(), row.middle_name.as_deref(), row.last_name.as_deref()];
         let mut judged = wanted.iter().zip(has).filter_map(|(wanted, has)| {
             let wanted = wanted.as_deref()?;
             let has = has.map(fold).unwrap_or_default();
@@ -99,8 +100,7 @@ impl Snapshot<'_> {
         let matching: Vec<UserId> = rows.iter().filter(|row| names.match_row(&wanted, row)).map(|row| row.user_id).collect();
         let total = i64::try_from(matching.len()).unwrap_or(i64::MAX);
         let (offset, limit) = (usize::try_from(slice.offset), usize::try_from(slice.limit));
-        let page: Vec<UserId> =
-            matching.into_iter().skip(offset.unwrap_or(usize::MAX)).take(limit.unwrap_or_default()).collect();
+        let page: Vec<UserId> = matching.into_iter().skip(offset.unwrap_or(usize::MAX)).take(limit.unwrap_or_default()).collect();
         Ok((self.accounts_in_order(&page, now)?, total))
     }
 }

@@ -53,3 +53,5 @@ mod tokens;
 mod transport;
 mod user_address;
 mod users;
+mod zato;
+mod zato_sign_in;

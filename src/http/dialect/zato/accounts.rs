@@ -68,7 +68,8 @@ pub(super) async fn password(caller: Authenticated, sent: Sent) -> Result<Told> 
     let user_id = sent.user()?;
     let new = sent.secret("new_password")?.unwrap_or_else(empty);
     let Some(other) = user_id.filter(|user_id| *user_id != caller.user_id()) else {
-        let old = sent.secret("old_password")?.ok_or_else(|| Error::new(Code::OldPasswordWrong).because("old_password_missing"))?;
+        let old =
+            sent.secret("old_password")?.ok_or_else(|| Error::new(Code::OldPasswordWrong).because("old_password_missing"))?;
         let renewed = caller.by_session()?.change_password_in_place(old, new).await?;
         return Ok(renewed.map_or_else(Told::done, |renewed| Told::done().with("ust", renewed.ust.expose())));
     };

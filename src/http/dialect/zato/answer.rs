@@ -150,8 +150,7 @@ pub(super) fn user(account: &Account, viewer: Viewer) -> Result<Map<String, Valu
 pub(super) fn created(account: &Account, has_email: bool) -> Result<Map<String, Value>> {
     let view = view_of(account, Viewer::SuperUser)?;
     let email = if has_email { &["email"][..] } else { &[] };
-    let mut told: Map<String, Value> =
-        email.iter().chain(CREATED).map(|key| ((*key).to_owned(), spelt(&view, key))).collect();
+    let mut told: Map<String, Value> = email.iter().chain(CREATED).map(|key| ((*key).to_owned(), spelt(&view, key))).collect();
     let is_approved = view.get("approval_status").is_some_and(|status| status == "approved");
     told.insert("is_approval_needed".to_owned(), (!is_approved).into());
     Ok(told)

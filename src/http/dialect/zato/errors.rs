@@ -90,7 +90,9 @@ fn spelling(error: &Error, action: Action) -> Spelling {
         | Code::OldPasswordWrong
         | Code::KeyReadOnly
         | Code::SessionRequired => Business(NOT_ALLOWED),
-        _ if error.code().status() >= 500 || matches!(error.code().status(), 408 | 413 | 414 | 431) => Result(error.code().title()),
+        _ if error.code().status() >= 500 || matches!(error.code().status(), 408 | 413 | 414 | 431) => {
+            Result(error.code().title())
+        }
         _ => Business(INVALID_OPERATION),
     }
 }

@@ -122,7 +122,8 @@ where
             let mut claims = claims(&sent, &parts.request, basic.is_some(), action)?;
             let mut headers = Vec::new();
             if let Some((name, password)) = basic {
-                let as_claimed = context.clone().claiming(Claims { application: claims.application.clone(), ..Claims::default() });
+                let as_claimed =
+                    context.clone().claiming(Claims { application: claims.application.clone(), ..Claims::default() });
                 let ust = as_claimed.through_linked_account(&name, password).await?;
                 headers.push((TOKEN, ust.expose().to_owned()));
                 claims.token.get_or_insert_with(|| ust.expose().to_owned());

@@ -176,11 +176,15 @@ mod tests {
 
     #[test]
     fn values_are_typed_by_what_they_are_to_be() {
-        for (value, expected) in [(json!("YES"), true), (json!(1), true), (json!("off"), false), (json!(""), false), (json!(null), false)] {
+        for (value, expected) in
+            [(json!("YES"), true), (json!(1), true), (json!("off"), false), (json!(""), false), (json!(null), false)]
+        {
             assert_eq!(sent(value).flag("x").ok(), Some(expected));
         }
         assert!(sent(json!("perhaps")).flag("x").is_err() && sent(json!([])).flag("x").is_err());
-        for (value, expected) in [(json!(7), Some(7)), (json!("7"), Some(7)), (json!(7.9), Some(7)), (json!(null), None), (json!(""), None)] {
+        for (value, expected) in
+            [(json!(7), Some(7)), (json!("7"), Some(7)), (json!(7.9), Some(7)), (json!(null), None), (json!(""), None)]
+        {
             assert_eq!(sent(value).number("x").ok(), Some(expected));
         }
         assert!(sent(json!("seven")).number("x").is_err() && sent(json!({})).number("x").is_err());

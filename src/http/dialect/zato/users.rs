@@ -68,8 +68,11 @@ fn revision(sent: &Sent) -> Result<Revision> {
     }
     members.extend(sent.flag_in_body("password_must_change")?.map(|flag| ("password_must_change".to_owned(), flag.into())));
     let decided = |name| if sent.has(name) { word(sent, name)?.ok_or_else(|| null(name)).map(Some) } else { Ok(None) };
-    let sign_up_status =
-        if sent.has("sign_up_status") { Some(word(sent, "sign_up_status")?.ok_or_else(|| null("sign_up_status"))?) } else { None };
+    let sign_up_status = if sent.has("sign_up_status") {
+        Some(word(sent, "sign_up_status")?.ok_or_else(|| null("sign_up_status"))?)
+    } else {
+        None
+    };
     Ok(Revision {
         members,
         lock: sent.flag_in_body("is_locked")?,
