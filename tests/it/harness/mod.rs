@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod mail;
+pub mod matrix;
 pub mod postgres;
 pub mod process;
 pub mod python_client;
@@ -79,6 +80,11 @@ impl Site {
         self.extra.retain(|(known, _)| known != key);
         self.extra.push((key.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Whether a setting was given.
+    pub fn extra_has(&self, key: &str) -> bool {
+        self.extra.iter().any(|(known, _)| known == key)
     }
 
     pub fn keys(&self) -> PathBuf {
