@@ -138,11 +138,11 @@ impl SuperUser {
     /// # Errors
     /// [`Code::NotFound`], [`Code::PasswordUnfit`], [`Code::FreshSignInRequired`]; [`Code::Forbidden`] for one's own.
     pub async fn set_password(self, user_id: UserId, new: Password, must_change: bool, expiry: Option<Utc>) -> Result<Account> {
+        self.context.trail.set_action(Action::PasswordSet);
         let user = self.user(user_id).await?.user;
         let password = self.password_for(&user, new, "new_password").await?;
         let context = self.context;
         let (now, services, leniency) = (context.now(), context.services.clone(), context.leniency);
-        context.trail.set_action(Action::PasswordSet);
         let set = move |tx: &mut Tx<'_>| {
             let (before, after) = set_in(&services, tx, user_id, password, must_change, expiry, leniency, now)?;
             let did = Did::to(user_id).changing(super::users::changes(tx, &before, &after, now)?);

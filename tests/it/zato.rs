@@ -46,7 +46,15 @@ pub fn parity(engine: Engine) -> Site {
 
 /// A town with the application of Zato's clients.
 pub fn town_on(site: Site) -> Town {
-    let town = Town::on(site);
+    with_app(Town::on(site))
+}
+
+/// The same with a clock that begins now.
+pub fn town_of_today(site: Site) -> Town {
+    with_app(Town::of_today(site))
+}
+
+fn with_app(town: Town) -> Town {
     town.root().post("/api/v1/applications", &json!({"name": APP})).expect(201);
     town
 }

@@ -3,7 +3,7 @@
 use crate::both;
 use crate::harness::process::usher;
 use crate::harness::{PASSWORD, ROOT, Site, Town};
-use crate::zato::{APP, Speaker, USER, parity, sorted, town_on, towns};
+use crate::zato::{APP, Speaker, USER, parity, sorted, town_of_today, town_on, towns};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -75,7 +75,7 @@ both! {
     }
 
     fn resetting_passwords(engine) {
-        let [town, safe] = towns(engine);
+        let [town, safe] = [town_of_today(parity(engine)), town_of_today(Site::new(engine))];
         for (town, survives) in [(&town, true), (&safe, false)] {
             let (ann, _) = town.regular("ann");
             let anon = town.stranger();

@@ -138,6 +138,11 @@ impl Town {
         Self::at(site, Arc::new(AtomicI64::new(micros)))
     }
 
+    /// A town whose clock begins now, for what is made at the command line and used over HTTP.
+    pub fn of_today(site: Site) -> Self {
+        Self::at(site, Arc::new(AtomicI64::new(Clock::system().now().micros())))
+    }
+
     pub fn at(site: Site, clock: Arc<AtomicI64>) -> Self {
         let settings = settings::load(Some(&site.settings())).unwrap();
         let (send, receive) = channel();

@@ -117,9 +117,15 @@ fn not_found(error: &Error, action: Action) -> Spelling {
         // Of a link to an account, and of an account to link.
         (_, Action::LinkedAccountLink | Action::LinkedAccountUnlink) => Spelling::BadRequest,
         (_, Action::UserDelete) => Spelling::Business(INVALID_OPERATION),
-        (_, Action::UserApprove | Action::UserReject | Action::UserLock | Action::UserUnlock | Action::PasswordSet) => {
-            Spelling::Business(INVALID_INPUT)
-        }
+        (
+            _,
+            Action::UserApprove
+            | Action::UserReject
+            | Action::UserLock
+            | Action::UserUnlock
+            | Action::PasswordChange
+            | Action::PasswordSet,
+        ) => Spelling::Business(INVALID_INPUT),
         ("session_unknown", _) => Spelling::Business(NO_SESSION),
         _ => Spelling::Business(NOT_ALLOWED),
     }

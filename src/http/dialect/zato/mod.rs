@@ -116,8 +116,9 @@ where
         Box::pin(async move {
             let sent = Sent::read(&mut parts).await?;
             let basic = basic_credentials(&parts.request);
-            // Who comes by an account needs no session token.
-            let needs: Vec<&str> = needs.iter().filter(|n| basic.is_none() || !CREDENTIALS.contains(*n)).copied().collect();
+            // Who comes by an account needs no session token, and may name the application in a header.
+            let is_said = |name: &&&str| basic.is_some() && (CREDENTIALS.contains(*name) || **name == "current_app");
+            let needs: Vec<&str> = needs.iter().filter(|name| !is_said(name)).copied().collect();
             sent.require(&needs)?;
             let mut claims = claims(&sent, &parts.request, basic.is_some(), action)?;
             let mut headers = Vec::new();
