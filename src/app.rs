@@ -20,7 +20,7 @@ use std::time::Duration;
 
 /// Between two rounds of removing what has ended by itself and of telling the heads of the audit chains.
 const ROUND: Duration = Duration::from_secs(60);
-/// Between two looks into the outbox.
+/// Between two looks into the outbox, and for what the audit trail has gained.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Why usher does not start, in one line.
@@ -143,6 +143,7 @@ pub fn start(settings: &Settings, services: &Services) -> Result<http::Running, 
     let running = http::start(&settings.server, &settings.dialects, services.clone())
         .map_err(|e| StartError::Refused(format!("setting server.listen: cannot listen on {}: {e}", settings.server.listen)))?;
     start_couriers(services);
+    start_indexer(services);
     let services = services.clone();
     actix_web::rt::spawn(async move {
         let mut rounds = tokio::time::interval(ROUND);
@@ -161,6 +162,21 @@ pub fn start(settings: &Settings, services: &Services) -> Result<http::Running, 
         }
     });
     Ok(running)
+}
+
+/// Takes the audit trail into its index, a moment behind.
+fn start_indexer(services: &Services) {
+    let services = services.clone();
+    actix_web::rt::spawn(async move {
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            if let Err(error) = services.index_audit().await {
+                tracing::warn!(cause = error.logged_cause(), "the audit trail was not taken into its index");
+            }
+        }
+    });
 }
 
 /// Carries what waits in the outbox, each kind on its own: a mail server that hangs does not hold up the rest.

@@ -49,6 +49,14 @@ pub(super) enum Command {
         /// The username, login name or user_id.
         user: String,
     },
+    /// Change attributes, all of them or none.
+    Set {
+        /// The username, login name or user_id.
+        user: String,
+        /// An attribute and its new value: JSON where it is JSON (true, null, "1"), otherwise text.
+        #[arg(required = true, value_name = "NAME=VALUE", value_parser = member)]
+        members: Vec<(String, Value)>,
+    },
     /// Change a user's role and end the user's sessions.
     SetRole {
         /// The username, login name or user_id.
@@ -196,13 +204,19 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
         }
         Command::Approve { user } => decide(common, &user, Action::UserApprove, ApprovalStatus::Approved).await,
         Command::Reject { user } => decide(common, &user, Action::UserReject, ApprovalStatus::Rejected).await,
+        Command::Set { user, members } => {
+            let mut patch = Map::new();
+            for (name, value) in members {
+                if patch.insert(name.clone(), value).is_some() {
+                    return Err(Exit::Refused(format!("{name} is given twice")));
+                }
+            }
+            let account = update(common, &user, &patch).await?;
+            changed(common, &account, "is changed")
+        }
         Command::SetRole { user, role } => {
-            let members = Map::from_iter([("user_role".to_owned(), role.as_str().into())]);
-            let set = |root: SuperUser| async move {
-                let user_id = find(&root, &user).await?.user.user_id;
-                root.update(user_id, &members, None).await
-            };
-            let account = common.act(Action::UserUpdate, set).await?;
+            let patch = Map::from_iter([("user_role".to_owned(), role.as_str().into())]);
+            let account = update(common, &user, &patch).await?;
             changed(common, &account, &format!("is {role} now"))
         }
         Command::Networks { user, set, clear } => networks(common, &user, set.or(clear.then(Networks::default))).await,
@@ -256,6 +270,21 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
             changed(common, &account, "has no second factor now")
         }
     }
+}
+
+/// Reads `NAME=VALUE`.
+fn member(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("is not of the form NAME=VALUE")?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+    Ok((name.to_owned(), value))
+}
+
+async fn update(common: &Common, user: &str, patch: &Map<String, Value>) -> Result<Account, Exit> {
+    let update = |root: SuperUser| async move {
+        let user_id = find(&root, user).await?.user.user_id;
+        root.update(user_id, patch, None).await
+    };
+    common.act(Action::UserUpdate, update).await
 }
 
 /// Mails a link, or makes one that is to be printed.

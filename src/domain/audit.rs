@@ -46,6 +46,22 @@ mod schema {
     }
 
     diesel::table! {
+        audit_index (key, micros, chain, seq) {
+            key -> BigInt,
+            micros -> BigInt,
+            chain -> BigInt,
+            seq -> BigInt,
+        }
+    }
+
+    diesel::table! {
+        audit_indexed (chain) {
+            chain -> BigInt,
+            seq -> BigInt,
+        }
+    }
+
+    diesel::table! {
         use crate::domain::sql;
         use diesel::sql_types::*;
 
@@ -57,7 +73,9 @@ mod schema {
         }
     }
 }
-pub use schema::{audit_chains, audit_events};
+pub use schema::{audit_chains, audit_events, audit_index, audit_indexed};
+
+diesel::allow_tables_to_appear_in_same_query!(audit_events, audit_index, audit_indexed);
 
 super::words::words! {
     /// What a call set out to do.

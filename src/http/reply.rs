@@ -3,10 +3,13 @@
 use crate::domain::attribute::Viewer;
 use crate::domain::user::Account;
 use crate::error::{Code, Error, Result, WITHIN};
+use crate::service::WrittenView;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// An answer ready to be sent.
 pub struct Reply {
@@ -29,7 +32,10 @@ pub trait Answer {
 }
 
 fn json_reply(status: u16, body: &impl Body) -> Result<Reply> {
-    let json = serde_json::to_vec(body).map_err(|e| Error::new(Code::Internal).cause(e.to_string()))?;
+    let json = match body.written() {
+        Some(json) => json,
+        None => serde_json::to_vec(body).map_err(|e| Error::new(Code::Internal).cause(e.to_string()))?,
+    };
     let headers = body.etag().map(|tag| ("etag", tag)).into_iter().collect();
     Ok(Reply { status, content_type: "application/json", body: json, headers })
 }
@@ -38,6 +44,11 @@ fn json_reply(status: u16, body: &impl Body) -> Result<Reply> {
 pub trait Body: Serialize + JsonSchema {
     /// The entity tag of what it shows, if it can be edited.
     fn etag(&self) -> Option<String> {
+        None
+    }
+
+    /// Its JSON, if that is written down already.
+    fn written(&self) -> Option<Vec<u8>> {
         None
     }
 }
@@ -118,27 +129,45 @@ impl Answer for Document {
 }
 
 /// A user as the caller sees it.
-pub struct UserAnswer {
-    account: Box<Account>,
-    viewer: Viewer,
+pub enum UserAnswer {
+    /// An account as this viewer sees it.
+    Fresh(Box<Account>, Viewer),
+    /// What was written down before.
+    Written(Arc<WrittenView>),
 }
 
 impl UserAnswer {
     /// `account` as `viewer` sees it.
     pub fn new(account: Account, viewer: Viewer) -> Self {
-        Self { account: Box::new(account), viewer }
+        Self::Fresh(Box::new(account), viewer)
     }
 }
 
 impl Serialize for UserAnswer {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.account.view(self.viewer).serialize(serializer)
+        match self {
+            Self::Fresh(account, viewer) => account.view(*viewer).serialize(serializer),
+            Self::Written(view) => {
+                let raw: &RawValue = serde_json::from_str(&view.json).map_err(serde::ser::Error::custom)?;
+                raw.serialize(serializer)
+            }
+        }
     }
 }
 
 impl Body for UserAnswer {
     fn etag(&self) -> Option<String> {
-        Some(self.account.etag(self.viewer))
+        Some(match self {
+            Self::Fresh(account, viewer) => account.etag(*viewer),
+            Self::Written(view) => view.etag.clone(),
+        })
+    }
+
+    fn written(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Fresh(..) => None,
+            Self::Written(view) => Some(view.json.clone().into_bytes()),
+        }
     }
 }
 

@@ -100,8 +100,8 @@ impl super::reply::Body for IntrospectionBody {}
 pub(super) async fn introspect(caller: TrustedApplication, Body(body): Body<IntrospectBody>) -> Result<Found<IntrospectionBody>> {
     Ok(Found(match caller.introspect(&body.ust).await? {
         Introspection::Inactive => IntrospectionBody { active: false, user: None, session: None },
-        Introspection::Active { session, account, viewer } => {
-            IntrospectionBody { active: true, user: Some(UserAnswer::new(*account, viewer)), session: Some(session) }
+        Introspection::Active { session, user } => {
+            IntrospectionBody { active: true, user: Some(UserAnswer::Written(user)), session: Some(session) }
         }
     }))
 }

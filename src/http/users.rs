@@ -14,8 +14,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub(super) async fn current(caller: Authenticated, (): ()) -> Result<Found<UserAnswer>> {
-    let (account, viewer) = caller.current_user().await?;
-    Ok(Found(UserAnswer::new(account, viewer)))
+    Ok(Found(UserAnswer::Written(caller.current_user().await?)))
 }
 
 pub(super) async fn by_id(caller: SuperUser, user: UserSegment) -> Result<Found<UserAnswer>> {

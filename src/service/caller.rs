@@ -34,6 +34,7 @@
 
 use super::Context;
 use super::context::Bond;
+use super::known::Known;
 use super::proof::{Places, Proof, Proven, Shown};
 use crate::domain::application::{self, Application};
 use crate::domain::attribute::Viewer;
@@ -44,7 +45,8 @@ use crate::domain::text::fold;
 use crate::domain::time::Utc;
 use crate::domain::user::{User, viewer_of};
 use crate::error::{Code, Error, Result};
-use crate::store::{Opened, Snapshot, Tx};
+use crate::store::{Opened, Tx};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// `active_time` is kept to this.
@@ -53,7 +55,7 @@ const ACTIVE_GRAIN: Duration = Duration::from_secs(60);
 /// A caller of whom nothing is known but the application.
 pub struct Anyone {
     pub(super) context: Context,
-    pub(super) application: Application,
+    pub(super) application: Arc<Application>,
     pub(super) is_keyed: bool,
 }
 
@@ -66,15 +68,14 @@ pub struct Bearer {
 /// A caller that proved by a live session or an API key to be a user whose account may act now.
 pub struct Authenticated {
     pub(super) context: Context,
-    pub(super) application: Application,
-    pub(super) user: User,
-    pub(super) proof: Proof,
+    pub(super) application: Arc<Application>,
+    pub(super) known: Arc<Known>,
 }
 
 /// The same by a live session.
 pub struct SignedIn {
     pub(super) context: Context,
-    pub(super) application: Application,
+    pub(super) application: Arc<Application>,
     pub(super) opened: Opened,
 }
 
@@ -99,7 +100,7 @@ pub struct Operator(pub String);
 /// A caller that may ask about other people's tokens: an application with its key, or a super-user.
 pub struct TrustedApplication {
     pub(super) context: Context,
-    pub(super) application: Application,
+    pub(super) application: Arc<Application>,
     pub(super) super_user: Option<Box<Authenticated>>,
 }
 
@@ -157,24 +158,23 @@ impl Anyone {
     /// [`Code::SessionInvalid`], whatever the cause; the audit trail knows it. [`Code::KeyReadOnly`].
     pub async fn authenticate(self) -> Result<Authenticated> {
         let refuse = |reason| Error::new(Code::SessionInvalid).because(reason);
-        let (through, places, now) = (self.application.clone(), Places::of(&self.context), self.context.now());
+        let (places, now) = (Places::of(&self.context), self.context.now());
         let shown = self.shown()?;
-        let look_up = move |snapshot: &mut Snapshot<'_>| {
-            let (proof, user) = shown.find(snapshot)?.ok_or_else(|| refuse(shown.unknown()))?;
-            let judged = proof.judge(snapshot, &user, &through, places, now)?;
-            Ok((proof, user, judged))
-        };
-        let (proof, user, judged) = self.context.services.inner.store.read(look_up).await?;
-        self.context.trail.set_actor(user_actor(&user, proof.id()));
-        judged.map_err(refuse)?;
-        match &proof {
+        let unknown = shown.unknown();
+        let known = self.context.known(shown, &self.application).await?.ok_or_else(|| refuse(unknown))?;
+        self.context.trail.set_actor(user_actor(known.user(), known.proof.id()));
+        known.stands(&self.application, places, now).map_err(refuse)?;
+        match &known.proof {
             Proof::Key(key) if !key.permits(self.context.call.is_safe) => return Err(Error::new(Code::KeyReadOnly)),
             Proof::Key(_) | Proof::Session(..) => {}
         }
-        let bond =
-            Some(Bond { credential: proof.credential(), application_id: self.application.application_id, needs_role: false });
+        let bond = Some(Bond {
+            credential: known.proof.credential(),
+            application_id: self.application.application_id,
+            needs_role: false,
+        });
         let context = Context { bond, ..self.context };
-        let mut authenticated = Authenticated { context, application: self.application, user, proof };
+        let mut authenticated = Authenticated { context, application: self.application, known };
         authenticated.note_activity();
         Ok(authenticated)
     }
@@ -208,11 +208,9 @@ impl Anyone {
     }
 }
 
-async fn find_application(context: &Context, name: &str) -> Result<(Application, bool)> {
+async fn find_application(context: &Context, name: &str) -> Result<(Arc<Application>, bool)> {
     let refuse = |reason| Error::new(Code::ApplicationInvalid).because(reason);
-    let key = fold(name);
-    let found = context.services.inner.store.read(move |snapshot| Ok(snapshot.application_by_name(&key)?)).await?;
-    let application = found.ok_or_else(|| refuse("application_unknown"))?;
+    let application = context.application_by_name(fold(name)).await?.ok_or_else(|| refuse("application_unknown"))?;
     let is_keyed = match (&context.call.application_key, &application.key_hash) {
         (Some(sent), Some(known)) => {
             let sent = ApplicationKey::parse(sent).ok_or_else(|| refuse("application_key_wrong"))?;
@@ -258,11 +256,11 @@ impl Authenticated {
     /// # Errors
     /// [`Code::SessionRequired`] for an API key.
     pub fn by_session(self) -> Result<SignedIn> {
-        match self.proof {
+        match &self.known.proof {
             Proof::Session(session, application) => {
-                let Self { context, application: through, user, .. } = self;
-                let opened = Opened { session: *session, user, application: *application };
-                Ok(SignedIn { context, application: through, opened })
+                let user = self.known.user().clone();
+                let opened = Opened { session: (**session).clone(), user, application: (**application).clone() };
+                Ok(SignedIn { context: self.context, application: self.application, opened })
             }
             Proof::Key(_) => Err(Error::new(Code::SessionRequired)),
         }
@@ -280,22 +278,22 @@ impl Authenticated {
     }
 
     fn require_role(&self) -> Result<()> {
-        if self.user.is_super_user() { Ok(()) } else { Err(Error::new(Code::Forbidden).because("not_super_user")) }
+        if self.known.user().is_super_user() { Ok(()) } else { Err(Error::new(Code::Forbidden).because("not_super_user")) }
     }
 
     /// The caller's id as a user.
     pub fn user_id(&self) -> UserId {
-        self.user.user_id
+        self.known.user().user_id
     }
 
     /// The viewer that the caller is towards a user.
     pub fn viewer_of(&self, subject: UserId) -> Viewer {
-        viewer_of(Some(&self.user), subject)
+        viewer_of(Some(self.known.user()), subject)
     }
 
     /// The session in use, if it is one.
     pub(super) fn session_id(&self) -> Option<SessionId> {
-        match &self.proof {
+        match &self.known.proof {
             Proof::Session(session, _) => Some(session.session_id),
             Proof::Key(_) => None,
         }
@@ -303,7 +301,7 @@ impl Authenticated {
 
     /// When the caller last proved who it is.
     pub(super) fn proven(&self) -> Proven {
-        match &self.proof {
+        match &self.known.proof {
             Proof::Session(session, _) => self.context.proven_since(session.created_time),
             Proof::Key(_) => Proven::ByKey,
         }
@@ -313,13 +311,13 @@ impl Authenticated {
     fn note_activity(&mut self) {
         let (user_id, now) = (self.user_id(), self.context.now());
         let is_stale = |last: Option<Utc>| last.is_none_or(|t| t + ACTIVE_GRAIN <= now);
-        let key_id = match &self.proof {
+        let key_id = match &self.known.proof {
             Proof::Key(key) => Some(key.key_id).filter(|_| is_stale(key.last_used_time)),
             Proof::Session(..) => None,
         };
-        if is_stale(self.user.active_time) || key_id.is_some() {
+        if is_stale(self.known.user().active_time) || key_id.is_some() {
             // What this call tells of its user is what the next one will tell.
-            self.user.active_time = Some(now);
+            self.known = Arc::new(self.known.active_at(now));
             let store = self.context.services.inner.store.clone();
             tokio::spawn(async move {
                 let note = move |tx: &mut Tx<'_>| {

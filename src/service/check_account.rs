@@ -142,6 +142,6 @@ impl Authenticated {
     pub fn judge_password(&self, password: &Password) -> Vec<&'static str> {
         self.context.trail.set_subject(self.user_id());
         let policy = &self.context.services.inner.policy;
-        policy.judge(password, &self.user, Some(self.application.name.as_str()))
+        policy.judge(password, self.known.user(), Some(self.application.name.as_str()))
     }
 }

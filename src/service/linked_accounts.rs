@@ -94,7 +94,7 @@ impl Anyone {
             if (&held.user_id, &held.password_hash, held.is_active) != (&account.user_id, &account.password_hash, true) {
                 return Err(gone());
             }
-            standing(&mut tx.read(), &user, &application, None, places, now)?.map_err(error_of)?;
+            standing(&mut tx.read(), &user, &application, places, now)?.map_err(error_of)?;
             let inner = &keeper.services.inner;
             let live = held.session_id.map(|id| tx.read().session_with_user(id)).transpose()?.flatten();
             let live = live.filter(|opened| {

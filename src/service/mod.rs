@@ -20,6 +20,7 @@ mod first_start;
 mod groups;
 mod hooks;
 mod immediate_sign_up;
+mod known;
 mod lanes;
 mod leniency;
 mod linked_accounts;
@@ -84,6 +85,8 @@ use crate::outbound::hook::Poster;
 use crate::settings::{self, Settings};
 use crate::store::Store;
 use courier::{Bells, Carriers};
+use known::Memories;
+pub use known::WrittenView;
 use lanes::Lanes;
 use lockout::Lockout;
 use std::sync::Arc;
@@ -101,6 +104,7 @@ struct Inner {
     hasher: Hasher,
     keys: Keys,
     vault: Vault,
+    memories: Memories,
     carriers: Carriers,
     lanes: Lanes,
     /// Messages that may wait for one hook.
@@ -150,8 +154,10 @@ impl Services {
             min_length_with_totp: passwords.min_length_with_totp,
             life: passwords.life(),
         };
+        let memories = Memories { uses: store.memory(), applications: store.memory() };
         let inner = Inner {
             store,
+            memories,
             hasher,
             vault: Vault::new(keys.clone(), entropy.clone()),
             carriers: Carriers { mail: outside.mail, hook: Poster::new(&settings.hooks)? },
@@ -183,6 +189,11 @@ impl Services {
     /// The source that correlation ids are drawn from.
     pub fn entropy(&self) -> &Entropy {
         &self.inner.entropy
+    }
+
+    /// Up to when every change is heard of, whoever made it; `None` if changes are not heard of now, and every call reads the database.
+    pub fn heard_of_changes(&self) -> Option<std::time::Instant> {
+        self.inner.store.heard()
     }
 
     /// Whether the database answers.
@@ -220,6 +231,21 @@ impl Services {
             }
         }
         self.sweep_unconfirmed().await
+    }
+
+    /// Takes what the audit trail has gained into its index, a stride at a time; correctness never depends on it.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn index_audit(&self) -> Result<()> {
+        let store = &self.inner.store;
+        while store.read(|snapshot| Ok(snapshot.has_audit_tail()?)).await? {
+            if store.keep_count(|tx| Ok(tx.index_audit()?)).await? == 0 {
+                // Another node is at it.
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Writes the heads of the audit chains into the log, those that have grown since `told`: a log that is kept elsewhere shows later

@@ -19,7 +19,7 @@ use crate::store::{Opened, Snapshot};
 use std::net::IpAddr;
 
 /// What a call shows: the hash of a session's token, or of an API key's.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Shown {
     Session(TokenHash),
     Key(TokenHash),
@@ -124,7 +124,18 @@ impl Proof {
         }
     }
 
-    /// Whether it is good for a call of `user` through an application; if not, the reason for the trail.
+    /// Which lists of groups have the user, of the applications that the proof is used and was opened through.
+    pub(super) fn lists(&self, snapshot: &mut Snapshot<'_>, user_id: UserId, through: &Application) -> Result<Lists, StoreError> {
+        let opened = match self {
+            Self::Session(_, opened) if opened.application_id != through.application_id => {
+                snapshot.is_in_listed_group(opened, user_id)?
+            }
+            Self::Session(..) | Self::Key(_) => false,
+        };
+        Ok(Lists { through: snapshot.is_in_listed_group(through, user_id)?, opened })
+    }
+
+    /// Whether it is good now for a call of `user` through an application; if not, the reason for the trail.
     pub(super) fn judge(
         &self,
         snapshot: &mut Snapshot<'_>,
@@ -133,46 +144,67 @@ impl Proof {
         places: Places,
         now: Utc,
     ) -> Result<Result<(), &'static str>, StoreError> {
+        let lists = self.lists(snapshot, user.user_id, through)?;
+        Ok(self.stands(user, through, lists, places, now))
+    }
+
+    /// The same, having read what it takes.
+    pub(super) fn stands(
+        &self,
+        user: &User,
+        through: &Application,
+        lists: Lists,
+        places: Places,
+        now: Utc,
+    ) -> Result<(), &'static str> {
         let opened = match self {
             Self::Session(session, opened) => {
                 if session.is_expired(now) {
-                    return Ok(Err("session_expired"));
+                    return Err("session_expired");
                 }
                 if !Session::is_accepted_by(opened, through) {
-                    return Ok(Err("application_mismatch"));
+                    return Err("application_mismatch");
                 }
-                Some(opened.as_ref())
+                Some(opened.as_ref()).filter(|opened| opened.application_id != through.application_id)
             }
             Self::Key(key) => {
                 if key.is_expired(now) {
-                    return Ok(Err("key_expired"));
+                    return Err("key_expired");
                 }
                 if !ApiKey::is_accepted_by(through) {
-                    return Ok(Err("application_mismatch"));
+                    return Err("application_mismatch");
                 }
                 None
             }
         };
-        let standing = standing(snapshot, user, through, opened, places, now)?;
-        Ok(standing.map_err(Barred::as_str))
+        let way = Way {
+            through: Door { application: through, is_in_listed_group: lists.through },
+            opened: opened.map(|application| Door { application, is_in_listed_group: lists.opened }),
+            call_from: places.call_from,
+            user_at: places.user_at,
+        };
+        may_act(user, &way, now).map_err(Barred::as_str)
     }
 }
 
-/// Asks the one decision, having read what it takes.
+/// Whether the user is in a group that an application lists: the one that the call comes through, and the one that the session was
+/// opened through if that is another.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lists {
+    through: bool,
+    opened: bool,
+}
+
+/// Asks the one decision on a user who is about to come in through an application.
 pub(super) fn standing(
     snapshot: &mut Snapshot<'_>,
     user: &User,
     through: &Application,
-    opened: Option<&Application>,
     Places { call_from, user_at }: Places,
     now: Utc,
 ) -> Result<Result<(), Barred>, StoreError> {
-    let mut door = |application| {
-        let is_in_listed_group = snapshot.is_in_listed_group(application, user.user_id)?;
-        Ok::<_, StoreError>(Door { application, is_in_listed_group })
-    };
-    let opened = opened.filter(|opened| opened.application_id != through.application_id).map(&mut door).transpose()?;
-    let way = Way { through: door(through)?, opened, call_from, user_at };
+    let is_in_listed_group = snapshot.is_in_listed_group(through, user.user_id)?;
+    let way = Way { through: Door { application: through, is_in_listed_group }, opened: None, call_from, user_at };
     Ok(may_act(user, &way, now))
 }
 

@@ -52,7 +52,7 @@ impl Revision {
 impl Authenticated {
     /// Whether one-time codes are enabled for the caller.
     pub fn has_totp(&self) -> bool {
-        self.user.is_totp_enabled
+        self.known.user().is_totp_enabled
     }
 
     /// Changes oneself or, as a super-user, anyone.

@@ -66,7 +66,7 @@ impl Authenticated {
     }
 
     fn reach(&self) -> Reach {
-        match (self.user.is_super_user(), self.is_list_open()) {
+        match (self.known.user().is_super_user(), self.is_list_open()) {
             (true, true | false) => Reach::Everyone,
             (false, true) => Reach::Colleagues,
             (false, false) => Reach::Oneself,
@@ -135,10 +135,8 @@ impl Authenticated {
     }
 
     /// The caller's own groups, as its view shows them.
-    async fn own_groups(&self) -> Result<Vec<GroupRef>> {
-        let (user, now) = (self.user.clone(), self.context.now());
-        let own = move |snapshot: &mut Snapshot<'_>| Ok(snapshot.account(user, now)?.groups);
-        self.context.services.inner.store.read(own).await
+    fn own_groups(&self) -> Vec<GroupRef> {
+        self.known.account.groups.clone()
     }
 
     /// Some of the groups whose names begin with each of these and which the caller may see, by name.
@@ -155,7 +153,7 @@ impl Authenticated {
                 Ok(Listed { items: found.into_iter().map(Group::into_ref).collect(), total })
             }
             Reach::Colleagues | Reach::Oneself => {
-                let mut own = self.own_groups().await?;
+                let mut own = self.own_groups();
                 own.retain(|group| keys.iter().all(|key| group.name.key().starts_with(key.as_str())));
                 let total = i64::try_from(own.len()).unwrap_or(i64::MAX);
                 let (offset, limit) = (usize::try_from(slice.offset), usize::try_from(slice.limit));
@@ -177,7 +175,7 @@ impl Authenticated {
                 found.map(Group::into_ref).ok_or_else(groups::unknown)
             }
             Reach::Colleagues | Reach::Oneself => {
-                self.own_groups().await?.into_iter().find(|group| group.group_id == group_id).ok_or_else(forbidden)
+                self.own_groups().into_iter().find(|group| group.group_id == group_id).ok_or_else(forbidden)
             }
         }
     }
@@ -197,8 +195,7 @@ impl Authenticated {
                 Ok(Listed { items: found.into_iter().map(|account| (account, Viewer::SuperUser)).collect(), total })
             }
             Reach::Colleagues | Reach::Oneself => {
-                let user = self.user.clone();
-                let own = store.read(move |snapshot| Ok(snapshot.account(user, now)?)).await?;
+                let own = self.known.account.clone();
                 let is_first = slice.offset == 0;
                 Ok(Listed { items: Some((own, Viewer::Owner)).into_iter().filter(|_| is_first).collect(), total: 1 })
             }

@@ -46,8 +46,8 @@ impl Authenticated {
     /// # Errors
     /// [`Code::Forbidden`] for a regular user who asks for anyone else, whether or not there is such a user; [`Code::NotFound`].
     pub async fn see(self, whom: Whom) -> Result<Seen> {
-        if whom.is(&self.user) {
-            let (account, viewer) = self.current_user().await?;
+        if whom.is(self.known.user()) {
+            let (account, viewer) = self.own_account().await?;
             let root = if viewer == Viewer::SuperUser { Some(self.rise()?) } else { None };
             // Who the supervisor is, a regular user does not see.
             let supervisor = match root {

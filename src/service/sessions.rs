@@ -2,7 +2,8 @@
 
 use super::caller::{Authenticated, Bearer, SignedIn, SuperUser, TrustedApplication, user_actor};
 use super::context::{Context, Did};
-use super::proof::{Concern, Places, Proof};
+use super::known::WrittenView;
+use super::proof::{Concern, Places, Proof, Shown};
 use super::users::require_fresh;
 use crate::domain::attribute::Viewer;
 use crate::domain::ids::{ApplicationId, LinkedAccountId, SessionId, UserId};
@@ -10,9 +11,9 @@ use crate::domain::secret::Ust;
 use crate::domain::session::{Session, SessionView};
 use crate::domain::text::Name;
 use crate::domain::time::Utc;
-use crate::domain::user::Account;
 use crate::error::{Code, Error, Result};
 use crate::store::{Opened, Snapshot, Tx};
+use std::sync::Arc;
 
 /// What is said of a token.
 #[derive(Debug)]
@@ -23,10 +24,8 @@ pub enum Introspection {
     Active {
         /// Its session.
         session: SessionView,
-        /// Its user.
-        account: Box<Account>,
-        /// As whom the asker sees the user.
-        viewer: Viewer,
+        /// Its user, as the asker sees it.
+        user: Arc<WrittenView>,
     },
 }
 
@@ -295,29 +294,28 @@ impl TrustedApplication {
     /// The database fails.
     pub async fn introspect(&self, token: &str) -> Result<Introspection> {
         let Some(token) = Ust::parse(token).map(|t| t.hash()) else { return Ok(Introspection::Inactive) };
-        let (now, asker, call_from) = (self.context.now(), self.application.clone(), self.context.call.remote_addr);
-        let told = self.context.told_addr();
-        let look_up = move |snapshot: &mut crate::store::Snapshot<'_>| {
-            let Some(opened) = snapshot.session_by_token(&token)? else { return Ok(None) };
-            let Opened { session, user, application } = opened;
-            let user_at = told.or_else(|| session.remote_addr.as_deref().and_then(|address| address.parse().ok()));
-            let proof = Proof::Session(Box::new(session.clone()), Box::new(application.clone()));
-            if proof.judge(snapshot, &user, &asker, Places { call_from, user_at }, now)?.is_err() {
-                return Ok(None);
-            }
-            let account = snapshot.account(user, now)?;
-            Ok(Some((session, application, account)))
-        };
-        let Some((session, application, account)) = self.context.services.inner.store.read(look_up).await? else {
+        let known = self.context.known(Shown::Session(token), &self.application).await?;
+        let Some(known) = known else {
             return Ok(Introspection::Inactive);
         };
-        self.context.trail.set_subject(account.user.user_id);
+        let (session, opened) = match &known.proof {
+            Proof::Session(session, opened) => (session, opened),
+            Proof::Key(_) => return Ok(Introspection::Inactive),
+        };
+        let user_at =
+            self.context.told_addr().or_else(|| session.remote_addr.as_deref().and_then(|address| address.parse().ok()));
+        let places = Places { call_from: self.context.call.remote_addr, user_at };
+        if known.stands(&self.application, places, self.context.now()).is_err() {
+            return Ok(Introspection::Inactive);
+        }
+        let user_id = known.user().user_id;
+        self.context.trail.set_subject(user_id);
         // The token's bearer let the application see what the bearer itself sees; a super-user sees more.
         let viewer = match &self.super_user {
-            Some(super_user) => super_user.viewer_of(account.user.user_id),
+            Some(super_user) => super_user.viewer_of(user_id),
             None => Viewer::Owner,
         };
-        let session = SessionView::of(&session, application.name.as_str(), None);
-        Ok(Introspection::Active { session, account: Box::new(account), viewer })
+        let session = SessionView::of(session, opened.name.as_str(), None);
+        Ok(Introspection::Active { session, user: known.written_for(viewer)? })
     }
 }

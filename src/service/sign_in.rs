@@ -23,6 +23,7 @@ use crate::domain::throttle::Bucket;
 use crate::domain::user::{Account, FitPassword, LockCause, User};
 use crate::error::{Code, Error, Result};
 use crate::store::{Snapshot, Tx};
+use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// What one signs in with.
@@ -238,7 +239,7 @@ impl Context {
     /// Whether a user may act through an application, from where the call comes.
     pub(super) async fn standing_of(&self, user: &User, application: &Application) -> Result<Result<(), Barred>> {
         let (user, application, places, now) = (user.clone(), application.clone(), Places::of(self), self.now());
-        let ask = move |snapshot: &mut Snapshot<'_>| Ok(standing(snapshot, &user, &application, None, places, now)?);
+        let ask = move |snapshot: &mut Snapshot<'_>| Ok(standing(snapshot, &user, &application, places, now)?);
         self.services.inner.store.read(ask).await
     }
 
@@ -275,7 +276,7 @@ impl Context {
     async fn open_after_sign_in(
         &self,
         verified: User,
-        application: Application,
+        application: Arc<Application>,
         attempt: Attempt,
         proof: Proof,
         renewal: Renewal,
@@ -305,7 +306,7 @@ impl Context {
             }
             let gone = || Error::new(Code::ApplicationInvalid).because("application_unknown");
             let application = tx.read().application(session.application_id)?.ok_or_else(gone)?;
-            standing(&mut tx.read(), &after, &application, None, Places::of(&context), now)?.map_err(error_of)?;
+            standing(&mut tx.read(), &after, &application, Places::of(&context), now)?.map_err(error_of)?;
             let changes = if is_renewed || codes.has_changed() {
                 super::users::changes_with_codes(tx, &before, &after, now, codes)?
             } else {

@@ -3,6 +3,7 @@
 use super::Services;
 use super::caller::{Authenticated, SignedIn, SuperUser};
 use super::context::Did;
+use super::known::{WrittenView, show};
 use super::leniency::Leniency;
 use super::lockout::Lockout;
 use super::proof::{Concern, Proven};
@@ -19,6 +20,7 @@ use crate::domain::user::{Account, ApprovalStatus, CreationContext, LockCause, P
 use crate::error::{Code, Error, Fault, Result};
 use crate::store::Tx;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A user to be created.
@@ -187,7 +189,7 @@ impl Authenticated {
     /// [`Code::Forbidden`] for a name, unless the caller is a super-user; [`Code::NotFound`].
     pub async fn account_of(self, named: Option<UserId>) -> Result<(Account, Viewer)> {
         match named {
-            None => self.current_user().await,
+            None => self.own_account().await,
             Some(user_id) => {
                 self.context.trail.set_action(Action::UserRead);
                 self.context.trail.set_subject(user_id);
@@ -200,12 +202,24 @@ impl Authenticated {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn current_user(&self) -> Result<(Account, Viewer)> {
-        let (user, now) = (self.user.clone(), self.context.now());
-        self.context.trail.set_subject(user.user_id);
-        let viewer = self.viewer_of(user.user_id);
-        let account = self.context.services.inner.store.read(move |snapshot| Ok(snapshot.account(user, now)?)).await?;
-        let account = self.context.with_enrolment(account, viewer, self.session_id()).await?;
+    pub async fn current_user(&self) -> Result<Arc<WrittenView>> {
+        // An enrolment is shown to the session that began it, and only as long as it can be confirmed.
+        if self.known.user().totp_enrolment_end.is_some_and(|end| self.context.now() < end) {
+            let (account, viewer) = self.own_account().await?;
+            return Ok(Arc::new(show(&account, viewer)?));
+        }
+        self.context.trail.set_subject(self.user_id());
+        self.known.written_for(self.viewer_of(self.user_id()))
+    }
+
+    /// The same, for a dialect that spells it in its own way.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn own_account(&self) -> Result<(Account, Viewer)> {
+        let viewer = self.viewer_of(self.user_id());
+        self.context.trail.set_subject(self.user_id());
+        let account = self.context.with_enrolment(self.known.account.clone(), viewer, self.session_id()).await?;
         Ok((account, viewer))
     }
 }

@@ -10,11 +10,13 @@ pub mod connection;
 mod custom_attributes;
 mod data_keys;
 pub mod error;
+mod feed;
 mod groups;
 mod hooks;
 mod linked_accounts;
 mod links;
 mod listing;
+pub mod memory;
 mod migrations;
 mod names;
 mod outbox;
@@ -34,8 +36,11 @@ use connection::{AnyConnection, Location, Purpose};
 use diesel::connection::SimpleConnection as _;
 use diesel::r2d2::{ManageConnection, Pool, PooledConnection};
 use error::StoreError;
-use std::sync::Arc;
+use feed::{Feed, Listener};
+use memory::{Memory, Reading};
+use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use writer::{Means, Writer};
@@ -93,6 +98,9 @@ struct Inner {
     /// Reads that were given up and have not come back.
     stuck: AtomicU64,
     writer: Writer,
+    feed: Feed,
+    /// On PostgreSQL.
+    listener: Mutex<Option<Listener>>,
     key: MacKey,
 }
 
@@ -120,7 +128,12 @@ impl Store {
             .connection_timeout(PATIENCE)
             .error_handler(Box::new(Failures(Arc::clone(&failures))))
             .build_unchecked(manager);
-        let means = Means { location: location.clone(), key: key.clone(), entropy };
+        let feed = Feed::new();
+        let listener = match location {
+            Location::Sqlite(_) => None,
+            Location::Postgres(_) => Some(Listener::start(location, feed.clone(), &entropy)?),
+        };
+        let means = Means { location: location.clone(), key: key.clone(), entropy, feed: feed.clone() };
         let writer = Writer::start(&means)?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -130,6 +143,8 @@ impl Store {
                 failures,
                 stuck: AtomicU64::new(0),
                 writer,
+                feed,
+                listener: Mutex::new(listener),
                 key,
             }),
         })
@@ -138,6 +153,18 @@ impl Store {
     /// Where it is.
     pub fn location(&self) -> &Location {
         &self.inner.location
+    }
+
+    /// Up to when every change is heard of, whoever made it; `None` if changes are not heard of now, and every call reads the database.
+    pub fn heard(&self) -> Option<std::time::Instant> {
+        self.inner.feed.coherence().heard()
+    }
+
+    /// A memory for readings of one kind, which forgets what changes.
+    pub fn memory<K: Clone + Eq + Hash + Send + Sync + 'static, V: Reading + 'static>(&self) -> Memory<K, V> {
+        let memory = Memory::new(Arc::clone(self.inner.feed.coherence()));
+        self.inner.feed.add(memory.as_forgetful());
+        memory
     }
 
     /// Runs a quick query or two on a reading connection, off the caller's thread.
@@ -238,6 +265,7 @@ impl Store {
     /// Finishes accepted writes and stops.
     pub fn close(&self) {
         self.inner.writer.close();
+        self.inner.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 

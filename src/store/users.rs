@@ -213,13 +213,13 @@ impl Tx<'_> {
         self.index_user(Some(before), after)
     }
 
-    /// Removes a user with all that hangs on it. What remains are the ids in the audit trail.
+    /// Removes a user with all that hangs on it. What remains are the ids in the audit trail: the values go with the deletion's event.
     ///
     /// # Errors
     /// The database fails.
     pub fn delete_user(&mut self, user_id: UserId) -> Result<(), StoreError> {
         diesel::delete(users::table.find(user_id)).execute(self.0)?;
-        self.erase_changes(user_id)
+        Ok(())
     }
 
     /// Until the transaction ends, nobody else decides on who is a super-user.

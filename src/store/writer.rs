@@ -11,6 +11,7 @@
 
 use super::connection::{AnyConnection, Location, Purpose};
 use super::error::StoreError;
+use super::feed::{self, Feed, Witness};
 use super::{Tx, audit};
 use crate::domain::audit::Event;
 use crate::domain::chance::Entropy;
@@ -132,11 +133,15 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for jobs and takes a batch with at most `changes` changes; empty once closed and drained.
-    fn take(&self, changes: usize) -> Vec<Box<dyn Job>> {
+    /// Waits for jobs and takes a batch with at most `changes` changes; an empty one if there are none for `patience`. `None` once closed
+    /// and drained.
+    fn take(&self, changes: usize, patience: Duration) -> Option<Vec<Box<dyn Job>>> {
         let mut queue = self.lock();
-        while queue.jobs.is_empty() && !queue.closed {
-            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        if queue.jobs.is_empty() && !queue.closed {
+            queue = self.filled.wait_timeout(queue, patience).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if queue.jobs.is_empty() && queue.closed {
+            return None;
         }
         let mut batch = Vec::new();
         let mut taken = 0;
@@ -152,7 +157,7 @@ impl Shared {
         if !queue.jobs.is_empty() {
             self.filled.notify_one();
         }
-        batch
+        Some(batch)
     }
 }
 
@@ -168,6 +173,7 @@ pub(super) struct Means {
     pub(super) location: Location,
     pub(super) key: MacKey,
     pub(super) entropy: Entropy,
+    pub(super) feed: Feed,
 }
 
 impl Writer {
@@ -253,15 +259,15 @@ impl Drop for Writer {
 
 struct Thread {
     means: Means,
-    connection: Option<AnyConnection>,
+    connection: Option<(AnyConnection, Witness)>,
 }
 
 impl Thread {
     fn serve(mut self, shared: &Shared, changes: usize) {
-        loop {
-            let mut batch = shared.take(changes);
+        while let Some(mut batch) = shared.take(changes, feed::LOOK) {
             if batch.is_empty() {
-                return;
+                self.look_around();
+                continue;
             }
             batch.retain(|job| job.claim());
             let committed = self.write(&mut batch);
@@ -277,16 +283,36 @@ impl Thread {
         }
     }
 
+    /// The connection, opened if there is none.
+    fn connection(&mut self) -> Result<&mut (AnyConnection, Witness), StoreError> {
+        let Self { means, connection } = self;
+        match connection {
+            Some(connection) => Ok(connection),
+            none => {
+                let mut fresh = AnyConnection::open(&means.location, Purpose::Writing)?;
+                let witness = Witness::new(&mut fresh, means.feed.clone())?;
+                Ok(none.insert((fresh, witness)))
+            }
+        }
+    }
+
+    /// Nothing is to be written: a moment to see what others have written.
+    fn look_around(&mut self) {
+        let looked = self.connection().and_then(|(connection, witness)| witness.look_around(connection));
+        if looked.is_err() {
+            self.connection = None;
+        }
+    }
+
     fn write(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
         if batch.is_empty() {
             return Ok(());
         }
-        let Self { means, connection } = self;
-        let connection = match connection {
-            Some(connection) => connection,
-            none => none.insert(AnyConnection::open(&means.location, Purpose::Writing)?),
-        };
+        let means = self.means.clone();
+        let (connection, witness) = self.connection()?;
         connection.begin_write()?;
+        witness.look_around(connection)?;
+        let has_changes = batch.iter().any(|job| job.is_change());
         let mut events = Vec::with_capacity(batch.len());
         for job in batch {
             let is_change = job.is_change();
@@ -308,7 +334,9 @@ impl Thread {
         if !events.is_empty() {
             audit::append(connection, events, &means.key, &means.entropy)?;
         }
+        let touched = if has_changes { witness.touched(connection)? } else { Vec::new() };
         connection.batch_execute("COMMIT")?;
+        witness.committed(&touched);
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use crate::both;
 use crate::harness::{Client, Engine, PASSWORD, Site, Town, at_once};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
@@ -222,7 +223,70 @@ both! {
     }
 }
 
-/// One byte flipped anywhere in the file where the trail lies is found: in an event, and in what an index says of it.
+/// What the trail's index has of a correlation id: the beginning of a hash.
+fn key_of(cid: &str) -> [u8; 8] {
+    *Sha256::new().chain_update(b"cid\0").chain_update(cid).finalize().first_chunk().unwrap()
+}
+
+/// Waits until every event so far is in the index.
+fn wait_for_the_index(town: &Town) {
+    while town
+        .count("SELECT CAST(sum(c.seq - i.seq) AS bigint) AS count FROM audit_chains c JOIN audit_indexed i ON i.chain = c.chain")
+        > 0
+    {}
+}
+
+both! {
+    /// An event is found from the moment on at which its call is answered, in the index or not yet in it, and once.
+    fn the_index_is_a_moment_behind_and_nobody_notices(engine) {
+        let town = Town::new(engine);
+        let (ann, root) = (town.user("ann"), town.root());
+        for number in 0..40 {
+            let cid = format!("seen-{number}");
+            ann.with("x-correlation-id", &cid).get("/api/v1/users/me").expect(200);
+            assert_eq!(events(&root, &format!("cid={cid}")).len(), 1);
+            assert_eq!(events(&root, &format!("actor={}&limit=500", ann.id())).len(), number + 2);
+        }
+        wait_for_the_index(&town);
+        for number in 0..40 {
+            assert_eq!(events(&root, &format!("cid=seen-{number}")).len(), 1);
+        }
+        town.usher(&["audit", "verify"]).expect(0);
+    }
+
+    /// S46: an index that hides an event, or has one that there is not, is found as well, and the place is named.
+    fn the_index_is_held_against_the_events(engine) {
+        let key = i64::from_be_bytes(key_of("hide-me"));
+        let tampers = [
+            (format!("DELETE FROM audit_index WHERE key = {key}"), "does not lead to the event"),
+            (format!("UPDATE audit_index SET key = key + 1 WHERE key = {key}"), "does not lead to the event"),
+            (format!("UPDATE audit_index SET micros = micros + 1 WHERE key = {key}"), "does not lead to the event"),
+            (format!("INSERT INTO audit_index SELECT key + 1, micros, chain, seq FROM audit_index WHERE key = {key}"), "that no event has"),
+            ("UPDATE audit_indexed SET seq = seq - 1 WHERE seq > 0".to_owned(), "that is not in it yet"),
+            ("UPDATE audit_indexed SET seq = seq + 1 WHERE seq > 0".to_owned(), "does not lead to the event"),
+            ("UPDATE audit_indexed SET seq = seq + 9".to_owned(), "beyond the chain's head"),
+            ("DELETE FROM audit_indexed".to_owned(), "is not known any more"),
+        ];
+        for (statement, flaw) in tampers {
+            let town = Town::new(engine);
+            let root = town.root();
+            for number in 0..4 {
+                root.with("x-correlation-id", &format!("mark-{number}")).get("/api/v1/users/me").expect(200);
+            }
+            root.with("x-correlation-id", "hide-me").get("/api/v1/users/me").expect(200);
+            wait_for_the_index(&town);
+            // Nothing may take the trail into its index once it has been altered.
+            let town = town.halt();
+            let verify = || crate::harness::process::usher(&town, &["audit", "verify"], "");
+            verify().expect(0);
+            town.sql(&statement);
+            let found = verify().expect(1);
+            assert!(found.err.contains(flaw) && found.err.contains("at event"), "{statement}: {found:?}");
+        }
+    }
+}
+
+/// One byte flipped anywhere in the file where the trail lies is found: in an event, and in what the index says of it.
 #[test]
 fn a_flipped_byte_in_the_file_is_found() {
     let site = Site::new(Engine::Sqlite);
@@ -231,19 +295,22 @@ fn a_flipped_byte_in_the_file_is_found() {
     for number in 0..5 {
         root.with("x-correlation-id", &format!("flip-me-{number}")).get("/api/v1/users/me").expect(200);
     }
+    wait_for_the_index(&town);
     town.usher(&["audit", "verify"]).expect(0);
     // Nothing may be left in the write-ahead log, which belongs to the file as much.
     town.sql("PRAGMA wal_checkpoint(TRUNCATE)");
     let Town { site: Site { folder, .. }, .. } = &town;
     let sound = fs::read(folder.path().join("usher.db")).unwrap();
     let keys = fs::read(folder.path().join("usher.keys")).unwrap();
-    let needle = b"flip-me-3";
-    let places: Vec<usize> = (0..sound.len() - needle.len()).filter(|at| sound[*at..].starts_with(needle)).collect();
-    assert!(places.len() >= 2, "the event and its index entry");
-    for at in places {
+    let places = |needle: &[u8]| -> Vec<usize> {
+        (0..sound.len() - needle.len()).filter(|at| sound[*at..].starts_with(needle)).map(|at| at + needle.len() - 1).collect()
+    };
+    let (in_events, in_index) = (places(b"flip-me-3"), places(&key_of("flip-me-3")));
+    assert!(!in_events.is_empty() && !in_index.is_empty(), "the event and its index entry");
+    for at in in_events.into_iter().chain(in_index) {
         let copy = Site::new(Engine::Sqlite);
         let mut flipped = sound.clone();
-        flipped[at + 8] ^= 1;
+        flipped[at] ^= 1;
         fs::write(copy.file(), flipped).unwrap();
         fs::write(copy.keys(), &keys).unwrap();
         use std::os::unix::fs::PermissionsExt as _;

@@ -35,6 +35,7 @@ const TABLE: &[(&str, &str, &str, Prints)] = &[
     ("user unlock", "ann", "", Document),
     ("user reject", "ann", "", Document),
     ("user approve", "ann", "", Document),
+    ("user set", "ann first_name=Ann is_active=true", "", Document),
     ("user set-role", "ann publisher", "", Document),
     ("user set-password", "ann --password-stdin", "marble cloud engine 77", Document),
     ("user attr set", "ann colour --value 1 --encrypted", "", Document),

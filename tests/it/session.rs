@@ -185,6 +185,7 @@ both! {
                 "pwset" => {
                     let input = "marble cloud engine 77\n";
                     drop(crate::harness::process::usher(&town.site, &["user", "set-password", cause, "--password-stdin"], input).expect(0));
+                    town.hear();
                 }
                 _ => town.sql(&format!("DELETE FROM users WHERE username_key = '{cause}'")),
             }

@@ -346,9 +346,13 @@ both! {
         for switch in switches() {
             assert!(log.contains(&format!("zato_parity.{switch}")), "{log}");
         }
+        // What has answered listens to signals, too.
+        process.anon().get("/readyz").expect(200);
         let ended = process.terminate();
         assert_eq!(ended.code, Some(0));
-        let plain = Process::serve(&site).terminate();
+        let plain = Process::serve(&site);
+        plain.anon().get("/readyz").expect(200);
+        let plain = plain.terminate();
         assert!(!plain.log.contains("zato_parity"), "{}", plain.log);
         let shown = site.folder.path().join("two");
         std::fs::create_dir(&shown).unwrap();

@@ -8,6 +8,7 @@ pub mod process;
 pub mod python_client;
 pub mod receiver;
 pub mod tools;
+pub mod wire;
 
 pub use client::{Answer, Client};
 
@@ -17,13 +18,33 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use usher::app::{self, Migrate};
 use usher::domain::chance::Entropy;
 use usher::domain::secret::Password;
 use usher::domain::time::{Clock, Utc};
 use usher::settings;
+
+/// How long something that must happen soon may take on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until something holds.
+#[track_caller]
+pub fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+/// Asks until the answer has this status: what another process has changed is heard of within a bound, not at once.
+#[track_caller]
+pub fn soon(status: u16, ask: impl Fn() -> Answer) -> Answer {
+    wait_until(&format!("a status of {status}"), || ask().status == status);
+    ask().expect(status)
+}
 
 /// Makes one test for each database.
 #[macro_export]
@@ -95,6 +116,14 @@ impl Site {
         self.folder.path().join("usher.db")
     }
 
+    /// Runs a statement on the database, behind the service's back.
+    pub fn sql(&self, statement: &str) {
+        match self.engine {
+            Engine::Sqlite => sqlite(&self.file(), statement),
+            Engine::Postgres => Postgres::run(&self.url, statement),
+        }
+    }
+
     /// Writes the settings file and, on PostgreSQL, the key file.
     pub fn settings(&self) -> PathBuf {
         if self.engine == Engine::Postgres && !self.keys().exists() {
@@ -123,6 +152,7 @@ pub struct Town {
     pub base: String,
     pub root_id: String,
     clock: Arc<AtomicI64>,
+    services: usher::service::Services,
     handle: Option<actix_web::dev::ServerHandle>,
     thread: Option<JoinHandle<()>>,
 }
@@ -153,15 +183,16 @@ impl Town {
                 let services = app::open(&settings, Migrate::Always, clock, Entropy::system()).unwrap();
                 let first = services.first_start(ROOT, Password::new(PASSWORD.to_owned())).await.unwrap();
                 let running = app::start(&settings, &services).unwrap();
-                send.send((running.address, running.handle.clone(), first.map(|id| id.to_string()))).unwrap();
+                send.send((running.address, running.handle.clone(), first.map(|id| id.to_string()), services.clone())).unwrap();
                 running.server.await.unwrap();
                 services.close();
             };
             actix_web::rt::System::new().block_on(run);
         });
-        let (address, handle, root_id) = receive.recv_timeout(Duration::from_secs(60)).expect("the service did not start");
+        let (address, handle, root_id, services) =
+            receive.recv_timeout(Duration::from_secs(60)).expect("the service did not start");
         let (handle, thread) = (Some(handle), Some(thread));
-        Self { site, base: format!("http://{address}"), root_id: root_id.unwrap_or_default(), clock, handle, thread }
+        Self { site, base: format!("http://{address}"), root_id: root_id.unwrap_or_default(), clock, services, handle, thread }
     }
 
     /// Stops the service and starts it again on the same database.
@@ -174,6 +205,13 @@ impl Town {
         again
     }
 
+    /// Stops the service; the site stays.
+    pub fn halt(mut self) -> Site {
+        self.stop();
+        let folder = std::mem::replace(&mut self.site.folder, TempDir::new().unwrap());
+        Site { folder, engine: self.site.engine, url: self.site.url.clone(), extra: self.site.extra.clone() }
+    }
+
     /// Stops the service and starts it again with another setting.
     pub fn restart_with(mut self, key: &str, value: &str) -> Self {
         self.site.extra.retain(|(known, _)| known != key);
@@ -183,10 +221,15 @@ impl Town {
 
     /// Another node of this service: on the same database, with the same keys and the same clock.
     pub fn another_node(&self) -> Self {
+        self.another_node_at(&self.site.url)
+    }
+
+    /// The same, by another URL of the database.
+    pub fn another_node_at(&self, url: &str) -> Self {
         let site = Site {
             folder: TempDir::new().unwrap(),
             engine: self.site.engine,
-            url: self.site.url.clone(),
+            url: url.to_owned(),
             extra: self.site.extra.clone(),
         };
         if self.site.keys().exists() {
@@ -238,6 +281,7 @@ impl Town {
             Engine::Sqlite => sqlite(&self.site.file(), statement),
             Engine::Postgres => Postgres::run(&self.site.url, statement),
         }
+        self.hear();
     }
 
     /// The `count` that a query of the database answers, behind the service's back.
@@ -273,7 +317,15 @@ impl Town {
 
     /// The command line on this town's site.
     pub fn usher(&self, arguments: &[&str]) -> process::Ran {
-        process::usher(&self.site, arguments, "")
+        let ran = process::usher(&self.site, arguments, "");
+        self.hear();
+        ran
+    }
+
+    /// Waits until the service has heard of what others have changed by now.
+    pub fn hear(&self) {
+        let now = Instant::now();
+        wait_until("hearing of changes", || self.services.heard_of_changes().is_some_and(|heard| heard >= now));
     }
 
     fn stop(&mut self) {

@@ -10,7 +10,7 @@ use crate::service::{Authenticated, NewUser, SuperUser};
 use serde_json::{Map, Value};
 
 pub(super) async fn current(caller: Authenticated, (): ()) -> Result<Told> {
-    let (account, viewer) = caller.current_user().await?;
+    let (account, viewer) = caller.own_account().await?;
     answer::user(&account, viewer).map(Told)
 }
 

@@ -1,0 +1,168 @@
+//! The trail's index: what finds an event by correlation id, person or time.
+//!
+//! Every call writes to the trail, so the table of events has no index but its key; a secondary one would halve what it can take. What
+//! is looked for is kept in a table of its own that is filled in batches, a moment behind. A search reads that table **and** the
+//! *tail*, the events that are not in it yet: an event is found from the moment on at which it is durable.
+//!
+//! An entry is four numbers: a key, the event's time, and its place. The key is 0 for every event (they are in order of time there), or
+//! the beginning of the SHA-256 of what is looked for; two texts may share one, so what an entry leads to is compared once more.
+
+use super::super::error::StoreError;
+use super::super::{Snapshot, Tx};
+use crate::domain::audit::{audit_chains, audit_events, audit_indexed};
+use crate::domain::time::Utc;
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+/// Events taken into the index in one transaction: a few milliseconds of a writer's time.
+pub const STRIDE: i64 = 500;
+
+/// The key of all events.
+pub(super) const BY_TIME: i64 = 0;
+
+/// The key of a correlation id.
+pub(super) fn by_cid(cid: &str) -> i64 {
+    key(b"cid", cid)
+}
+
+/// The key of someone who acted or was acted on. One key for both: whoever looks at oneself takes one entry.
+pub(super) fn by_person(id: &str) -> i64 {
+    key(b"person", id)
+}
+
+fn key(kind: &[u8], text: &str) -> i64 {
+    let hash = Sha256::new().chain_update(kind).chain_update([0]).chain_update(text).finalize();
+    let (head, _) = hash.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
+    match i64::from_be_bytes(*head) {
+        BY_TIME => 1,
+        key => key,
+    }
+}
+
+/// What the index says of one event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Entry {
+    pub(super) key: i64,
+    pub(super) micros: i64,
+    pub(super) chain: i64,
+    pub(super) seq: i64,
+}
+
+impl Entry {
+    /// The entries of an event.
+    pub(super) fn of(place: (i64, i64), time: Utc, cid: &str, actor: Option<&str>, subject: Option<&str>) -> Vec<Self> {
+        let entry = |key| Self { key, micros: time.micros(), chain: place.0, seq: place.1 };
+        let mut entries = vec![entry(BY_TIME), entry(by_cid(cid))];
+        entries.extend(actor.map(|id| entry(by_person(id))));
+        entries.extend(subject.filter(|id| Some(*id) != actor).map(|id| entry(by_person(id))));
+        entries
+    }
+
+    /// What stands for the entry in a sum over a whole index, in which order does not matter.
+    pub(super) fn weight(self) -> u128 {
+        let fields = [self.key, self.micros, self.chain, self.seq];
+        let hash = fields.iter().fold(Sha256::new(), |hash, field| hash.chain_update(field.to_be_bytes())).finalize();
+        let (head, _) = hash.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
+        u128::from_be_bytes(*head)
+    }
+}
+
+#[derive(diesel::QueryableByName)]
+struct Marker {
+    #[diesel(sql_type = BigInt)]
+    chain: i64,
+    #[diesel(sql_type = BigInt)]
+    seq: i64,
+}
+
+type Found = (i64, i64, Utc, String, Option<String>, Option<String>);
+
+impl Snapshot<'_> {
+    /// Whether an event is not in the index yet.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn has_audit_tail(&mut self) -> Result<bool, StoreError> {
+        let ends: Vec<(i64, i64)> = audit_chains::table.select((audit_chains::chain, audit_chains::seq)).load(self.0)?;
+        let indexed = self.indexed_up_to()?;
+        Ok(ends.iter().any(|(chain, seq)| indexed.get(chain).is_some_and(|indexed| seq > indexed)))
+    }
+
+    /// Up to where each chain is in the index.
+    pub(super) fn indexed_up_to(&mut self) -> Result<HashMap<i64, i64>, StoreError> {
+        let rows: Vec<(i64, i64)> = audit_indexed::table.load(self.0)?;
+        Ok(rows.into_iter().collect())
+    }
+}
+
+impl Tx<'_> {
+    /// Takes up to [`STRIDE`] events of one chain into the index; tells how many. A chain that another node is at is left to it.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn index_audit(&mut self) -> Result<usize, StoreError> {
+        let skip = if self.0.is_postgres() { " FOR UPDATE OF i SKIP LOCKED" } else { "" };
+        let behind = format!(
+            "SELECT i.chain, i.seq FROM audit_indexed i JOIN audit_chains c ON c.chain = i.chain WHERE c.seq > i.seq \
+             ORDER BY c.seq - i.seq DESC LIMIT 1{skip}"
+        );
+        let Some(Marker { chain, seq }) = diesel::sql_query(behind).get_result(self.0).optional()? else { return Ok(0) };
+        let events: Vec<Found> = audit_events::table
+            .filter(audit_events::chain.eq(chain).and(audit_events::seq.gt(seq)))
+            .order(audit_events::seq.asc())
+            .limit(STRIDE)
+            .select((
+                audit_events::chain,
+                audit_events::seq,
+                audit_events::time,
+                audit_events::cid,
+                audit_events::actor,
+                audit_events::subject,
+            ))
+            .load(self.0)?;
+        let Some((_, last, ..)) = events.last() else { return Ok(0) };
+        let last = *last;
+        let entries = |(chain, seq, time, cid, actor, subject): &Found| {
+            Entry::of((*chain, *seq), *time, cid, actor.as_deref(), subject.as_deref())
+        };
+        let mut entries: Vec<Entry> = events.iter().flat_map(entries).collect();
+        // In the order of the table, so that neighbours are written together.
+        entries.sort_unstable();
+        // Four numbers each: as text they are as safe as parameters, and many go in one statement.
+        let mut insert = "INSERT INTO audit_index (key, micros, chain, seq) VALUES ".to_owned();
+        for (at, Entry { key, micros, chain, seq }) in entries.iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            let _ = write!(insert, "{comma}({key},{micros},{chain},{seq})");
+        }
+        insert.push_str(" ON CONFLICT (key, micros, chain, seq) DO NOTHING");
+        self.0.batch_execute(&insert)?;
+        diesel::update(audit_indexed::table.find(chain)).set(audit_indexed::seq.eq(last)).execute(self.0)?;
+        Ok(events.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_event_has_an_entry_for_each_way_to_look_for_it(
+            cid in ".{0,20}", actor in proptest::option::of("[a-c]{0,2}"), subject in proptest::option::of("[a-c]{0,2}"),
+        ) {
+            let entries = Entry::of((1, 2), Utc::from_micros(3), &cid, actor.as_deref(), subject.as_deref());
+            let keys: Vec<i64> = entries.iter().map(|e| e.key).collect();
+            let distinct: std::collections::BTreeSet<i64> = keys.iter().copied().collect();
+            prop_assert_eq!(distinct.len(), keys.len());
+            prop_assert!(keys.contains(&BY_TIME) && keys.contains(&by_cid(&cid)));
+            for person in [actor, subject].into_iter().flatten() {
+                prop_assert!(keys.contains(&by_person(&person)));
+            }
+        }
+    }
+}

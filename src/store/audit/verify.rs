@@ -1,0 +1,300 @@
+//! Verifying the trail: walking every chain from its first event to its head, and holding the index against what was walked.
+
+use super::super::error::StoreError;
+use super::super::{Snapshot, Store};
+use super::index::Entry;
+use super::{HEADS, HeadRow, LinkRow, chains};
+use crate::domain::audit::{Head, Link, audit_chains, audit_events, audit_index};
+use crate::domain::secret::MacKey;
+use crate::error::Result;
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+use std::collections::HashMap;
+
+/// Links read at a time while walking a chain.
+const STRIDE: i64 = 1000;
+
+/// What a walk along the chains found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// Every chain holds.
+    Sound(Verified),
+    /// The first break: where, and what is wrong.
+    Broken {
+        /// The chain.
+        chain: i64,
+        /// The number of the event, or where one should be.
+        seq: i64,
+        /// What is wrong.
+        flaw: String,
+    },
+}
+
+/// The extent of a sound trail.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Events walked.
+    pub events: i64,
+    /// Events whose changed values have been erased.
+    pub erased: i64,
+    /// The heads. Kept elsewhere, they prove later that nothing up to here was put back.
+    pub heads: Vec<Head>,
+}
+
+impl Snapshot<'_> {
+    fn links_after(&mut self, chain: i64, seq: i64) -> Result<Vec<Link>, StoreError> {
+        use audit_events::dsl;
+        let rows: Vec<LinkRow> = dsl::audit_events
+            .filter(dsl::chain.eq(chain).and(dsl::seq.gt(seq)))
+            .order(dsl::seq.asc())
+            .limit(STRIDE)
+            .load(self.0)?;
+        Ok(rows.into_iter().map(LinkRow::into_link).collect())
+    }
+}
+
+impl Store {
+    /// The heads as they are now.
+    ///
+    /// # Errors
+    /// The database fails, or a head does not match its MAC.
+    pub async fn audit_heads(&self) -> Result<Vec<Head>> {
+        let key = self.inner.key.clone();
+        let heads = move |snapshot: &mut Snapshot<'_>| {
+            let rows = diesel::sql_query(HEADS).load::<HeadRow>(snapshot.0).map_err(StoreError::from)?;
+            Ok(rows.into_iter().map(|row| row.confirmed(&key)).collect::<Result<Vec<_>, _>>()?)
+        };
+        self.read(heads).await
+    }
+
+    /// Walks every chain from its first event to its head.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn verify_audit(&self) -> Result<Finding> {
+        let key = self.inner.key.clone();
+        let inner = std::sync::Arc::clone(&self.inner);
+        let walk = tokio::task::spawn_blocking(move || {
+            inner.read(|snapshot| {
+                snapshot.0.begin_snapshot().map_err(StoreError::from)?;
+                let found = verify(snapshot, &key);
+                snapshot.0.batch_execute("ROLLBACK").map_err(StoreError::from)?;
+                found
+            })
+        });
+        walk.await.unwrap_or_else(|_| Err(StoreError::Broken("the verification panicked".to_owned()).into()))
+    }
+}
+
+fn verify(snapshot: &mut Snapshot<'_>, key: &MacKey) -> Result<Finding> {
+    if !snapshot.0.is_postgres()
+        && let Some(flaw) = sqlite_damage(snapshot)?
+    {
+        return Ok(Finding::Broken { chain: 1, seq: 0, flaw });
+    }
+    let mut verified = Verified::default();
+    let (markers, mut expected) = (snapshot.indexed_up_to()?, Sum::default());
+    for chain in 1..=chains(snapshot.0) {
+        let stored = head_of(snapshot, chain)?;
+        let Some((end, mac)) = stored else {
+            return Ok(Finding::Broken { chain, seq: 0, flaw: "the chain's head is missing".to_owned() });
+        };
+        let broken = |seq, flaw: &str| Finding::Broken { chain, seq, flaw: flaw.to_owned() };
+        if !key.confirms(&end.canonical(), &mac) {
+            return Ok(broken(end.seq, "the chain's head does not match its MAC"));
+        }
+        let mut head = Head::of_empty(chain);
+        while head.seq < end.seq {
+            let links = match snapshot.links_after(chain, head.seq) {
+                Ok(links) => links,
+                Err(StoreError::Broken(cause)) => {
+                    return Ok(broken(head.seq + 1, &format!("an event from here on cannot be read: {cause}")));
+                }
+                Err(error) => return Err(error.into()),
+            };
+            if links.is_empty() {
+                return Ok(broken(head.seq + 1, "the chain ends before its head"));
+            }
+            for link in links {
+                if link.seq > end.seq {
+                    return Ok(broken(link.seq, "the event stands beyond the chain's head"));
+                }
+                if let Some(flaw) = link.flaw_after(&head) {
+                    return Ok(broken(link.seq, flaw));
+                }
+                if markers.get(&chain).is_some_and(|indexed| link.seq <= *indexed) {
+                    entries_of(&link).into_iter().for_each(|entry| expected.add(entry));
+                }
+                verified.events += 1;
+                verified.erased += i64::from(link.is_erased());
+                head = link.as_head();
+            }
+        }
+        if let Some(beyond) = snapshot.links_after(chain, end.seq)?.first() {
+            return Ok(broken(beyond.seq, "the event stands beyond the chain's head"));
+        }
+        if head != end {
+            return Ok(broken(end.seq, "the chain's last event does not match its head"));
+        }
+        verified.heads.push(end);
+    }
+    for end in &verified.heads {
+        match markers.get(&end.chain) {
+            Some(indexed) if *indexed <= end.seq => {}
+            Some(indexed) => {
+                let flaw = "the index claims events beyond the chain's head".to_owned();
+                return Ok(Finding::Broken { chain: end.chain, seq: *indexed, flaw });
+            }
+            None => {
+                let flaw = "how much of the chain is in the index is not known any more".to_owned();
+                return Ok(Finding::Broken { chain: end.chain, seq: end.seq, flaw });
+            }
+        }
+    }
+    if let Some((chain, seq)) = stray(snapshot)? {
+        return Ok(Finding::Broken { chain, seq, flaw: "the event belongs to no chain".to_owned() });
+    }
+    match index_flaw(snapshot, &markers, expected)? {
+        Some(broken) => Ok(broken),
+        None => Ok(Finding::Sound(verified)),
+    }
+}
+
+fn entries_of(link: &Link) -> Vec<Entry> {
+    let event = &link.event;
+    Entry::of((link.chain, link.seq), event.time, &event.cid, event.actor.id.as_deref(), event.subject.as_deref())
+}
+
+/// Entries counted and summed: two indexes with the same sum have the same entries.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Sum {
+    count: u64,
+    weight: u128,
+}
+
+impl Sum {
+    fn add(&mut self, entry: Entry) {
+        self.count += 1;
+        self.weight = self.weight.wrapping_add(entry.weight());
+    }
+}
+
+/// What in the index is not what the events say; `None` if nothing is. An event that the index does not lead to would not be found by a
+/// search, though the chain still had it.
+fn index_flaw(snapshot: &mut Snapshot<'_>, markers: &HashMap<i64, i64>, expected: Sum) -> Result<Option<Finding>, StoreError> {
+    let mut sum = Sum::default();
+    let mut stranger = None;
+    let mut walk = Walk::default();
+    while let Some(entries) = walk.next(snapshot)? {
+        for entry in entries {
+            sum.add(entry);
+            let is_within = markers.get(&entry.chain).is_some_and(|indexed| entry.seq <= *indexed);
+            if !is_within && stranger.is_none() {
+                stranger = Some(entry);
+            }
+        }
+    }
+    let broken = |entry: Entry, flaw: &str| Finding::Broken { chain: entry.chain, seq: entry.seq, flaw: flaw.to_owned() };
+    if let Some(entry) = stranger {
+        return Ok(Some(broken(entry, "the index has an entry for an event that is not in it yet")));
+    }
+    if sum == expected {
+        return Ok(None);
+    }
+    // Something differs: now it is worth the time to find out what.
+    for (chain, indexed) in markers {
+        let mut seq = 0;
+        while seq < *indexed {
+            let links = snapshot.links_after(*chain, seq)?;
+            let Some(last) = links.last() else { break };
+            seq = last.seq;
+            for entry in links.iter().filter(|link| link.seq <= *indexed).flat_map(entries_of) {
+                let place = (entry.key, entry.micros, entry.chain, entry.seq);
+                let kept: Option<i64> =
+                    audit_index::table.find(place).select(audit_index::seq).get_result(snapshot.0).optional()?;
+                if kept.is_none() {
+                    return Ok(Some(broken(entry, "the index does not lead to the event")));
+                }
+            }
+        }
+    }
+    let mut walk = Walk::default();
+    while let Some(entries) = walk.next(snapshot)? {
+        for entry in entries {
+            let event = snapshot.links_after(entry.chain, entry.seq - 1)?.into_iter().next();
+            if !event.is_some_and(|link| link.seq == entry.seq && entries_of(&link).contains(&entry)) {
+                return Ok(Some(broken(entry, "the index has an entry that no event has")));
+            }
+        }
+    }
+    Ok(Some(Finding::Broken { chain: 1, seq: 0, flaw: "the index does not match the events".to_owned() }))
+}
+
+#[derive(diesel::QueryableByName)]
+struct EntryRow {
+    #[diesel(sql_type = BigInt)]
+    key: i64,
+    #[diesel(sql_type = BigInt)]
+    micros: i64,
+    #[diesel(sql_type = BigInt)]
+    chain: i64,
+    #[diesel(sql_type = BigInt)]
+    seq: i64,
+}
+
+/// A walk through the whole index.
+#[derive(Default)]
+struct Walk {
+    after: Option<Entry>,
+}
+
+impl Walk {
+    fn next(&mut self, snapshot: &mut Snapshot<'_>) -> Result<Option<Vec<Entry>>, StoreError> {
+        // A row's place in the key's own order, so that every stride enters the index where the last one ended.
+        let after = self.after.map_or_else(String::new, |Entry { key, micros, chain, seq }| {
+            format!(" WHERE (key, micros, chain, seq) > ({key}, {micros}, {chain}, {seq})")
+        });
+        let rows: Vec<EntryRow> = diesel::sql_query(format!(
+            "SELECT key, micros, chain, seq FROM audit_index{after} ORDER BY key, micros, chain, seq LIMIT {STRIDE}"
+        ))
+        .load(snapshot.0)?;
+        let entry = |EntryRow { key, micros, chain, seq }| Entry { key, micros, chain, seq };
+        let entries: Vec<Entry> = rows.into_iter().map(entry).collect();
+        self.after = entries.last().copied();
+        Ok(self.after.map(|_| entries))
+    }
+}
+
+fn head_of(snapshot: &mut Snapshot<'_>, chain: i64) -> Result<Option<(Head, Vec<u8>)>, StoreError> {
+    let row: Option<(i64, i64, Vec<u8>, Vec<u8>)> = audit_chains::table.find(chain).first(snapshot.0).optional()?;
+    Ok(row.map(|(chain, seq, hash, mac)| (Head { chain, seq, hash }, mac)))
+}
+
+/// An event outside the chains that there are.
+fn stray(snapshot: &mut Snapshot<'_>) -> Result<Option<(i64, i64)>, StoreError> {
+    use audit_events::dsl;
+    let chains = chains(snapshot.0);
+    let outside = dsl::chain.lt(1).or(dsl::chain.gt(chains)).or(dsl::seq.lt(1));
+    Ok(dsl::audit_events.filter(outside).select((dsl::chain, dsl::seq)).first(snapshot.0).optional()?)
+}
+
+#[derive(diesel::QueryableByName)]
+struct Integrity {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    integrity_check: String,
+}
+
+/// What SQLite itself finds wrong with the pages of the trail: an index that disagrees with its table, for one.
+fn sqlite_damage(snapshot: &mut Snapshot<'_>) -> Result<Option<String>, StoreError> {
+    for table in ["audit_events", "audit_index"] {
+        let rows: Vec<Integrity> = match diesel::sql_query(format!("PRAGMA integrity_check({table})")).load(snapshot.0) {
+            Ok(rows) => rows,
+            Err(error) => return Ok(Some(format!("the database file is damaged: {error}"))),
+        };
+        if let Some(line) = rows.into_iter().map(|r| r.integrity_check).find(|line| line != "ok") {
+            return Ok(Some(format!("the database file is damaged: {line}")));
+        }
+    }
+    Ok(None)
+}
