@@ -206,7 +206,8 @@ fn parameters<const N: usize>(text: &str, names: [&str; N]) -> Result<[Option<u3
 
 /// Salt and tag in base64; passlib writes a dot for the plus sign.
 fn decoded(salt: &str, tag: &str) -> Result<(Vec<u8>, Vec<u8>), Unreadable> {
-    let decode = |text: &str| PHC_BASE64.decode(text.replace('.', "+")).map_err(|_| Unreadable("has a salt or tag that is no base64"));
+    let decode =
+        |text: &str| PHC_BASE64.decode(text.replace('.', "+")).map_err(|_| Unreadable("has a salt or tag that is no base64"));
     let (salt, tag) = (decode(salt)?, decode(tag)?);
     if !SALTS.contains(&salt.len()) {
         return Err(Unreadable("has a salt that is not 8 to 64 bytes long"));
@@ -353,7 +354,8 @@ mod tests {
         let (salt, tag) = (b64(&[1; 16]), b64(&[2; 32]));
         let argon2 = |m: u32, t: u32, p: u32| read(&format!("$argon2id$v=19$m={m},t={t},p={p}${salt}${tag}"));
         assert!(argon2(262_144, 10, 16).is_ok());
-        for (m, t, p) in [(262_145, 1, 1), (1024, 11, 1), (1024, 1, 17), (7, 1, 1), (1024, 0, 1), (1024, 1, 0), (u32::MAX, 1, 1)] {
+        for (m, t, p) in [(262_145, 1, 1), (1024, 11, 1), (1024, 1, 17), (7, 1, 1), (1024, 0, 1), (1024, 1, 0), (u32::MAX, 1, 1)]
+        {
             assert!(argon2(m, t, p).is_err(), "{m} {t} {p}");
         }
         let scrypt = |n: u32, r: u32, p: u32| read(&format!("$scrypt$ln={n},r={r},p={p}${salt}${tag}"));

@@ -146,7 +146,10 @@ impl Input {
         let mut chunk = vec![0; CHUNK];
         while !self.has_ended && !self.intake.is_full(rows) {
             let broken = |e: io::Error| Error::new(Code::BadRequest).detail(format!("The input cannot be read: {e}."));
-            let count = self.reader.read(&mut chunk).or_else(|e| if e.kind() == io::ErrorKind::Interrupted { Ok(usize::MAX) } else { Err(e) });
+            let count = self
+                .reader
+                .read(&mut chunk)
+                .or_else(|e| if e.kind() == io::ErrorKind::Interrupted { Ok(usize::MAX) } else { Err(e) });
             match count.map_err(broken)? {
                 usize::MAX => {}
                 0 => {

@@ -86,8 +86,8 @@ impl Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Map, Value};
     use proptest::prelude::*;
+    use serde_json::{Map, Value};
 
     fn any_view() -> impl Strategy<Value = Map<String, Value>> {
         let value = prop_oneof![

@@ -66,7 +66,8 @@ impl Lines {
             };
             match next {
                 Some(chunk) => {
-                    let chunk = chunk.map_err(|e| Error::new(Code::BadRequest).because("body_broken_off").cause(e.to_string()))?;
+                    let chunk =
+                        chunk.map_err(|e| Error::new(Code::BadRequest).because("body_broken_off").cause(e.to_string()))?;
                     self.received += chunk.len() as u64;
                     self.intake.feed(&chunk);
                 }
@@ -153,7 +154,8 @@ fn results(import: Import, mut lines: Lines) -> ByteStream {
 
 pub(super) async fn export(caller: SuperUser, (): ()) -> Result<LineStream<UserAnswer>> {
     let export = caller.export_users().await?;
-    let pieces = stream::try_unfold(export, async |mut export| Ok(export.next().await?.map(|piece| (Bytes::from(piece), export))));
+    let pieces =
+        stream::try_unfold(export, async |mut export| Ok(export.next().await?.map(|piece| (Bytes::from(piece), export))));
     Ok(LineStream::new(pieces.boxed_local()))
 }
 

@@ -6,9 +6,10 @@
 
 use super::caller::Anyone;
 use super::context::{Call, Did};
+use super::difference::changes;
 use super::errands::Errand;
 use super::post::Page;
-use super::users::{changes, read_patch, refusals};
+use super::users::{read_patch, refusals};
 use super::{Password, Services};
 use crate::domain::attribute::{Refused, Viewer, Why, read_member};
 use crate::domain::audit::Changes;
@@ -31,7 +32,7 @@ use std::time::Duration;
 pub const SIGN_UP: &[&str] = &["username", "email", "display_name", "first_name", "middle_name", "last_name", "lang_id"];
 
 /// How accounts that signed up came: the `via` of their creation.
-const VIA: &str = "sign_up";
+pub(super) const VIA: &str = "sign_up";
 
 /// A filled form.
 #[derive(Debug)]

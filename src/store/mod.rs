@@ -14,10 +14,12 @@ pub mod error;
 mod feed;
 mod groups;
 mod hooks;
+mod linked_accounts;
 mod links;
 mod listing;
 pub mod memory;
 mod migrations;
+mod names;
 mod outbox;
 mod scratch;
 mod search;
@@ -51,6 +53,7 @@ pub use data_keys::PLACES;
 pub use hooks::Lane;
 pub use listing::Slice;
 pub use migrations::{is_empty, migrate, pending};
+pub use names::Names;
 pub use scratch::Scratch;
 pub use search::{Filter, Mark, Order, Page, Terms, plan_of_prefix_search};
 pub use sessions::Opened;
@@ -255,10 +258,7 @@ impl Store {
     ///
     /// # Errors
     /// Those of [`Store::change`].
-    pub async fn rehearse<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
+    pub async fn rehearse<T: Send + 'static>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static) -> Result<T> {
         self.inner.writer.submit(Kind::Rehearsal, |tx| work(tx).map(|value| (value, Vec::new()))).await
     }
 

@@ -85,9 +85,7 @@ impl Scratch {
             diesel::insert_or_ignore_into(names::table).values(names::name_key.eq(name)).execute(&mut self.0)?;
         }
         if let Some(id) = external_id {
-            diesel::insert_into(rows::table)
-                .values((rows::external_id.eq(id), rows::digest.eq(digest)))
-                .execute(&mut self.0)?;
+            diesel::insert_into(rows::table).values((rows::external_id.eq(id), rows::digest.eq(digest))).execute(&mut self.0)?;
         }
         Ok(())
     }

@@ -148,7 +148,9 @@ fn killed_and_resumed(engine: Engine, rows: usize, kills: usize) {
     let rows = u64::try_from(rows).unwrap();
     let known = u64::try_from(before).unwrap();
     assert_eq!((told.counts(), users(&site)), ([rows - known, 0, known, 0], i64::try_from(rows).unwrap()));
-    let events = || count(&site, "SELECT count(*) AS count FROM audit_events WHERE action IN ('user.create', 'user.update', 'group.create')");
+    let events = || {
+        count(&site, "SELECT count(*) AS count FROM audit_events WHERE action IN ('user.create', 'user.update', 'group.create')")
+    };
     let so_far = events();
     // Each user and group was made once, and so was the first super-user; no event is without its user, and no user without its event.
     assert_eq!(so_far, i64::try_from(rows).unwrap() + 11);

@@ -521,7 +521,11 @@ impl Scene {
         let path = path.replace("{key_id}", own_api_key.unwrap_or(&stage.api_key));
         let body = (row.body)(&stage).map(|b| b.to_string());
         // The one body that is no JSON document.
-        let client = if path.ends_with("/import") { stage.client.with("content-type", "application/x-ndjson") } else { stage.client.clone() };
+        let client = if path.ends_with("/import") {
+            stage.client.with("content-type", "application/x-ndjson")
+        } else {
+            stage.client.clone()
+        };
         let answer = client.call(&row.method.to_uppercase(), &path, body);
         if (row.action, answer.status) == ("session.revoke_of_everyone", 204) {
             self.root.replace(self.town.root());
@@ -638,7 +642,11 @@ fn compare_shape(row: &Row, caller: Caller, answer: &Answer, what: &str) {
             let lines: Vec<Value> = answer.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
             if row.action == "user.import" {
                 let [row, end] = lines.as_slice() else { panic!("{what}") };
-                assert_eq!((keys(row).as_slice(), keys(end).as_slice()), (["line", "outcome", "user_id"].map(str::to_owned).as_slice(), ["summary".to_owned()].as_slice()), "{what}");
+                assert_eq!(
+                    (keys(row).as_slice(), keys(end).as_slice()),
+                    (["line", "outcome", "user_id"].map(str::to_owned).as_slice(), ["summary".to_owned()].as_slice()),
+                    "{what}"
+                );
             } else {
                 assert!(lines.len() > 1 && lines.iter().all(|line| keys(line) == user_keys(caller, false)), "{what}");
             }

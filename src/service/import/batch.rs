@@ -12,8 +12,9 @@ use crate::domain::text::{Line, Name};
 use crate::domain::user::{Account, ApprovalStatus, GroupRef, LockCause, User, UserRole};
 use crate::error::{Code, Error, Result};
 use crate::service::context::Did;
+use crate::service::difference::changes_between;
 use crate::service::import::row::{Row, errors_of};
-use crate::service::users::{changes_between, is_last_super_user, require_fresh, stays_super_user};
+use crate::service::users::{is_last_super_user, require_fresh, stays_super_user};
 use crate::store::error::StoreError;
 use crate::store::{NewUserRow, Scratch, Tx};
 use serde_json::Value;
@@ -115,9 +116,7 @@ impl<'t, 'c> Clerk<'t, 'c> {
         };
         let accounts = match known.is_empty() {
             true => Vec::new(),
-            false => {
-                tx.hold_users_by_external_id(&known.iter().map(String::as_str).collect::<Vec<_>>(), importer.maker.now)?
-            }
+            false => tx.hold_users_by_external_id(&known.iter().map(String::as_str).collect::<Vec<_>>(), importer.maker.now)?,
         };
         let names: Vec<&str> = readable().flat_map(|entry| &entry.names).map(String::as_str).collect();
         let bearers = tx.read().bearers_of_names(&names)?;
@@ -152,7 +151,9 @@ impl<'t, 'c> Clerk<'t, 'c> {
     }
 
     fn create(&mut self, at: usize, entry: &'t Entry, row: &Row) -> Result<(RowOutcome, Option<UserId>), Halt> {
-        let gone = || Halt::Refused(Error::new(Code::PreconditionFailed).detail("The user was deleted meanwhile: import the row again."));
+        let gone = || {
+            Halt::Refused(Error::new(Code::PreconditionFailed).detail("The user was deleted meanwhile: import the row again."))
+        };
         let candidate = entry.candidate.as_ref().ok_or_else(gone)?.as_ref().map_err(|error| Halt::Refused(error.clone()))?;
         let (user, maker) = (&candidate.user, &self.importer.maker);
         if user.user_role == UserRole::Administrator {
@@ -214,7 +215,8 @@ impl<'t, 'c> Clerk<'t, 'c> {
     fn apply_facts(&self, facts: &Facts, user: &mut User) -> Result<bool, Halt> {
         let Facts { created_time, sign_up_status, is_approval_needed, approval_status, is_locked, lock_reason } = facts;
         let maker = &self.importer.maker;
-        let is_fixed = |member| refuse(Code::Invalid, member, "is another than the user's, and is taken only when the user is made");
+        let is_fixed =
+            |member| refuse(Code::Invalid, member, "is another than the user's, and is taken only when the user is made");
         if created_time.is_some_and(|time| time != user.created_time) {
             return Err(is_fixed("created_time"));
         }
@@ -293,7 +295,7 @@ impl<'t, 'c> Clerk<'t, 'c> {
         let group = self.tx.insert_group(&Group::fresh(group_id, name))?;
         let broken = |e: serde_json::Error| Halt::Failed(Error::new(Code::Internal).cause(e.to_string()));
         let shown = serde_json::to_value(group.view()).map_err(broken)?;
-        let did = Did::to(group_id).as_action(Action::GroupCreate).changing(Changes::between(&Value::Null, &shown));
+        let did = Did::to(group_id).by_action(Action::GroupCreate).changing(Changes::between(&Value::Null, &shown));
         self.dids.push((at, did));
         self.groups.insert(name_key.clone(), group);
         self.groups_made.push(name_key);
@@ -327,7 +329,7 @@ impl<'t, 'c> Clerk<'t, 'c> {
             if forgives {
                 services.inner.lockout.forgive(self.tx, user_id)?;
             }
-            let did = Did::to(user_id).as_action(Action::UserUpdate).changing(changes_between(&before, &after)?);
+            let did = Did::to(user_id).by_action(Action::UserUpdate).changing(changes_between(&before, &after)?);
             self.dids.push((at, did));
         }
         let (places, mut rows): (Vec<(usize, &Candidate)>, Vec<NewUserRow>) =
@@ -344,7 +346,7 @@ impl<'t, 'c> Clerk<'t, 'c> {
             if !account.groups.is_empty() {
                 changes = changes.with_new("groups", &account.groups).map_err(broken)?;
             }
-            let did = Did::to(account.user.user_id).as_action(Action::UserCreate).changing(Some(changes));
+            let did = Did::to(account.user.user_id).by_action(Action::UserCreate).changing(Some(changes));
             self.dids.push((at, did));
             if let Some(id) = account.user.external_id.clone() {
                 self.accounts.insert(id.into(), account);

@@ -23,8 +23,8 @@ use crate::domain::text;
 use crate::domain::user::{Account, ApprovalStatus, CreationContext, FitPassword, LockCause, User};
 use crate::error::{Code, Error, Result};
 use crate::store::{Scratch, Snapshot, Terms, Tx};
-use futures_util::{StreamExt as _, TryStreamExt as _};
 use futures_util::future::{Either, select};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use pace::Pace;
 use row::{Read, Row, errors_of};
 use std::collections::VecDeque;
@@ -137,12 +137,7 @@ impl SuperUser {
     /// Its event cannot be written.
     pub async fn import_users(self, dry_run: bool) -> Result<Import> {
         let scratch = if dry_run { Some(Scratch::open()?) } else { None };
-        let maker = Maker {
-            now: self.context.now(),
-            own_id: self.own_id(),
-            proven: self.proven(),
-            viewer: Viewer::SuperUser,
-        };
+        let maker = Maker { now: self.context.now(), own_id: self.own_id(), proven: self.proven(), viewer: Viewer::SuperUser };
         let creation_ctx = self.creation_ctx("import");
         let blank = blank(&maker, creation_ctx.clone())?;
         let importer = Importer { maker, creation_ctx, context: self.context, is_rehearsal: dry_run, blank };
@@ -222,7 +217,8 @@ impl Import {
     /// Writes a batch; tells what became of each row, as far as it came.
     async fn write(&mut self, batch: &Batch) -> (Vec<RowResult>, Result<()>) {
         let mut results = Vec::with_capacity(batch.len());
-        let mut ranges = vec![0..batch.len()];
+        let whole: std::ops::Range<usize> = 0..batch.len();
+        let mut ranges = Vec::from([whole]);
         while let Some(range) = ranges.pop() {
             match self.write_range(batch, range.clone()).await {
                 Ok(told) => {
@@ -378,9 +374,8 @@ async fn fetch(
     let mut entries = tokio::task::spawn_blocking(read).await.map_err(|_| panicked())?;
     let ids: Vec<String> = entries.iter().filter_map(|e| e.external_id.clone().map(String::from)).collect();
     let inner = &importer.context.services.inner;
-    let look_up = move |snapshot: &mut Snapshot<'_>| {
-        Ok(snapshot.known_external_ids(&ids.iter().map(String::as_str).collect::<Vec<_>>())?)
-    };
+    let look_up =
+        move |snapshot: &mut Snapshot<'_>| Ok(snapshot.known_external_ids(&ids.iter().map(String::as_str).collect::<Vec<_>>())?);
     let known = inner.store.search(look_up).await?;
     let by = Arc::clone(importer);
     let compose = move || {

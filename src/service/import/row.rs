@@ -174,7 +174,8 @@ mod tests {
         assert_eq!(read.external_id.map(String::from).as_deref(), Some("x-1"));
         let mut named: Vec<String> = errors_of(&read.row.unwrap_err()).into_iter().map(|e| e.pointer).collect();
         named.sort();
-        let mut expected: Vec<String> = row.as_object().unwrap().keys().filter(|k| *k != "external_id").map(|k| format!("/{k}")).collect();
+        let mut expected: Vec<String> =
+            row.as_object().unwrap().keys().filter(|k| *k != "external_id").map(|k| format!("/{k}")).collect();
         expected.retain(|k| k != "/a/b~c");
         expected.push("/a~1b~0c".to_owned());
         expected.sort();
@@ -186,7 +187,10 @@ mod tests {
         for text in ["", "{", "[]", "7", "\"a\"", "null", "{\"username\": \"a\"} {}", "\u{feff}{}"] {
             assert_eq!(pointers(text), [""], "{text}");
         }
-        assert_eq!(pointers(r#"{"password": "a", "password_hash": "$2b$05$abcdefghijklmnopqrstuuFiPhXf1sVd3pCCRO.uVh34H/qI/ZsuS"}"#), ["/password_hash"]);
+        assert_eq!(
+            pointers(r#"{"password": "a", "password_hash": "$2b$05$abcdefghijklmnopqrstuuFiPhXf1sVd3pCCRO.uVh34H/qI/ZsuS"}"#),
+            ["/password_hash"]
+        );
         assert_eq!(pointers(&format!("{{\"groups\": [{}\"a\"]}}", "[".repeat(200))), [""]);
     }
 
