@@ -253,7 +253,7 @@ both! {
         let told = import(&root, &[chief.clone(), plain.clone()]);
         assert_eq!(told.refusals(), BTreeMap::from([(1, vec![("", "fresh_sign_in_required")])]));
         let promote = json!({"external_id": "plain", "user_role": "administrator"});
-        assert_eq!(import(&root, &[promote.clone()]).refusals(), BTreeMap::from([(1, vec![("", "fresh_sign_in_required")])]));
+        assert_eq!(import(&root, std::slice::from_ref(&promote)).refusals(), BTreeMap::from([(1, vec![("", "fresh_sign_in_required")])]));
         let root = town.root();
         // The first super-user, known to the file as well.
         root.patch(&path(&town.root_id), &json!({"external_id": "root"})).expect(200);
