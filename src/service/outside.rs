@@ -1,5 +1,8 @@
-//! What is read from within a cursor once it has been opened, for the fuzz targets in `fuzz/`: it is data like any other (S40).
+//! What is read from within a cursor once it has been opened, and from a line of an import, for the fuzz targets in `fuzz/`: it is data like
+//! any other (S40).
 
+use crate::domain::ndjson::Line;
+use crate::error::Result;
 use crate::store::{Mark, Order, Position};
 
 /// Reads a place in the trail and writes it again.
@@ -10,4 +13,12 @@ pub fn position(bytes: &[u8]) -> Option<Vec<u8>> {
 /// Reads a place among the users and writes it again.
 pub fn mark(bytes: &[u8], order: Order) -> Option<Vec<u8>> {
     Mark::from_bytes(bytes, order).map(|mark| mark.to_bytes())
+}
+
+/// Reads a line of an import as a row.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn import_row(line: &Line) -> Result<()> {
+    super::import::check_line(line)
 }

@@ -33,6 +33,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use tokio::time::Instant;
 
+/// Whether a line is a row, as far as the line alone tells.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn check_line(line: &Line) -> Result<()> {
+    Read::line(line).row.map(drop)
+}
+
 /// Bytes of rows in one transaction.
 const BATCH_BYTES: usize = 1024 * 1024;
 /// Passwords in the clear that are hashed at once for one import; sign-ins need the hashing threads too.
