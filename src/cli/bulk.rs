@@ -141,7 +141,8 @@ impl Input {
         Ok(Self { reader, intake: Intake::default(), has_ended: false, position: 0, length })
     }
 
-    /// The next batch of so many rows.
+    /// The next batch: so many rows, or fewer if there are no more yet. A pipe that was not full is read faster than it is written to, and
+    /// whoever writes may wait to be told what became of the rows so far.
     fn next(&mut self, rows: usize) -> Result<Option<Vec<Line>>, Error> {
         let mut chunk = vec![0; CHUNK];
         while !self.has_ended && !self.intake.is_full(rows) {
@@ -159,6 +160,9 @@ impl Input {
                 count => {
                     self.position += count as u64;
                     self.intake.feed(chunk.get(..count).unwrap_or_default());
+                    if self.length.is_none() && count < CHUNK && self.intake.has_lines() {
+                        break;
+                    }
                 }
             }
         }

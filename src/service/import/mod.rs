@@ -69,6 +69,11 @@ impl Intake {
         }
     }
 
+    /// Whether there is a line.
+    pub fn has_lines(&self) -> bool {
+        !self.lines.is_empty()
+    }
+
     /// Whether there is a whole batch of so many rows.
     pub fn is_full(&self, rows: usize) -> bool {
         self.lines.len() >= rows || self.bytes >= BATCH_BYTES
