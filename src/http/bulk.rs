@@ -5,6 +5,7 @@ use super::reply::{ByteStream, JsonStream, LINES, LineStream, UserAnswer};
 use super::spool::spool;
 use crate::domain::audit::EventView;
 use crate::domain::bulk::{RowResult, Summary};
+use crate::domain::custom_attribute::AttributeView;
 use crate::domain::ndjson::Line;
 use crate::domain::own_event::OwnEvent;
 use crate::domain::session::SessionView;
@@ -169,6 +170,8 @@ pub(super) struct PersonDocument<E> {
     groups: Vec<GroupRef>,
     /// The person's live sessions.
     sessions: Vec<SessionView>,
+    /// The person's custom attributes, those that are kept encrypted as well.
+    attributes: Vec<AttributeView>,
     /// The events on the person and by the person, oldest first.
     audit_events: Vec<E>,
 }

@@ -6,8 +6,10 @@
 
 use super::caller::{Authenticated, SuperUser};
 use super::context::Context;
+use super::custom_attributes::Attributes;
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::{EventView, Link};
+use crate::domain::custom_attribute::{AttributeView, Holder};
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::own_event::OwnEvent;
 use crate::domain::session::SessionView;
@@ -75,6 +77,7 @@ pub struct PersonData {
     /// As whom the caller sees the person.
     viewer: Viewer,
     sessions: Vec<SessionView>,
+    attributes: Vec<AttributeView>,
     part: Part,
     /// The events on the person, and those by the person.
     on: Events,
@@ -124,13 +127,15 @@ impl PersonData {
         let (user_id, now) = (account.user.user_id, context.now());
         let listed = context.services.inner.store.read(move |snapshot| Ok(snapshot.sessions_of(user_id, now)?)).await?;
         let sessions = listed.iter().map(|(session, name)| SessionView::of(session, name.as_str(), current)).collect();
+        let attributes = Attributes::new(context.clone(), Holder::User(user_id), user_id).list().await?;
         context.conclude(Ok(())).await?;
         // Up to and including the event of this very call.
         let until = Search { to: Some(now + Duration::from_micros(1)), ..Search::default() };
         let events = |search| Events { search, read: VecDeque::new(), is_over: false };
         let on = events(Search { subject: Some(user_id.to_string()), ..until.clone() });
         let by = events(Search { actor: Some(user_id.to_string()), ..until });
-        Ok(Self { context, account: Box::new(account), viewer, sessions, part: Part::Beginning, on, by, has_events: false })
+        let account = Box::new(account);
+        Ok(Self { context, account, viewer, sessions, attributes, part: Part::Beginning, on, by, has_events: false })
     }
 
     /// The next piece; `None` at the end.
@@ -173,6 +178,8 @@ impl PersonData {
         append(&mut piece, &self.account.groups)?;
         piece.extend_from_slice(b",\"sessions\":");
         append(&mut piece, &self.sessions)?;
+        piece.extend_from_slice(b",\"attributes\":");
+        append(&mut piece, &self.attributes)?;
         piece.extend_from_slice(b",\"audit_events\":[");
         Ok(piece)
     }

@@ -32,16 +32,19 @@ both! {
         ann.patch(ME, &json!({"first_name": "Ann"})).expect(200);
         root.patch(&format!("/api/v1/users/{id}"), &json!({"remark": "other remark", "last_name": "Lee"})).expect(200);
         ann.get(&format!("/api/v1/users/{}", town.root_id)).refused(403, "forbidden");
+        ann.put("/api/v1/users/me/attributes", &json!({"attributes": {"colour": {"value": "red"}, "pin": {"value": [1], "encrypted": true}}})).expect(200);
         town.advance(Duration::from_secs(1));
 
         let answer = root.get(&format!("/api/v1/users/{id}/data")).expect(200);
         assert_eq!(answer.headers["content-type"], "application/json");
         let data = answer.json;
-        assert_eq!(keys(&data), ["user", "groups", "sessions", "audit_events"]);
+        assert_eq!(keys(&data), ["user", "groups", "sessions", "attributes", "audit_events"]);
         assert_eq!(keys(&data["user"]), SUPER_USER);
         assert_eq!((&data["groups"][0]["name"], &data["sessions"][0]["session_id"]), (&json!("staff"), &json!(ann.session_id)));
-        let all = ["user.create", "session.sign_in", "session.sign_in", "user.update_current", "user.update", "user.read", "user.read_data"];
+        let all = ["user.create", "session.sign_in", "session.sign_in", "user.update_current", "user.update", "user.read", "user.set_attributes", "user.read_data"];
         assert_eq!(actions(&data), all);
+        let kept = |data: &Value| [0, 1].map(|at| (data["attributes"][at]["name"].clone(), data["attributes"][at]["value"].clone()));
+        assert_eq!(kept(&data), [(json!("colour"), json!("red")), (json!("pin"), json!([1]))]);
         let events = data["audit_events"].as_array().unwrap();
         assert!(events.iter().all(|e| e["hash"].is_string() && (e["subject"] == id || e["actor"] == id)), "{data}");
         assert_eq!(events[4]["changes"]["remark"], json!({"before": "hidden remark", "after": "other remark"}));
@@ -51,6 +54,7 @@ both! {
         let data = &answer.json;
         assert_eq!(keys(&data["user"]), OWNER);
         assert_eq!((&data["groups"][0]["name"], &data["sessions"][0]["is_current"]), (&json!("staff"), &json!(true)));
+        assert_eq!(kept(data)[1], (json!("pin"), json!([1])));
         assert_eq!(actions(data), [&all[..], &["user.read_current_data"]].concat());
         for hidden in ["remark", town.root_id.as_str(), "hash", "salt", "digest", "external_id", "administrator"] {
             assert!(!answer.text.contains(hidden), "{hidden}: {}", answer.text);
