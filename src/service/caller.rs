@@ -46,6 +46,7 @@ use crate::domain::time::Utc;
 use crate::domain::user::{User, viewer_of};
 use crate::error::{Code, Error, Result};
 use crate::store::{Opened, Tx};
+use futures_util::FutureExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -161,7 +162,7 @@ impl Anyone {
         let (places, now) = (Places::of(&self.context), self.context.now());
         let shown = self.shown()?;
         let unknown = shown.unknown();
-        let known = self.context.known(shown, &self.application).await?.ok_or_else(|| refuse(unknown))?;
+        let known = self.context.known(shown.clone(), &self.application).await?.ok_or_else(|| refuse(unknown))?;
         self.context.trail.set_actor(user_actor(known.user(), known.proof.id()));
         known.stands(&self.application, places, now).map_err(refuse)?;
         match &known.proof {
@@ -175,7 +176,7 @@ impl Anyone {
         });
         let context = Context { bond, ..self.context };
         let mut authenticated = Authenticated { context, application: self.application, known };
-        authenticated.note_activity();
+        authenticated.note_activity(shown);
         Ok(authenticated)
     }
 
@@ -308,7 +309,7 @@ impl Authenticated {
     }
 
     /// Notes the time of use, at most once a minute, without keeping the call waiting.
-    fn note_activity(&mut self) {
+    fn note_activity(&mut self, shown: Shown) {
         let (user_id, now) = (self.user_id(), self.context.now());
         let is_stale = |last: Option<Utc>| last.is_none_or(|t| t + ACTIVE_GRAIN <= now);
         let key_id = match &self.known.proof {
@@ -317,9 +318,11 @@ impl Authenticated {
         };
         if is_stale(self.known.user().active_time) || key_id.is_some() {
             // What this call tells of its user is what the next one will tell.
-            self.known = Arc::new(self.known.active_at(now));
+            let known = Arc::new(self.known.active_at(now));
+            self.context.replace_known(shown, &self.application, &self.known, Arc::clone(&known));
+            self.known = known;
             let store = self.context.services.inner.store.clone();
-            tokio::spawn(async move {
+            let mut noting = Box::pin(async move {
                 let note = move |tx: &mut Tx<'_>| {
                     tx.touch_user(user_id, now)?;
                     if let Some(key_id) = key_id {
@@ -332,6 +335,10 @@ impl Authenticated {
                     tracing::warn!(cause = error.logged_cause(), "a time of use was not noted");
                 }
             });
+            // Begun here, so that it stands in the queue before whatever else this call writes.
+            if noting.as_mut().now_or_never().is_none() {
+                tokio::spawn(noting);
+            }
         }
     }
 }

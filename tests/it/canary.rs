@@ -399,8 +399,11 @@ both! {
         usher(&site, &["user", "attr", "set", "ann", "fourth", "--value-stdin", "--encrypted"], &format!("\"{SECRET}\"")).expect(0);
         let wrong = usher(&site, &["user", "attr", "set", "ann", "fourth", "--value-stdin", "--encrypted"], &format!("{SECRET}\n")).expect(1);
         canaries.are_not_in("a complaint", wrong.err.as_bytes());
+        // All that is kept of a person has them as well.
+        tells(ann.get("/api/v1/users/me/data"));
+        let tells_them = |path: &&String| path.contains("/attributes") || path.ends_with("/data");
         for round in ["before", "after"] {
-            for path in service.anon().get("/openapi.json").json["paths"].as_object().unwrap().keys().filter(|path| !path.contains("/attributes")) {
+            for path in service.anon().get("/openapi.json").json["paths"].as_object().unwrap().keys().filter(|path| !tells_them(path)) {
                 let path = path.replace("{user_id}", ann.id()).replace("{session_id}", ann.session_id.as_deref().unwrap());
                 for client in [&by, &ann] {
                     is_clean(&client.get(&path), &canaries, &format!("get {path} "));
