@@ -169,6 +169,7 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         | Action::AuditVerify
         | Action::SecretsRotate
         | Action::SigningKeysRotate
+        | Action::DatabaseBackup
         | Action::TokenIssue
         | Action::ApplicationCreate
         | Action::ApplicationRead

@@ -16,6 +16,7 @@ pub mod hook;
 pub mod ids;
 pub mod letter;
 pub mod link;
+pub mod meter;
 pub mod network;
 pub mod notice;
 pub mod outbox;

@@ -8,6 +8,7 @@ mod amend;
 mod api_keys;
 mod applications;
 mod audit;
+mod backup;
 pub mod caller;
 mod check_account;
 mod context;
@@ -39,6 +40,7 @@ mod sign_up;
 mod tokens;
 mod users;
 mod vault;
+mod vitals;
 
 pub use amend::Amendment;
 pub use api_keys::{Lifetime, NewApiKey};
@@ -62,6 +64,7 @@ pub use sign_up::{Confirmed, SIGN_UP, SignUp};
 pub use tokens::{Issued, RotatedKeys};
 pub use users::{NewUser, Password};
 pub use vault::Rotated;
+pub use vitals::{Vitals, Waiting};
 
 use crate::auth::hashing::Hasher;
 use crate::auth::keys::Keys;

@@ -6,6 +6,7 @@
 mod api_keys;
 mod applications;
 mod audit;
+mod backup;
 pub mod connection;
 mod custom_attributes;
 mod data_keys;
@@ -37,6 +38,7 @@ use error::StoreError;
 use feed::{Feed, Listener};
 use memory::{Memory, Reading};
 use std::hash::Hash;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -50,6 +52,7 @@ pub use listing::Slice;
 pub use migrations::{is_empty, migrate, pending};
 pub use search::{Filter, Mark, Order, Page, plan_of_prefix_search};
 pub use sessions::Opened;
+pub use writer::Writing;
 
 /// A connection that may read.
 pub struct Snapshot<'a>(&'a mut AnyConnection);
@@ -157,6 +160,11 @@ impl Store {
         self.inner.feed.coherence().heard()
     }
 
+    /// How the writer fares.
+    pub fn writing(&self) -> Writing {
+        self.inner.writer.usage()
+    }
+
     /// A memory for readings of one kind, which forgets what changes.
     pub fn memory<K: Clone + Eq + Hash + Send + Sync + 'static, V: Reading + 'static>(&self) -> Memory<K, V> {
         let memory = Memory::new(Arc::clone(self.inner.feed.coherence()));
@@ -257,6 +265,16 @@ impl Store {
     /// Those of `work`; [`Code::Unavailable`] if it cannot be made durable.
     pub async fn keep_count<T: Send + 'static>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static) -> Result<T> {
         self.inner.writer.submit(true, |tx| work(tx).map(|value| (value, None))).await
+    }
+
+    /// Copies an SQLite database, as it is at one moment, into an empty file, and looks whether the copy is sound.
+    ///
+    /// # Errors
+    /// It is no SQLite database, or it or the file fails; the file is of no use then.
+    pub async fn back_up(&self, copy: PathBuf) -> Result<()> {
+        let location = self.inner.location.clone();
+        let copied = tokio::task::spawn_blocking(move || backup::back_up(&location, &copy)).await;
+        Ok(copied.map_err(|_| Error::new(Code::Internal).cause("a backup panicked"))??)
     }
 
     /// Finishes accepted writes and stops.
