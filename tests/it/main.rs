@@ -49,6 +49,7 @@ mod rotation;
 mod second_factor;
 mod second_factor_races;
 mod session;
+mod shutdown;
 mod sign_in;
 mod sign_up;
 mod starting;
