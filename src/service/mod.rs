@@ -188,12 +188,13 @@ impl Services {
         self.inner.store.heard()
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers and takes writes: without its event, no call is answered.
     ///
     /// # Errors
     /// It does not.
     pub async fn is_ready(&self) -> Result<()> {
-        self.inner.store.read(|snapshot| Ok(snapshot.has_no_users()?)).await.map(|_| ())
+        self.inner.store.read(|snapshot| Ok(snapshot.has_no_users()?)).await?;
+        self.inner.store.takes_writes().await
     }
 
     /// Removes what has ended by itself: expired sessions, forgotten counts. Correctness never depends on it.
