@@ -19,8 +19,7 @@ pub(super) async fn alive(_: Probe, (): ()) -> Result<Found<HealthBody>> {
     Ok(Found(HealthBody { status: "ok" }))
 }
 
-/// The keys and migrations were checked when the store was opened; what can go away since is the database, or
-/// the room for what is written to it.
+/// The keys and migrations were checked when the store was opened; what can go away since is the database.
 pub(super) async fn ready(Probe(context): Probe, (): ()) -> Result<Found<HealthBody>> {
     context.services().is_ready().await?;
     Ok(Found(HealthBody { status: "ok" }))

@@ -160,18 +160,6 @@ impl Store {
         self.inner.feed.coherence().heard()
     }
 
-    /// Whether the database takes writes. It is believed to as long as the last one was taken; else something is written that changes nothing.
-    ///
-    /// # Errors
-    /// [`Code::Unavailable`] if it does not.
-    pub async fn takes_writes(&self) -> Result<()> {
-        if !self.inner.writer.is_failing() {
-            return Ok(());
-        }
-        let touch = "UPDATE counters SET value = value WHERE name = 'super_users'";
-        self.keep_count(move |tx| Ok(tx.0.batch_execute(touch).map_err(StoreError::from)?)).await
-    }
-
     /// How the writer fares.
     pub fn writing(&self) -> Writing {
         self.inner.writer.usage()

@@ -21,7 +21,7 @@ use crate::error::{Code, Error, Result};
 use diesel::connection::SimpleConnection as _;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -132,21 +132,12 @@ struct Shared {
     sizes: Histogram<10>,
     /// Batches that were lost.
     lost: AtomicU64,
-    /// Whether the last batch was lost.
-    is_failing: AtomicBool,
 }
 
 impl Default for Shared {
     fn default() -> Self {
         let (batches, lost) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self {
-            queue: Mutex::default(),
-            filled: Condvar::new(),
-            batches,
-            sizes: Histogram::new(&SIZES),
-            lost,
-            is_failing: AtomicBool::new(false),
-        }
+        Self { queue: Mutex::default(), filled: Condvar::new(), batches, sizes: Histogram::new(&SIZES), lost }
     }
 }
 
@@ -273,11 +264,6 @@ impl Writer {
         }
     }
 
-    /// Whether the last batch was lost.
-    pub(super) fn is_failing(&self) -> bool {
-        self.shared.is_failing.load(Ordering::Acquire)
-    }
-
     /// How it fares.
     pub(super) fn usage(&self) -> Writing {
         let Shared { sizes, lost, .. } = &*self.shared;
@@ -321,9 +307,6 @@ impl Thread {
                 // Whatever state the connection is in, a new one starts clean.
                 self.connection = None;
                 shared.lost.fetch_add(1, Ordering::Relaxed);
-            }
-            if !batch.is_empty() {
-                shared.is_failing.store(committed.is_err(), Ordering::Release);
             }
             for job in batch {
                 job.answer(committed.clone());
