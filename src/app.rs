@@ -137,6 +137,9 @@ pub fn open(settings: &Settings, migrate: Migrate, clock: Clock, entropy: Entrop
 /// # Errors
 /// The address cannot be bound.
 pub fn start(settings: &Settings, services: &Services) -> Result<http::Running, StartError> {
+    for switch in settings.zato_parity.deviations() {
+        tracing::warn!(setting = switch, "a switch is off its safe value");
+    }
     let metrics = settings.metrics.address().map_err(|flaw| StartError::Refused(format!("setting metrics.listen: {flaw}")))?;
     let running = http::start(&settings.server, &settings.dialects, metrics, services.clone())
         .map_err(|e| StartError::Refused(e.to_string()))?;

@@ -1,4 +1,4 @@
-//! Settings: the compiled-in default file < a file < the environment. `config/default.toml` documents each.
+//! Settings: the compiled-in default file < files, in their order < the environment. `config/default.toml` documents each.
 //!
 //! Unknown keys, wrong types and values out of range stop the start with one line that names the key and where it came from.
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// The default file.
 const DEFAULT: &str = include_str!("../config/default.toml");
-/// The variable that names a settings file.
+/// The variable that names settings files, with colons between.
 const FILE_VARIABLE: &str = "USHER_CONFIG";
 /// Characters of an issuer at most: what an authenticator can show, and a picture holds with a label beside it.
 pub const LONGEST_ISSUER: usize = 32;
@@ -39,6 +39,7 @@ pub struct Settings {
     pub links: Links,
     pub dialects: Dialects,
     pub connect: Connect,
+    pub zato_parity: ZatoParity,
     pub metrics: Metrics,
     pub log: Log,
 }
@@ -133,6 +134,39 @@ sections! {
     Metrics { listen: String }
     /// `[log]`
     Log { filter: String, format: LogFormat }
+}
+
+macro_rules! switches {
+    ($(#[doc = $doc:literal])* $section:literal $name:ident { $($key:ident),* $(,)? }) => {
+        $(#[doc = $doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(missing_docs, reason = "each is documented in config/default.toml, the one place for it")]
+        pub struct $name { $(pub $key: bool,)* }
+
+        impl $name {
+            /// The switches that are off their safe value, which is false, by their full names.
+            pub fn deviations(&self) -> Vec<&'static str> {
+                let switches = [$((self.$key, concat!($section, ".", stringify!($key)))),*];
+                switches.into_iter().filter(|(is_on, _)| *is_on).map(|(_, name)| name).collect()
+            }
+        }
+    };
+}
+
+switches! {
+    /// `[zato_parity]`: what clients of Zato SSO may rely on and is less safe than what usher does of itself. Each holds in that dialect alone.
+    "zato_parity" ZatoParity {
+        totp_code_reuse,
+        totp_without_code,
+        sessions_survive_password,
+        sessions_stay_fresh,
+        any_email,
+        users_rename_themselves,
+        immediate_sign_up,
+        sign_up_everywhere,
+        lenient_lockout,
+    }
 }
 
 /// The role of an account that is created without one. Nobody becomes an administrator for want of a word.
@@ -248,10 +282,18 @@ pub struct Line {
     pub source: String,
 }
 
-fn figment(file: Option<&Path>) -> Result<Figment, String> {
+/// The files that are given, or those that the variable names, with colons between as in `PATH`.
+fn named_files<P: AsRef<Path>>(files: impl IntoIterator<Item = P>) -> Vec<PathBuf> {
+    let given: Vec<PathBuf> = files.into_iter().map(|file| file.as_ref().to_path_buf()).collect();
+    if !given.is_empty() {
+        return given;
+    }
+    std::env::var_os(FILE_VARIABLE).map(|named| std::env::split_paths(&named).collect()).unwrap_or_default()
+}
+
+fn figment(files: &[PathBuf]) -> Result<Figment, String> {
     let mut figment = Figment::from(Toml::string(DEFAULT));
-    let named = std::env::var_os(FILE_VARIABLE).map(PathBuf::from);
-    if let Some(file) = file.map(Path::to_path_buf).or(named) {
+    for file in files {
         if !file.is_file() {
             return Err(format!("the settings file {} cannot be read", file.display()));
         }
@@ -260,12 +302,12 @@ fn figment(file: Option<&Path>) -> Result<Figment, String> {
     Ok(figment.merge(Env::prefixed(PREFIX).split("__")))
 }
 
-/// Reads the settings in force.
+/// Reads the settings in force: of the files each wins over those before it.
 ///
 /// # Errors
 /// One line that names the key, the cause and the source.
-pub fn load(file: Option<&Path>) -> Result<Settings, String> {
-    extract(&figment(file)?)
+pub fn load<P: AsRef<Path>>(files: impl IntoIterator<Item = P>) -> Result<Settings, String> {
+    extract(&figment(&named_files(files))?)
 }
 
 /// The settings that the text of a settings file makes, by itself; for the fuzz targets in `fuzz/`.
@@ -284,9 +326,9 @@ fn extract(figment: &Figment) -> Result<Settings, String> {
 ///
 /// # Errors
 /// Those of [`load`].
-pub fn lines(file: Option<&Path>) -> Result<Vec<Line>, String> {
-    let settings = load(file)?;
-    let figment = figment(file)?;
+pub fn lines<P: AsRef<Path>>(files: impl IntoIterator<Item = P>) -> Result<Vec<Line>, String> {
+    let figment = figment(&named_files(files))?;
+    let settings = extract(&figment)?;
     let mut lines = Vec::new();
     let tree = serde_json::to_value(&settings).map_err(|e| e.to_string())?;
     for (section, keys) in tree.as_object().into_iter().flatten() {

@@ -26,6 +26,8 @@ pub struct Keys {
     pub seal: Sealer,
     /// For the data keys that the database holds.
     pub wrap: Sealer,
+    /// For the tokens of sessions that are open through linked accounts.
+    pub linked: MacKey,
 }
 
 #[derive(Deserialize)]
@@ -68,6 +70,7 @@ impl Keys {
             audit: MacKey::new(derive(root, b"usher audit heads")),
             seal: Sealer(Zeroizing::new(derive(root, b"usher seals"))),
             wrap: Sealer(Zeroizing::new(derive(root, b"usher data keys"))),
+            linked: MacKey::new(derive(root, b"usher linked sessions")),
         }
     }
 

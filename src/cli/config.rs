@@ -13,7 +13,7 @@ pub(super) enum Command {
 pub(super) fn execute(common: &Common, command: &Command) -> Outcome {
     match command {
         Command::Show => {
-            let lines = settings::lines(common.config.as_deref())?;
+            let lines = settings::lines(&common.config)?;
             if common.json {
                 return output::json(&serde_json::json!({ "items": lines }));
             }

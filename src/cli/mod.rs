@@ -11,6 +11,7 @@ mod config;
 mod groups;
 mod help;
 mod hooks;
+mod linked;
 mod operator;
 mod output;
 mod secrets;
@@ -42,9 +43,9 @@ struct Cli {
 
 #[derive(Args, Clone)]
 struct Common {
-    /// The settings file; see config/default.toml for every setting.
+    /// A settings file; see config/default.toml for every setting. Given several times, each wins over those before it.
     #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
+    config: Vec<PathBuf>,
     /// Print JSON.
     #[arg(long, global = true)]
     json: bool,
@@ -75,6 +76,9 @@ enum Command {
     /// Look after sessions.
     #[command(subcommand)]
     Session(sessions::Command),
+    /// Look after linked accounts: names and passwords of HTTP Basic that act as users in Zato's dialect.
+    #[command(subcommand)]
+    Linked(linked::Command),
     /// Look after hooks: receivers of account events.
     #[command(subcommand)]
     Hook(hooks::Command),
@@ -167,6 +171,7 @@ async fn execute(common: &Common, command: Command) -> Outcome {
         Command::Group(command) => groups::execute(common, command).await,
         Command::Key(command) => api_keys::execute(common, command).await,
         Command::Session(command) => sessions::execute(common, command).await,
+        Command::Linked(command) => linked::execute(common, command).await,
         Command::Hook(command) => hooks::execute(common, command).await,
         Command::Audit(command) => audit::execute(common, command).await,
         Command::Secrets(command) => secrets::execute(common, &command).await,
@@ -192,7 +197,7 @@ fn migrate(common: &Common, check: bool) -> Outcome {
 
 impl Common {
     fn settings(&self) -> Result<Settings, Exit> {
-        Ok(settings::load(self.config.as_deref())?)
+        Ok(settings::load(&self.config)?)
     }
 
     /// Opens the database for a command.

@@ -96,6 +96,11 @@ pub(super) enum Command {
         #[command(flatten)]
         link: Link,
     },
+    /// Make a token that resets a user's password and print it, once. What was mailed cannot be looked up: the database has only its hash.
+    ResetToken {
+        /// The username, login name or user_id.
+        user: String,
+    },
     /// Take a user's second factor away, be it lost: one-time codes and recovery codes. The user's sessions end.
     ResetTotp {
         /// The username, login name or user_id.
@@ -245,6 +250,17 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
             let account = common.act(Action::PasswordSet, set).await?;
             changed(common, &account, "has a new password")
         }
+        Command::ResetToken { user } => {
+            let issue = |root: SuperUser| async move {
+                let user_id = find(&root, &user).await?.user.user_id;
+                root.tell_reset_token(user_id).await
+            };
+            let (token, expiry) = common.act(Action::ResetIssue, issue).await?;
+            if common.json {
+                return output::json(&serde_json::json!({ "token": token.expose(), "expiry": expiry }));
+            }
+            output::line(token.expose())
+        }
         Command::ResetTotp { user } => {
             let reset = |root: SuperUser| async move {
                 let user_id = find(&root, &user).await?.user.user_id;
@@ -312,7 +328,7 @@ async fn common_create(common: &Common, create: Create) -> Outcome {
         password_must_change: create.must_set_password.then_some(true),
         ..Patch::default()
     };
-    let new = NewUser { patch, password, totp_key, must_set_password: false };
+    let new = NewUser { patch, password, totp_key, ..NewUser::default() };
     let account = common.act(Action::UserCreate, |root| root.create_user(new, "cli")).await?;
     if link.link {
         // The account is there; what becomes of the link is told apart from it.

@@ -105,6 +105,7 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
             let more = [
                 changed("user_role").then_some(T::UserRoleChanged),
                 changed("password_last_set").then_some(T::UserPasswordChanged),
+                changed("is_totp_enabled").then_some(T::UserSecondFactorChanged),
                 lock.map(|is_locked| if is_locked == false { T::UserUnlocked } else { T::UserLocked }),
             ];
             news(T::UserUpdated).into_iter().chain(more.into_iter().flatten()).collect()
@@ -123,7 +124,7 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
             let code = changed("recovery_codes").then_some(T::UserSecondFactorChanged);
             password.into_iter().chain(code).collect()
         }
-        Action::TotpConfirm | Action::TotpDisable | Action::TotpReset | Action::RecoveryCodesRenew => {
+        Action::TotpConfirm | Action::TotpDisable | Action::TotpReplace | Action::TotpReset | Action::RecoveryCodesRenew => {
             news(T::UserSecondFactorChanged)
         }
         Action::NetworksSet => news(T::UserNetworksChanged),
@@ -142,6 +143,12 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         | Action::ResetRequest
         | Action::ResetSend
         | Action::ResetOpen
+        | Action::ResetIssue
+        | Action::LinkedAccountCreate
+        | Action::LinkedAccountList
+        | Action::LinkedAccountLink
+        | Action::LinkedAccountUnlink
+        | Action::LinkedAccountDelete
         | Action::SessionRead
         | Action::SessionRenew
         | Action::SessionIntrospect

@@ -139,6 +139,11 @@ impl AttributeValue {
         Ok(Self(text))
     }
 
+    /// `null`.
+    pub fn null() -> Self {
+        Self(Zeroizing::new("null".to_owned()))
+    }
+
     /// A text that was parsed before it was stored.
     pub fn stored(text: String) -> Self {
         Self(Zeroizing::new(text))

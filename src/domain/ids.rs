@@ -87,6 +87,8 @@ ids! {
     CredentialId;
     /// The key of someone's one-time codes.
     TotpId;
+    /// A linked account.
+    LinkedAccountId;
 }
 
 impl From<SessionId> for CredentialId {

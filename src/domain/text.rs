@@ -117,6 +117,32 @@ texts! {
 }
 
 impl Email {
+    /// What is stored: it was judged when it was written.
+    pub fn stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// Any line that is not empty, where clients are used to no judgement. What is no address is never mailed to: [`Email::is_address`].
+    ///
+    /// # Errors
+    /// It is empty, too long, or has control or invisible characters.
+    pub fn of_any_form(text: String) -> Result<Self, Unfit> {
+        let text: String = text.nfc().collect();
+        if text.is_empty() {
+            return Err(Unfit("is empty"));
+        }
+        if text.chars().count() > 254 {
+            return Err(Unfit("is longer than 254 characters"));
+        }
+        line(&text)?;
+        Ok(Self(text))
+    }
+
+    /// Whether it is of the form of an address.
+    pub fn is_address(&self) -> bool {
+        email(&self.0).is_ok()
+    }
+
     /// An address that belongs to nobody (RFC 2606), to try things with.
     pub fn example() -> Self {
         Self("ann@example.org".to_owned())

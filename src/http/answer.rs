@@ -12,7 +12,7 @@ use crate::domain::audit::Action;
 use crate::domain::ids::UserId;
 use crate::domain::time::Utc;
 use crate::error::{Code, Error, Result};
-use crate::service::{Call, Context};
+use crate::service::{Call, Context, LONGEST_AGENT};
 use actix_web::HttpRequest;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -34,8 +34,6 @@ pub(super) const NO_ROUTE: &str = "no route";
 /// The longest URL and the largest headers, in bytes (S38).
 const LONGEST_URL: usize = 8 * 1024;
 const LARGEST_HEADERS: usize = 16 * 1024;
-/// What is kept of a user agent, in characters.
-const USER_AGENT: usize = 256;
 
 /// Sent with every answer, errors included (S37).
 const SECURITY_HEADERS: &[(&str, &str)] = &[
@@ -145,7 +143,7 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
 fn claims(headers: &HeaderMap) -> Call {
     let owned = |name| text(headers, name).map(str::to_owned);
     Call {
-        user_agent: text(headers, "user-agent").map(|t| t.chars().filter(|c| !c.is_control()).take(USER_AGENT).collect()),
+        user_agent: text(headers, "user-agent").map(|t| t.chars().filter(|c| !c.is_control()).take(LONGEST_AGENT).collect()),
         traceparent: owned("traceparent").filter(|t| is_traceparent(t)),
         claimed_addr: owned(USER_ADDRESS),
         application: owned("x-current-app"),
@@ -226,7 +224,7 @@ impl Line<'_> {
 /// The caller's correlation id if it is one, else a fresh one with the beginning of the hash of what was sent instead (S41).
 fn correlation_id(desk: &Desk, headers: &HeaderMap, dialect: Dialect) -> (String, Option<String>) {
     let sent = headers.get(CORRELATION_ID);
-    if let Some(cid) = sent.and_then(|v| v.to_str().ok()).filter(|t| is_correlation_id(t)) {
+    if let Some(cid) = sent.and_then(|v| v.to_str().ok()).filter(|t| is_correlation_id(t) && dialect.takes_cid(t)) {
         return (cid.to_owned(), None);
     }
     let mut fresh = hex(&desk.services.entropy().bytes::<16>());

@@ -344,19 +344,33 @@ pub(super) fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>> {
     }
 }
 
+/// Reads the body as a JSON object whatever it is declared to be, for clients that declare nothing; `None` if it is empty.
+pub(super) async fn read_undeclared_object(parts: &mut Parts) -> Result<Option<Map<String, Value>>> {
+    match read_bounded(parts).await? {
+        None => Ok(None),
+        Some(bytes) => parse_object(&bytes).map(Some),
+    }
+}
+
 /// Reads the body as what is declared to be JSON and is not nested too deep; `None` if it is empty.
 async fn read_json(parts: &mut Parts) -> Result<Option<Bytes>> {
+    let Some(bytes) = read_bounded(parts).await? else { return Ok(None) };
+    let kind = parts.request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    if !["application/json", "application/merge-patch+json"].iter().any(|known| essence.eq_ignore_ascii_case(known)) {
+        return Err(Error::new(Code::NotJsonType));
+    }
+    Ok(Some(bytes))
+}
+
+/// Reads the body, which is not nested too deep; `None` if it is empty.
+async fn read_bounded(parts: &mut Parts) -> Result<Option<Bytes>> {
     let bytes = match tokio::time::timeout(BODY_TIME, read_bytes(parts)).await {
         Ok(bytes) => bytes?,
         Err(_) => return Err(Error::new(Code::RequestTimeout)),
     };
     if bytes.is_empty() {
         return Ok(None);
-    }
-    let kind = parts.request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let essence = kind.split(';').next().unwrap_or_default().trim();
-    if !["application/json", "application/merge-patch+json"].iter().any(|known| essence.eq_ignore_ascii_case(known)) {
-        return Err(Error::new(Code::NotJsonType));
     }
     if is_deeper_than(&bytes, DEEPEST) {
         return Err(Error::new(Code::NotJson).detail(format!("The JSON is nested deeper than {DEEPEST}.")));

@@ -5,6 +5,7 @@
 
 use super::caller::SuperUser;
 use super::context::Did;
+use super::leniency::Leniency;
 use super::passwords::set_in;
 use super::users::{Edit, changes, lock_in, unlock_in};
 use crate::domain::attribute::Viewer;
@@ -70,7 +71,7 @@ impl SuperUser {
                 edit.make(&services, tx, user_id, &maker)?;
             }
             if let Some((password, must_change)) = password {
-                set_in(&services, tx, user_id, password, must_change, None, now)?;
+                set_in(&services, tx, user_id, password, must_change, None, Leniency::NONE, now)?;
             }
             if lock == Some(true) {
                 lock_in(tx, user_id, own_id, None, false, now)?;

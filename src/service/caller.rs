@@ -184,15 +184,7 @@ impl Anyone {
     /// # Errors
     /// Those of [`Anyone::authenticate`]; [`Code::SessionRequired`].
     pub async fn sign_on(self) -> Result<SignedIn> {
-        let authenticated = self.authenticate().await?;
-        match &authenticated.known.proof {
-            Proof::Session(session, application) => {
-                let user = authenticated.known.user().clone();
-                let opened = Opened { session: (**session).clone(), user, application: (**application).clone() };
-                Ok(SignedIn { context: authenticated.context, application: authenticated.application, opened })
-            }
-            Proof::Key(_) => Err(Error::new(Code::SessionRequired)),
-        }
+        self.authenticate().await?.by_session()
     }
 
     /// The caller proves that it may ask about tokens: by the application's key, or as a super-user.
@@ -239,6 +231,13 @@ pub(super) fn user_actor(user: &User, through: impl Into<CredentialId>) -> Actor
     Actor { kind: ActorType::User, id: Some(user.user_id.to_string()), session: Some(through.into()) }
 }
 
+impl Context {
+    /// The proof that a session of this age is.
+    fn proven_since(&self, signed_in: Utc) -> Proven {
+        Proven::AtSignIn(if self.leniency.switches.sessions_stay_fresh { self.now() } else { signed_in })
+    }
+}
+
 impl SignedIn {
     /// The signed-in user's id.
     pub fn user_id(&self) -> UserId {
@@ -247,11 +246,26 @@ impl SignedIn {
 
     /// When the caller last proved who it is.
     pub(super) fn proven(&self) -> Proven {
-        Proven::AtSignIn(self.opened.session.created_time)
+        self.context.proven_since(self.opened.session.created_time)
     }
 }
 
 impl Authenticated {
+    /// What makes sense with a session alone.
+    ///
+    /// # Errors
+    /// [`Code::SessionRequired`] for an API key.
+    pub fn by_session(self) -> Result<SignedIn> {
+        match &self.known.proof {
+            Proof::Session(session, application) => {
+                let user = self.known.user().clone();
+                let opened = Opened { session: (**session).clone(), user, application: (**application).clone() };
+                Ok(SignedIn { context: self.context, application: self.application, opened })
+            }
+            Proof::Key(_) => Err(Error::new(Code::SessionRequired)),
+        }
+    }
+
     /// The caller's role makes a super-user.
     ///
     /// # Errors
@@ -288,7 +302,7 @@ impl Authenticated {
     /// When the caller last proved who it is.
     pub(super) fn proven(&self) -> Proven {
         match &self.known.proof {
-            Proof::Session(session, _) => Proven::AtSignIn(session.created_time),
+            Proof::Session(session, _) => self.context.proven_since(session.created_time),
             Proof::Key(_) => Proven::ByKey,
         }
     }

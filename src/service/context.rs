@@ -5,6 +5,7 @@
 //! [`Trail`] remembers what has become known on the way, and whether the event is written.
 
 use super::Services;
+use super::leniency::Leniency;
 use super::notices::notify;
 use super::proof::{Credential, Places, Proof};
 use crate::domain::application::Application;
@@ -15,6 +16,9 @@ use crate::error::{Code, Error, Result};
 use crate::store::Tx;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What is kept of a user agent, in characters.
+pub const LONGEST_AGENT: usize = 256;
 
 /// What is known of a call from the outside.
 #[derive(Clone, Debug)]
@@ -29,6 +33,8 @@ pub struct Call {
     pub remote_addr: Option<IpAddr>,
     /// From which address its user comes, as it claims; believed of few applications only.
     pub claimed_addr: Option<String>,
+    /// With which user agent its user comes, as it claims; believed of the same ones.
+    pub claimed_agent: Option<String>,
     /// With which user agent.
     pub user_agent: Option<String>,
     /// The W3C trace context.
@@ -56,6 +62,7 @@ impl Call {
             action,
             remote_addr: None,
             claimed_addr: None,
+            claimed_agent: None,
             user_agent: None,
             traceparent: None,
             application: None,
@@ -66,6 +73,19 @@ impl Call {
             device: None,
         }
     }
+}
+
+/// What a call claims in its body, in a dialect that has it there.
+#[derive(Debug, Default)]
+pub struct Claims {
+    /// The application it names.
+    pub application: Option<String>,
+    /// The session token it bears.
+    pub token: Option<String>,
+    /// From which address its user comes; believed as the header is.
+    pub claimed_addr: Option<String>,
+    /// With which user agent the user comes; believed together with the address.
+    pub user_agent: Option<String>,
 }
 
 /// What has become known of a call for its audit event. Clones share it.
@@ -80,13 +100,15 @@ struct Draft {
     action: Option<Action>,
     /// The address of the user, told by an application that is believed.
     told_addr: Option<IpAddr>,
+    /// The user agent of the user, likewise.
+    told_agent: Option<String>,
     is_written: bool,
 }
 
 impl Default for Trail {
     fn default() -> Self {
-        let (subject, application, action, told_addr) = (None, None, None, None);
-        let draft = Draft { actor: Actor::ANONYMOUS, subject, application, action, told_addr, is_written: false };
+        let (subject, application, action, told_addr, told_agent) = (None, None, None, None, None);
+        let draft = Draft { actor: Actor::ANONYMOUS, subject, application, action, told_addr, told_agent, is_written: false };
         Self(Arc::new(Mutex::new(draft)))
     }
 }
@@ -172,6 +194,8 @@ pub struct Context {
     pub(super) trail: Trail,
     /// What must still hold when a change is made.
     pub(super) bond: Option<Bond>,
+    /// What the call is allowed beyond what others are.
+    pub(super) leniency: Leniency,
 }
 
 /// The session or API key that a caller acts through, and the application. They were good when the caller was let in; a change asks
@@ -209,7 +233,31 @@ impl Bond {
 impl Context {
     /// A call begins.
     pub fn new(services: Services, call: Call) -> Self {
-        Self { services, call: Arc::new(call), trail: Trail::default(), bond: None }
+        Self { services, call: Arc::new(call), trail: Trail::default(), bond: None, leniency: Leniency::NONE }
+    }
+
+    /// The same call as Zato's dialect has it: what it claims stands in its body, not in its headers; and it gets that dialect's leniency.
+    #[must_use]
+    pub fn claiming(self, claims: Claims) -> Self {
+        let Claims { application, token, claimed_addr, user_agent } = claims;
+        let call = Call::clone(&self.call);
+        let call = Call {
+            application,
+            token,
+            api_key: None,
+            device: None,
+            claimed_addr: claimed_addr.or(call.claimed_addr),
+            claimed_agent: user_agent,
+            ..call
+        };
+        let leniency = Leniency::of_zato(self.services.inner.zato_parity);
+        Self { call: Arc::new(call), leniency, ..self }
+    }
+
+    /// What is done besides what the call is about: by the same claims, with an event of its own under the same correlation id.
+    pub(super) fn aside(&self, action: Action) -> Self {
+        let call = Call { action, ..Call::clone(&self.call) };
+        Self { call: Arc::new(call), trail: Trail::default(), ..self.clone() }
     }
 
     /// When the call began.
@@ -223,6 +271,11 @@ impl Context {
         self.trail.draft().told_addr.or(self.call.remote_addr)
     }
 
+    /// With which user agent whoever is served comes, likewise.
+    pub(super) fn user_agent(&self) -> Option<String> {
+        self.trail.draft().told_agent.clone().or_else(|| self.call.user_agent.clone())
+    }
+
     /// The address that an application has told of its user.
     pub(super) fn told_addr(&self) -> Option<IpAddr> {
         self.trail.draft().told_addr
@@ -234,12 +287,18 @@ impl Context {
     /// # Errors
     /// [`Code::Forbidden`] from anyone else, [`Code::BadRequest`] if it is no address: a claim is never passed over.
     pub(super) fn believe_address(&self, application: &Application, is_keyed: bool) -> Result<()> {
-        let Some(claimed) = &self.call.claimed_addr else { return Ok(()) };
+        if self.call.claimed_addr.is_none() && self.call.claimed_agent.is_none() {
+            return Ok(());
+        }
         let is_there = application.allowed_networks.admit(self.call.remote_addr);
         if !(is_keyed && application.may_set_remote_addr && is_there) {
             let detail = "X-User-Address is taken only from an application that bears its key and may set it.";
             return Err(Error::new(Code::Forbidden).because("user_address_forbidden").detail(detail));
         }
+        if let Some(agent) = &self.call.claimed_agent {
+            self.trail.draft().told_agent = Some(agent.chars().filter(|c| !c.is_control()).take(LONGEST_AGENT).collect());
+        }
+        let Some(claimed) = &self.call.claimed_addr else { return Ok(()) };
         let bad = || Error::new(Code::BadRequest).because("user_address_malformed").detail("X-User-Address is no IP address.");
         let address: IpAddr = claimed.trim().parse().map_err(|_| bad())?;
         self.trail.draft().told_addr = Some(address.to_canonical());

@@ -20,10 +20,10 @@ use std::collections::BTreeMap;
 
 /// The custom attributes of one holder, in the hands of a caller who may use them.
 pub struct Attributes {
-    context: Context,
-    holder: Holder,
+    pub(super) context: Context,
+    pub(super) holder: Holder,
     /// On whom each call is, for its event: the user, or whose session it is.
-    user_id: UserId,
+    pub(super) user_id: UserId,
 }
 
 impl Authenticated {
@@ -63,7 +63,7 @@ fn gone(holder: Holder) -> Error {
 }
 
 impl Attributes {
-    fn new(context: Context, holder: Holder, user_id: UserId) -> Self {
+    pub(super) fn new(context: Context, holder: Holder, user_id: UserId) -> Self {
         context.trail.set_subject(user_id);
         Self { context, holder, user_id }
     }
@@ -199,7 +199,12 @@ fn require(precondition: &Precondition, current: Option<&CustomAttribute>) -> Re
     if precondition.holds(etag.as_deref()) { Ok(()) } else { Err(Error::new(Code::PreconditionFailed)) }
 }
 
-fn value_of(vault: &Vault, snapshot: &mut Snapshot<'_>, holder: Holder, row: &CustomAttribute) -> Result<AttributeValue> {
+pub(super) fn value_of(
+    vault: &Vault,
+    snapshot: &mut Snapshot<'_>,
+    holder: Holder,
+    row: &CustomAttribute,
+) -> Result<AttributeValue> {
     let broken = || Error::new(Code::Internal).cause("a custom attribute has no value");
     match (&row.value, &row.sealed) {
         (Some(value), _) => Ok(value.clone()),
@@ -212,20 +217,20 @@ fn value_of(vault: &Vault, snapshot: &mut Snapshot<'_>, holder: Holder, row: &Cu
 }
 
 /// The attributes of a holder while they are being changed.
-struct Shelf<'a, 'tx> {
-    tx: &'a mut Tx<'tx>,
-    holder: Holder,
-    vault: &'a Vault,
+pub(super) struct Shelf<'a, 'tx> {
+    pub(super) tx: &'a mut Tx<'tx>,
+    pub(super) holder: Holder,
+    pub(super) vault: &'a Vault,
     entropy: &'a Entropy,
-    now: Utc,
+    pub(super) now: Utc,
     /// Those that have not expired.
-    rows: BTreeMap<AttributeName, CustomAttribute>,
+    pub(super) rows: BTreeMap<AttributeName, CustomAttribute>,
     /// For the audit trail: what each that was touched was before.
     before: Vec<(AttributeName, Option<String>)>,
 }
 
 impl<'a, 'tx> Shelf<'a, 'tx> {
-    fn open(tx: &'a mut Tx<'tx>, holder: Holder, vault: &'a Vault, entropy: &'a Entropy, now: Utc) -> Result<Self> {
+    pub(super) fn open(tx: &'a mut Tx<'tx>, holder: Holder, vault: &'a Vault, entropy: &'a Entropy, now: Utc) -> Result<Self> {
         let mut rows = BTreeMap::new();
         for row in tx.hold_attributes(holder)?.ok_or_else(|| gone(holder))? {
             if row.is_expired(now) {
@@ -244,7 +249,7 @@ impl<'a, 'tx> Shelf<'a, 'tx> {
         }
     }
 
-    fn set(&mut self, name: AttributeName, setting: &Setting) -> Result<CustomAttribute> {
+    pub(super) fn set(&mut self, name: AttributeName, setting: &Setting) -> Result<CustomAttribute> {
         self.note(&name);
         let now = self.now;
         let known = self.rows.get(&name);
@@ -292,7 +297,7 @@ impl<'a, 'tx> Shelf<'a, 'tx> {
         Ok(true)
     }
 
-    fn check_room(&self) -> Result<()> {
+    pub(super) fn check_room(&self) -> Result<()> {
         let sum: usize = self.rows.values().map(CustomAttribute::size).sum();
         if self.rows.len() > MOST || sum > LARGEST_SUM {
             return Err(Error::new(Code::AttributesFull)
@@ -310,12 +315,17 @@ impl<'a, 'tx> Shelf<'a, 'tx> {
         Ok(views)
     }
 
-    /// Each that was touched, also one that was set to what it was before.
-    fn changes(self) -> Option<Changes> {
+    /// Each that was touched, also one that was set to what it was before: its name, and what it was and is.
+    pub(super) fn differences(self) -> Vec<(String, Option<String>, Option<String>)> {
         let Self { rows, before, .. } = self;
-        Changes::of(before.into_iter().map(|(name, before)| {
+        let difference = |(name, before): (AttributeName, Option<String>)| {
             let after = rows.get(&name).map(CustomAttribute::record);
             (name.as_str().to_owned(), before, after)
-        }))
+        };
+        before.into_iter().map(difference).collect()
+    }
+
+    fn changes(self) -> Option<Changes> {
+        Changes::of(self.differences())
     }
 }

@@ -20,6 +20,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Attempts on one account that may be under way at once on one node: on two nodes still fewer than what brings a delay.
 const AT_ONCE: usize = 2;
 
+/// Consecutive failures of an account from which on there is a delay where clients are given more of them.
+const LENIENT_FREE: i64 = 25;
+
 /// How long a bucket is kept after its last attempt: longer than any delay.
 pub const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -27,6 +30,7 @@ pub const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 #[derive(Clone)]
 pub struct Lockout {
     account: Rule,
+    lenient: Rule,
     address: Rule,
     asking: Rule,
     mailbox: Rule,
@@ -63,6 +67,7 @@ impl Lockout {
             forgotten_after: Some(seconds(settings.address_window_seconds)),
             ..account
         };
+        let lenient = Rule { free: account.free.max(LENIENT_FREE), ..account };
         let asking =
             Rule { free: links.asking_free.into(), forgotten_after: Some(seconds(links.asking_window_seconds)), ..account };
         let mailbox = Rule {
@@ -71,7 +76,7 @@ impl Lockout {
             longest_delay: Duration::from_secs(60 * 60),
             forgotten_after: Some(Duration::from_secs(24 * 60 * 60)),
         };
-        Self { account, address, asking, mailbox, lock_after: settings.lock_after.into(), under_way: Arc::default() }
+        Self { account, lenient, address, asking, mailbox, lock_after: settings.lock_after.into(), under_way: Arc::default() }
     }
 
     /// Waits until few enough attempts on this account are under way.
@@ -88,7 +93,7 @@ impl Lockout {
         line.acquire_owned().await.map_err(|_| Error::new(Code::Unavailable).cause("the service is stopping"))
     }
 
-    /// Counts an attempt at `now` on `target` from `address`.
+    /// Counts an attempt at `now` on `target` from `address`; `is_lenient`: more failures of the account are free.
     ///
     /// # Errors
     /// `Ok(Err(until))`: blocked until then; nothing may be verified. `Err`: the database fails.
@@ -98,12 +103,14 @@ impl Lockout {
         target: &Bucket,
         place: OwnedSemaphorePermit,
         address: Option<IpAddr>,
+        is_lenient: bool,
         now: Utc,
     ) -> Result<Result<Attempt, Utc>, StoreError> {
+        let rule = if is_lenient { &self.lenient } else { &self.account };
         let account = target.key();
         let address = address.map(|a| Bucket::of_address(a).key());
         // First a look, so that an attempt that is blocked anyway writes nothing; then in earnest, with the rows held.
-        if let Err(until) = self.judge(tx, &account, address.as_deref(), now)? {
+        if let Err(until) = self.judge(tx, rule, &account, address.as_deref(), now)? {
             return Ok(Err(until));
         }
         // In the order of their keys, so that two nodes never wait for each other crosswise.
@@ -114,7 +121,7 @@ impl Lockout {
             tx.found_tally(bucket, user_id, now)?;
             tx.hold_tally(bucket)?;
         }
-        let (of_account, of_address) = match self.judge(tx, &account, address.as_deref(), now)? {
+        let (of_account, of_address) = match self.judge(tx, rule, &account, address.as_deref(), now)? {
             Ok(counted) => counted,
             Err(until) => return Ok(Err(until)),
         };
@@ -148,8 +155,15 @@ impl Lockout {
     }
 
     /// The tallies of account and address with one more attempt, or until when either is blocked.
-    fn judge(&self, tx: &mut Tx<'_>, account: &[u8], address: Option<&[u8]>, now: Utc) -> Result<Judged, StoreError> {
-        let of_account = self.account.attempt(tx.read().tally(account)?, now);
+    fn judge(
+        &self,
+        tx: &mut Tx<'_>,
+        rule: &Rule,
+        account: &[u8],
+        address: Option<&[u8]>,
+        now: Utc,
+    ) -> Result<Judged, StoreError> {
+        let of_account = rule.attempt(tx.read().tally(account)?, now);
         let of_address = match address {
             Some(key) => self.address.attempt(tx.read().tally(key)?, now).map(Some),
             None => Ok(None),
@@ -176,6 +190,17 @@ impl Lockout {
     /// The database fails.
     pub fn withdraw(&self, tx: &mut Tx<'_>, attempt: &Attempt) -> Result<(), StoreError> {
         self.take_back(tx, Some(&attempt.account), &self.account)?;
+        self.take_back(tx, attempt.address.as_deref(), &self.address)
+    }
+
+    /// The attempt was right, and what it was on is no user's account: its count starts anew, the address's loses this one.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn clear(&self, tx: &mut Tx<'_>, attempt: &Attempt) -> Result<(), StoreError> {
+        if let Some(tally) = tx.hold_tally(&attempt.account)? {
+            tx.save_tally(&attempt.account, Tally { failures: 0, blocked_until: None, ..tally })?;
+        }
         self.take_back(tx, attempt.address.as_deref(), &self.address)
     }
 

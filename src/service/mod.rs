@@ -7,6 +7,7 @@
 mod amend;
 mod api_keys;
 mod applications;
+mod attribute_batch;
 mod audit;
 mod backup;
 pub mod caller;
@@ -19,8 +20,11 @@ mod find;
 mod first_start;
 mod groups;
 mod hooks;
+mod immediate_sign_up;
 mod known;
 mod lanes;
+mod leniency;
+mod linked_accounts;
 mod lockout;
 mod networks;
 mod notices;
@@ -31,6 +35,7 @@ mod passwords;
 mod post;
 mod proof;
 mod resets;
+mod revise;
 mod roster;
 mod second_factor;
 mod seen;
@@ -44,21 +49,25 @@ mod vitals;
 
 pub use amend::Amendment;
 pub use api_keys::{Lifetime, NewApiKey};
+pub use attribute_batch::{Write, Writing};
 pub use audit::{AuditPage, AuditQuery, Finding, Search};
 pub use caller::{Anyone, Authenticated, Bearer, Operator, SignedIn, SuperUser, TrustedApplication};
 pub use check_account::Checked;
-pub use context::{Call, Context, Trail};
+pub use context::{Call, Claims, Context, LONGEST_AGENT, Trail};
 pub use custom_attributes::Attributes;
 pub use find::{Filter, Find, Found, Order};
 pub use groups::Again;
 pub use hooks::{Delivery, HookPatch, NewHook};
+pub use immediate_sign_up::ImmediateSignUp;
+pub use leniency::Leniency;
 pub use paging::LARGEST_PAGE;
 pub use post::Post;
 pub use resets::{Addressee, Finish, Opened};
-pub use roster::{Listed, Numbered};
+pub use revise::Revision;
+pub use roster::{Listed, Names, Numbered};
 pub use second_factor::{Enrolment, RecoveryCode};
 pub use seen::{Seen, Whom};
-pub use sessions::Introspection;
+pub use sessions::{Introspection, SessionEntry};
 pub use sign_in::{NewSession, SignIn};
 pub use sign_up::{Confirmed, SIGN_UP, SignUp};
 pub use tokens::{Issued, RotatedKeys};
@@ -115,6 +124,7 @@ struct Inner {
     idle: Duration,
     absolute: Duration,
     connect: settings::Connect,
+    zato_parity: settings::ZatoParity,
     clock: Clock,
     entropy: Entropy,
 }
@@ -167,6 +177,7 @@ impl Services {
             idle: settings.sessions.idle(),
             absolute: settings.sessions.absolute(),
             connect: settings.connect.clone(),
+            zato_parity: settings.zato_parity,
             clock,
             entropy,
         };

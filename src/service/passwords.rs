@@ -3,14 +3,17 @@
 use super::Services;
 use super::caller::{Authority, SignedIn, SuperUser, user_actor};
 use super::context::{Context, Did};
+use super::leniency::Leniency;
 use super::proof::Concern;
 use super::sign_in::NewSession;
 use crate::auth::hashing::Verdict;
+use crate::domain::audit::Action;
 use crate::domain::ids::UserId;
 use crate::domain::letter::LetterKind;
-use crate::domain::link::LinkUrl;
-use crate::domain::secret::Password;
+use crate::domain::link::{LinkPurpose, LinkUrl};
+use crate::domain::secret::{Password, ResetToken};
 use crate::domain::session::SessionView;
+use crate::domain::text::Email;
 use crate::domain::throttle::Bucket;
 use crate::domain::time::Utc;
 use crate::domain::user::{Account, FitPassword, User};
@@ -39,27 +42,9 @@ impl SignedIn {
     /// # Errors
     /// [`Code::OldPasswordWrong`], [`Code::TooManyAttempts`], [`Code::PasswordUnfit`].
     pub async fn change_password(self, old: Password, new: Password) -> Result<NewSession> {
-        let Self { context, application, opened } = self;
+        let password = self.fit_after_old(old, new).await?;
+        let Self { context, opened, .. } = self;
         let user = opened.user;
-        context.trail.set_subject(user.user_id);
-        let inner = &context.services.inner;
-        let target = Bucket::of_attempts(Some(user.user_id), context.known_device(user.user_id), "");
-        let (verdict, attempt) = context.try_password(&target, Some(&user), old.clone()).await?;
-        if verdict == Verdict::Wrong {
-            context.remember_failure(attempt, Some(user.user_id), "password_wrong").await?;
-            return Err(Error::new(Code::OldPasswordWrong).because("password_wrong"));
-        }
-        let lockout = inner.lockout.clone();
-        let user_id = user.user_id;
-        let settle = move |tx: &mut Tx<'_>| {
-            tx.forgive_failures(user_id)?;
-            Ok(lockout.succeed(tx, user_id, &attempt)?)
-        };
-        inner.store.keep_count(settle).await?;
-        if new.expose() == old.expose() {
-            return Err(Error::new(Code::PasswordUnfit).at("new_password", "is the old one"));
-        }
-        let password = context.fit_password(new, &user, Some(application.name.as_str()), "new_password").await?;
         let now = context.now();
         let (ust, mut session) = context.new_session(user.user_id, &opened.application);
         // It is the same sign-in under a new token: its absolute end stays where it was.
@@ -89,6 +74,62 @@ impl SignedIn {
         let view = SessionView::of(&session, opened.application.name.as_str(), Some(session.session_id));
         Ok(NewSession { ust, session: view, account, viewer, notices: Vec::new(), device: None })
     }
+
+    /// Changes one's own password by a call that cannot be told a new token. Where sessions survive it all of them go on, this one too;
+    /// otherwise it is [`SignedIn::change_password`], and the new token is there to be told.
+    ///
+    /// # Errors
+    /// Those of [`SignedIn::change_password`].
+    pub async fn change_password_in_place(self, old: Password, new: Password) -> Result<Option<NewSession>> {
+        if !self.context.leniency.do_sessions_survive_password() {
+            return self.change_password(old, new).await.map(Some);
+        }
+        let password = self.fit_after_old(old, new).await?;
+        let Self { context, opened, .. } = self;
+        let (user, session_id) = (opened.user, opened.session.session_id);
+        let (services, now) = (context.services.clone(), context.now());
+        let change = move |tx: &mut Tx<'_>| {
+            let gone = || Error::new(Code::SessionInvalid).because("session_unknown");
+            let before = tx.hold_user(user.user_id)?.ok_or_else(gone)?;
+            if before.password_hash != user.password_hash {
+                return Err(gone());
+            }
+            let mut after = before.clone();
+            after.set_password(password, false, None, now);
+            tx.save_user(&before, &after)?;
+            services.notify(tx, &after, LetterKind::PasswordChanged, now)?;
+            let did = Did::to(after.user_id)
+                .by(user_actor(&after, session_id))
+                .changing(super::users::changes(tx, &before, &after, now)?);
+            Ok(((), did))
+        };
+        context.change(change).await.map(|()| None)
+    }
+
+    /// A new password that fits, once the old one was proven.
+    async fn fit_after_old(&self, old: Password, new: Password) -> Result<FitPassword> {
+        let Self { context, application, opened } = self;
+        let user = &opened.user;
+        context.trail.set_subject(user.user_id);
+        let inner = &context.services.inner;
+        let target = Bucket::of_attempts(Some(user.user_id), context.known_device(user.user_id), "");
+        let (verdict, attempt) = context.try_password(&target, Some(user), old.clone()).await?;
+        if verdict == Verdict::Wrong {
+            context.remember_failure(attempt, Some(user.user_id), "password_wrong").await?;
+            return Err(Error::new(Code::OldPasswordWrong).because("password_wrong"));
+        }
+        let lockout = inner.lockout.clone();
+        let user_id = user.user_id;
+        let settle = move |tx: &mut Tx<'_>| {
+            tx.forgive_failures(user_id)?;
+            Ok(lockout.succeed(tx, user_id, &attempt)?)
+        };
+        inner.store.keep_count(settle).await?;
+        if new.expose() == old.expose() {
+            return Err(Error::new(Code::PasswordUnfit).at("new_password", "is the old one"));
+        }
+        context.fit_password(new, user, Some(application.name.as_str()), "new_password").await
+    }
 }
 
 impl SuperUser {
@@ -97,12 +138,13 @@ impl SuperUser {
     /// # Errors
     /// [`Code::NotFound`], [`Code::PasswordUnfit`], [`Code::FreshSignInRequired`]; [`Code::Forbidden`] for one's own.
     pub async fn set_password(self, user_id: UserId, new: Password, must_change: bool, expiry: Option<Utc>) -> Result<Account> {
+        self.context.trail.set_action(Action::PasswordSet);
         let user = self.user(user_id).await?.user;
         let password = self.password_for(&user, new, "new_password").await?;
         let context = self.context;
-        let (now, services) = (context.now(), context.services.clone());
+        let (now, services, leniency) = (context.now(), context.services.clone(), context.leniency);
         let set = move |tx: &mut Tx<'_>| {
-            let (before, after) = set_in(&services, tx, user_id, password, must_change, expiry, now)?;
+            let (before, after) = set_in(&services, tx, user_id, password, must_change, expiry, leniency, now)?;
             let did = Did::to(user_id).changing(super::users::changes(tx, &before, &after, now)?);
             Ok((tx.read().account(after, now)?, did))
         };
@@ -146,9 +188,29 @@ impl SuperUser {
         self.context.change(issue).await
     }
 
+    /// Makes the token of a link that resets a password and tells it, once, to someone at the command line: tokens that were mailed are
+    /// known to the database by their hashes alone, so none of those can be looked up. It needs neither mail nor a base URL.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`]; [`Code::Forbidden`] for anyone but an operator.
+    pub async fn tell_reset_token(self, user_id: UserId) -> Result<(ResetToken, Utc)> {
+        match self.authority {
+            Authority::Operator(_) => {}
+            Authority::Role(_) => return Err(Error::new(Code::Forbidden).because("not_operator")),
+        }
+        self.user(user_id).await?;
+        let (services, now) = (self.context.services.clone(), self.context.now());
+        let issue = move |tx: &mut Tx<'_>| {
+            tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
+            let span = services.post().reset;
+            Ok((services.issue(tx, LinkPurpose::ResetPassword, user_id, span, now)?, Did::to(user_id)))
+        };
+        self.context.change(issue).await
+    }
+
     /// Whether a link can be mailed to this account, or has to be told.
     pub fn can_mail_link_to(&self, account: &Account) -> bool {
-        self.context.services.post().require_mailed_links().is_ok() && account.user.email.is_some()
+        self.context.services.post().require_mailed_links().is_ok() && account.user.email.as_ref().is_some_and(Email::is_address)
     }
 
     /// One's own password is changed by proving the old one: a stolen session must not become the account. Another's takes a sign-in of
@@ -174,6 +236,7 @@ impl SuperUser {
 }
 
 /// Sets a user's password and ends the user's sessions; the person is told by mail. Returns the user before and after.
+#[expect(clippy::too_many_arguments, reason = "each says one thing about the password")]
 pub(super) fn set_in(
     services: &Services,
     tx: &mut Tx<'_>,
@@ -181,13 +244,16 @@ pub(super) fn set_in(
     password: FitPassword,
     must_change: bool,
     expiry: Option<Utc>,
+    leniency: Leniency,
     now: Utc,
 ) -> Result<(User, User)> {
     let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
     let mut after = before.clone();
     after.set_password(password, must_change, expiry, now);
     tx.save_user(&before, &after)?;
-    tx.end_sessions(user_id)?;
+    if !leniency.do_sessions_survive_password() {
+        tx.end_sessions(user_id)?;
+    }
     services.inner.lockout.forgive(tx, user_id)?;
     services.notify(tx, &after, LetterKind::PasswordChanged, now)?;
     Ok((before, after))

@@ -116,7 +116,7 @@ impl Services {
 
     /// Puts a letter into the outbox, where there is mail. `user_id`: whose deletion takes it away.
     pub(super) fn write(&self, tx: &mut Tx<'_>, letter: &Letter, user_id: Option<UserId>) -> Result<()> {
-        if !self.post().is_on {
+        if !self.post().is_on || !letter.to.is_address() {
             return Ok(());
         }
         let broken = || Error::new(Code::Internal).cause("a letter cannot be written down");
@@ -165,7 +165,7 @@ impl Services {
     /// Mails that link.
     pub(super) fn mail_set_password(&self, tx: &mut Tx<'_>, user: &User, now: Utc) -> Result<()> {
         self.post().require_mailed_links()?;
-        let to = user.email.clone().ok_or_else(|| Error::new(Code::EmailMissing))?;
+        let to = user.email.clone().filter(Email::is_address).ok_or_else(|| Error::new(Code::EmailMissing))?;
         let (link, expiry) = self.issue_set_password(tx, user.user_id, now)?;
         let letter = Letter {
             kind: LetterKind::SetPassword,

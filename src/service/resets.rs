@@ -13,7 +13,7 @@ use crate::domain::letter::{Letter, LetterKind};
 use crate::domain::link::LinkPurpose;
 use crate::domain::secret::{ResetKey, ResetToken, SentCode, SettingToken, TokenHash};
 use crate::domain::standing::may_set_password;
-use crate::domain::text::fold;
+use crate::domain::text::{Email, fold};
 use crate::domain::throttle::Bucket;
 use crate::domain::time::Utc;
 use crate::domain::user::User;
@@ -127,7 +127,7 @@ impl Anyone {
         let password = context.fit_password(given.new_password, &user, Some(application.name.as_str()), "new_password").await?;
         // Whoever has the mailbox is not yet the person: codes are counted and used up as at a sign-in (S9).
         let proven = context.prove_second_factor(&user, given.totp_code.as_ref()).await?;
-        let (services, lockout) = (context.services.clone(), inner.lockout.clone());
+        let (services, lockout, leniency) = (context.services.clone(), inner.lockout.clone(), context.leniency);
         let finish = move |tx: &mut Tx<'_>| {
             let before = held_user(tx, &hash, LinkPurpose::ResetKey, now)?;
             if !tx.use_link(&hash)? {
@@ -138,7 +138,9 @@ impl Anyone {
             after.set_password(password, false, None, now);
             after.failed_login_count = 0;
             tx.save_user(&before, &after)?;
-            tx.end_sessions(after.user_id)?;
+            if !leniency.do_sessions_survive_password() {
+                tx.end_sessions(after.user_id)?;
+            }
             lockout.forgive(tx, after.user_id)?;
             services.notify(tx, &after, LetterKind::PasswordChanged, now)?;
             let did = Did::to(after.user_id).changing(super::users::changes_with_codes(tx, &before, &after, now, codes)?);
@@ -177,7 +179,7 @@ pub(super) fn decide(services: &Services, tx: &mut Tx<'_>, whom: &Addressee, now
         return refused(barred.as_str());
     }
     // Always to the address that the account has, never to the one that was typed.
-    let Some(to) = user.email.clone() else { return refused("email_missing") };
+    let Some(to) = user.email.clone().filter(Email::is_address) else { return refused("email_missing") };
     if services.inner.lockout.ask(tx, &Bucket::Mailbox(to.key()), now)?.is_err() {
         return refused("throttled");
     }

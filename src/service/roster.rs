@@ -17,8 +17,8 @@ use crate::domain::text::fold;
 use crate::domain::user::{Account, GroupRef, UserRole};
 use crate::error::{Code, Error, Result};
 use crate::settings::DefaultRole;
-pub use crate::store::Slice;
 use crate::store::{Filter, Snapshot};
+pub use crate::store::{Names, Slice};
 use serde_json::{Map, Value};
 
 /// A page by its number.
@@ -209,6 +209,18 @@ impl Authenticated {
 }
 
 impl SuperUser {
+    /// Some of the users who match, by their names.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn search_names(&self, filter: Filter, names: Names, page: Numbered) -> Result<Listed<Account>> {
+        check(Viewer::SuperUser, &filter)?;
+        let now = self.context.now();
+        let list = move |snapshot: &mut Snapshot<'_>| Ok(snapshot.users_by_names(&filter, &names, page.slice(), now)?);
+        let (items, total) = self.context.services.inner.store.search(list).await?;
+        Ok(Listed { items, total })
+    }
+
     /// The role of an account that Connect's clients create without one.
     pub fn default_role(&self) -> UserRole {
         match self.context.services.inner.connect.default_user_role {

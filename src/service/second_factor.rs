@@ -15,9 +15,11 @@ use super::sign_in::take_back;
 use super::users::{CodesLeft, changes_with_codes};
 use crate::auth::totp::{self, Factor, Key, Verdict};
 use crate::domain::attribute::Viewer;
+use crate::domain::audit::Action;
 use crate::domain::credential::{ENROLMENT, TotpCredential};
 use crate::domain::ids::{SessionId, TotpId, UserId};
 use crate::domain::secret::{SentCode, TokenHash, TotpKey};
+use crate::domain::text::Line;
 use crate::domain::throttle::Bucket;
 use crate::domain::time::Utc;
 use crate::domain::user::{Account, User};
@@ -33,7 +35,7 @@ pub(super) enum Proof {
     /// The account asks for none.
     NotAsked,
     /// A one-time code.
-    Totp { credential_id: TotpId, step: i64 },
+    Totp { credential_id: TotpId, step: i64, may_be_used: bool },
     /// A recovery code.
     Recovery(TokenHash),
 }
@@ -45,9 +47,9 @@ impl Proof {
             // What was read before may have been enabled meanwhile.
             Self::NotAsked if user.is_totp_enabled => Err(Error::new(Code::TotpRequired)),
             Self::NotAsked => Ok(CodesLeft::default()),
-            Self::Totp { credential_id, step } => {
+            Self::Totp { credential_id, step, may_be_used } => {
                 let is_first = tx.use_totp_step(*credential_id, *step)?;
-                if is_first { Ok(CodesLeft::default()) } else { Err(invalid("totp_used")) }
+                if is_first || *may_be_used { Ok(CodesLeft::default()) } else { Err(invalid("totp_used")) }
             }
             Self::Recovery(hash) => {
                 let before = tx.read().count_recovery_codes(user.user_id)?;
@@ -94,8 +96,9 @@ impl Context {
                 let found = self.totp_credential(user.user_id).await?.filter(|(credential, _)| credential.session_id.is_none());
                 // An account that is marked to have a key and has none stays shut.
                 let (credential, key) = found.ok_or_else(|| invalid("totp_wrong"))?;
-                let step = judged(&key, &code, self.now(), credential.last_step)?;
-                Ok(Proof::Totp { credential_id: credential.credential_id, step })
+                let may_be_used = self.leniency.switches.totp_code_reuse;
+                let step = judged(&key, &code, self.now(), credential.last_step.filter(|_| !may_be_used))?;
+                Ok(Proof::Totp { credential_id: credential.credential_id, step, may_be_used })
             }
             Some(Factor::Recovery(code)) => {
                 let (user_id, hash) = (user.user_id, code.hash());
@@ -207,14 +210,23 @@ impl SignedIn {
     /// # Errors
     /// [`Code::FreshSignInRequired`]; [`Code::TotpEnabled`] if they are enabled.
     pub async fn enrol_totp(self) -> Result<Enrolment> {
+        self.enrol_totp_with(None, None).await
+    }
+
+    /// The same with a key that is brought along, or under another label. It opens nothing before a code of it confirms it.
+    ///
+    /// # Errors
+    /// Those of [`SignedIn::enrol_totp`].
+    pub async fn enrol_totp_with(self, key: Option<Key>, label: Option<Line>) -> Result<Enrolment> {
         let (user_id, session_id) = (self.user_id(), self.opened.session.session_id);
         let context = self.context.clone();
         context.trail.set_subject(user_id);
         self.require_fresh_sign_in()?;
         let (inner, end) = (&context.services.inner, context.now() + ENROLMENT);
         let user = &self.opened.user;
-        let label = user.totp_label.as_ref().map(|label| label.as_str()).filter(|label| !label.trim().is_empty());
-        let key = Key::mint(&inner.entropy);
+        let set_label = label.or_else(|| user.totp_label.clone());
+        let label = set_label.as_ref().map(|label| label.as_str()).filter(|label| !label.trim().is_empty());
+        let key = key.unwrap_or_else(|| Key::mint(&inner.entropy));
         let too_long = || Error::new(Code::Internal).cause("a key has no picture");
         let uri = key.uri(&inner.issuer, label.unwrap_or(user.username.as_str())).ok_or_else(too_long)?;
         let picture = totp::picture(&uri).map(Zeroizing::new).ok_or_else(too_long)?;
@@ -228,6 +240,7 @@ impl SignedIn {
             keeper.keep_totp_key(tx, user_id, &key, Some(session_id))?;
             let mut after = before.clone();
             after.totp_enrolment_end = Some(end);
+            after.totp_label = set_label;
             tx.save_user(&before, &after)?;
             Ok(((), Did::to(user_id)))
         };
@@ -245,6 +258,7 @@ impl SignedIn {
         let (user_id, session_id) = (self.user_id(), self.opened.session.session_id);
         let (context, user) = (self.context, self.opened.user);
         context.trail.set_subject(user_id);
+        context.trail.set_action(Action::TotpConfirm);
         if user.is_totp_enabled {
             return Err(Error::new(Code::TotpEnabled));
         }
@@ -287,6 +301,7 @@ impl SignedIn {
     /// [`Code::FreshSignInRequired`], [`Code::TotpInvalid`], [`Code::TooManyAttempts`], [`Code::TotpNotEnabled`];
     /// [`Code::PasswordNeedsTotp`] if the password is too short to be the only factor.
     pub async fn disable_totp(self, sent: &SentCode) -> Result<()> {
+        self.context.trail.set_action(Action::TotpDisable);
         let (user_id, session_id) = (self.user_id(), self.opened.session.session_id);
         self.context.trail.set_subject(user_id);
         self.require_fresh_sign_in()?;
@@ -334,6 +349,75 @@ impl SignedIn {
     }
 }
 
+/// A key that was brought along.
+fn key_of(text: &TotpKey) -> Result<Key> {
+    Key::from_base32(text.expose()).map_err(|flaw| Error::new(Code::Invalid).at("totp_key", flaw))
+}
+
+impl SuperUser {
+    /// A key for an account to be created: the one that was brought along, or a fresh one.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] at `totp_key`.
+    pub fn key_for_new_user(&self, brought: Option<&TotpKey>) -> Result<Key> {
+        brought.map_or_else(|| Ok(Key::mint(&self.context.services.inner.entropy)), key_of)
+    }
+}
+
+impl Context {
+    /// Replaces the key of someone's one-time codes without any proof; whether codes are asked for stays as it is.
+    async fn replace_key(&self, user_id: UserId, key: Option<Key>, label: Option<Line>) -> Result<TotpKey> {
+        self.trail.set_subject(user_id);
+        let now = self.now();
+        let key = key.unwrap_or_else(|| Key::mint(&self.services.inner.entropy));
+        let told = key.in_base32();
+        let keeper = self.clone();
+        let replace = move |tx: &mut Tx<'_>| {
+            let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
+            let codes = CodesLeft { before: tx.read().count_recovery_codes(user_id)?, after: 0 };
+            give_key(&keeper, tx, user_id, &key)?;
+            let mut after = before.clone();
+            after.totp_label = label;
+            after.totp_enrolment_end = None;
+            tx.save_user(&before, &after)?;
+            Ok(((), Did::to(user_id).changing(changes_with_codes(tx, &before, &after, now, codes)?)))
+        };
+        self.change(replace).await?;
+        Ok(told)
+    }
+}
+
+impl SignedIn {
+    /// Takes a key for one's own one-time codes, brought along or made here, by one call without a proof, as older systems have it: where
+    /// the call's leniency says so it takes the place of the one so far; otherwise it is an enrolment, which a code has to confirm.
+    ///
+    /// # Errors
+    /// Those of [`SignedIn::enrol_totp`], for an enrolment.
+    pub async fn take_totp_key(self, key: Option<TotpKey>, label: Option<Line>) -> Result<TotpKey> {
+        self.context.trail.set_action(Action::TotpReplace);
+        let key = key.map(|key| key_of(&key)).transpose()?;
+        if self.context.leniency.is_totp_changed_without_code() {
+            return self.context.replace_key(self.user_id(), key, label).await;
+        }
+        Ok(self.enrol_totp_with(key, label).await?.key)
+    }
+}
+
+impl SuperUser {
+    /// Gives someone a key for one-time codes, where the call's leniency says so: natively nobody comes to know another's.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`] without that leniency; [`Code::NotFound`].
+    pub async fn give_totp_key(self, user_id: UserId, key: Option<TotpKey>, label: Option<Line>) -> Result<TotpKey> {
+        let key = key.map(|key| key_of(&key)).transpose()?;
+        self.context.trail.set_subject(user_id);
+        if !self.context.leniency.is_totp_changed_without_code() {
+            return Err(Error::new(Code::Forbidden).because("others_factor"));
+        }
+        self.context.replace_key(user_id, key, label).await
+    }
+}
+
 impl SuperUser {
     /// Takes a user's second factor away, be it lost: the key, an enrolment, and the recovery codes. The user's sessions end, and a
     /// password that is too short to be the only factor must be changed.
@@ -341,6 +425,7 @@ impl SuperUser {
     /// # Errors
     /// [`Code::NotFound`], [`Code::FreshSignInRequired`]; [`Code::Forbidden`] for one's own.
     pub async fn reset_totp(self, user_id: UserId) -> Result<Account> {
+        self.context.trail.set_action(Action::TotpReset);
         self.context.trail.set_subject(user_id);
         // One's own is switched off by proving it: a stolen session must not become the account.
         if self.own_id() == Some(user_id) {
@@ -361,6 +446,33 @@ impl SuperUser {
         };
         self.context.change(reset).await
     }
+}
+
+/// Gives a user who is held a confirmed key, in place of any other.
+pub(super) fn give_key(keeper: &Context, tx: &mut Tx<'_>, user_id: UserId, key: &Key) -> Result<()> {
+    // The step of the last code goes with the old key; recovery codes were for it as well.
+    tx.remove_second_factor(user_id)?;
+    keeper.keep_totp_key(tx, user_id, key, None)
+}
+
+/// Enables the one-time codes of a user who is held: with the key that the user has, else with this one.
+pub(super) fn switch_on(keeper: &Context, tx: &mut Tx<'_>, user_id: UserId, key: &Key) -> Result<()> {
+    let before = tx.read().user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
+    let has_key = tx.read().totp_credential(user_id)?.is_some_and(|(credential, _)| credential.session_id.is_none());
+    if !has_key {
+        give_key(keeper, tx, user_id, key)?;
+    }
+    let mut after = before.clone();
+    after.enable_totp();
+    Ok(tx.save_user(&before, &after)?)
+}
+
+/// Disables the one-time codes of a user who is held; the key stays, to be enabled again.
+pub(super) fn switch_off(tx: &mut Tx<'_>, user_id: UserId) -> Result<()> {
+    let before = tx.read().user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
+    let mut after = before.clone();
+    after.disable_totp();
+    Ok(tx.save_user(&before, &after)?)
 }
 
 /// Holds the user of a session, and the session: in the order in which whatever ends sessions takes them.

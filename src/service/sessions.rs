@@ -6,12 +6,13 @@ use super::known::WrittenView;
 use super::proof::{Concern, Places, Proof, Shown};
 use super::users::require_fresh;
 use crate::domain::attribute::Viewer;
-use crate::domain::ids::{ApplicationId, SessionId, UserId};
+use crate::domain::ids::{ApplicationId, LinkedAccountId, SessionId, UserId};
 use crate::domain::secret::Ust;
-use crate::domain::session::SessionView;
+use crate::domain::session::{Session, SessionView};
+use crate::domain::text::Name;
 use crate::domain::time::Utc;
 use crate::error::{Code, Error, Result};
-use crate::store::{Opened, Tx};
+use crate::store::{Opened, Snapshot, Tx};
 use std::sync::Arc;
 
 /// What is said of a token.
@@ -197,6 +198,90 @@ impl SuperUser {
         let found =
             self.context.services.inner.store.read(move |snapshot| Ok(snapshot.live_sessions(after, limit, now)?)).await?;
         Ok(found.iter().map(|(session, application)| SessionView::of(session, application.as_str(), None)).collect())
+    }
+}
+
+/// A session with the name of its user, and the account it was opened through if it is a linked one's.
+#[derive(Debug)]
+pub struct SessionEntry {
+    /// The session.
+    pub session: SessionView,
+    /// Its user's name.
+    pub username: Name,
+    /// The linked account.
+    pub account_id: Option<LinkedAccountId>,
+}
+
+impl Context {
+    /// The live sessions of a user, each with what it was opened through.
+    async fn entries_of(&self, user_id: UserId, current: Option<SessionId>) -> Result<Vec<SessionEntry>> {
+        let now = self.now();
+        let list = move |snapshot: &mut Snapshot<'_>| {
+            let user = snapshot.user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
+            Ok((user.username, snapshot.sessions_of(user_id, now)?, snapshot.linked_accounts(Some(user_id))?))
+        };
+        let (username, sessions, accounts) = self.services.inner.store.read(list).await?;
+        let entry = |(session, application): &(Session, Name)| {
+            let through = accounts.iter().find(|account| account.session_id == Some(session.session_id));
+            SessionEntry {
+                session: SessionView::of(session, application.as_str(), current),
+                username: username.clone(),
+                account_id: through.map(|account| account.account_id),
+            }
+        };
+        Ok(sessions.iter().map(entry).collect())
+    }
+}
+
+impl Authenticated {
+    /// One's own live sessions, each with what it was opened through.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn own_session_entries(&self) -> Result<Vec<SessionEntry>> {
+        self.context.trail.set_subject(self.user_id());
+        self.context.entries_of(self.user_id(), self.session_id()).await
+    }
+}
+
+impl SuperUser {
+    /// The live sessions of a user, each with what it was opened through.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`].
+    pub async fn session_entries_of(&self, user_id: UserId) -> Result<Vec<SessionEntry>> {
+        self.context.trail.set_subject(user_id);
+        self.context.entries_of(user_id, self.session_id()).await
+    }
+
+    /// A session that is good, by its token or its id; `None` if it is not, for whatever cause. Where its bearer is is not known: the user's
+    /// networks are judged by where it was opened.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn good_session(&self, named: &str) -> Result<Option<SessionView>> {
+        let token = Ust::parse(named).map(|token| token.hash());
+        let session_id = named.parse::<SessionId>().ok();
+        let now = self.context.now();
+        let look_up = move |snapshot: &mut Snapshot<'_>| {
+            let found = match (&token, session_id) {
+                (Some(token), _) => snapshot.session_by_token(token)?,
+                (None, Some(session_id)) => snapshot.session_with_user(session_id)?,
+                (None, None) => None,
+            };
+            let Some(opened) = found else { return Ok(None) };
+            let Opened { session, user, application } = opened;
+            let opened_from = session.remote_addr.as_deref().and_then(|address| address.parse().ok());
+            let places = Places { call_from: opened_from, user_at: opened_from };
+            let proof = Proof::Session(Box::new(session.clone()), Box::new(application.clone()));
+            let is_good = proof.judge(snapshot, &user, &application, places, now)?.is_ok();
+            Ok(is_good.then_some((session, application)))
+        };
+        let found = self.context.services.inner.store.read(look_up).await?;
+        Ok(found.map(|(session, application)| {
+            self.context.trail.set_subject(session.user_id);
+            SessionView::of(&session, application.name.as_str(), self.session_id())
+        }))
     }
 }
 

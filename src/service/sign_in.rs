@@ -162,6 +162,21 @@ impl Context {
         Ok((verdict, attempt))
     }
 
+    /// The same against the hash of what is no user's: the failure counts in its bucket alone.
+    pub(super) async fn try_hash(
+        &self,
+        target: &Bucket,
+        stored: Option<PasswordHash>,
+        password: Password,
+    ) -> Result<(Verdict, Attempt)> {
+        let inner = &self.services.inner;
+        let place = inner.lockout.line_up(target).await?;
+        let turn = inner.hasher.turn()?;
+        let attempt = self.count_attempt(target, place, None).await?;
+        let verdict = turn.verify(password, stored).await?;
+        Ok((verdict, attempt))
+    }
+
     /// Counts an attempt as a failure, before anything is verified; whoever has a `place` for it stands in line no more.
     ///
     /// # Errors
@@ -174,6 +189,7 @@ impl Context {
     ) -> Result<Attempt> {
         let inner = &self.services.inner;
         let (lockout, address, now) = (inner.lockout.clone(), self.remote_addr(), self.now());
+        let is_lenient = self.leniency.switches.lenient_lockout;
         let target = target.clone();
         let begun = inner.store.keep_count(move |tx| {
             // A name that nobody bears costs a write as well: whether it is borne must not be told by the time.
@@ -181,7 +197,7 @@ impl Context {
                 Some(user_id) => tx.count_failure(user_id)?,
                 None => tx.count_stranger()?,
             }
-            Ok(lockout.begin(tx, &target, place, address, now)?)
+            Ok(lockout.begin(tx, &target, place, address, is_lenient, now)?)
         });
         begun.await?.map_err(|until| Error::new(Code::TooManyAttempts).because("throttled").retry_after(until.since(now)))
     }
@@ -237,7 +253,8 @@ impl Context {
             return Err(error_of(barred));
         }
         let proof = self.examine_second_factor(user, given.totp_code.as_ref()).await?;
-        let renewal = match (standing, given.new_password) {
+        let is_ignored = standing.is_ok() && self.leniency.is_unneeded_password_ignored;
+        let renewal = match (standing, given.new_password.filter(|_| !is_ignored)) {
             // There is a next sign-in: a busy pool is no reason to refuse this one.
             (Ok(()), None) if is_weak => self.hash(given.password).await.map_or(Renewal::Nothing, Renewal::Rehash),
             (Ok(()), None) => Renewal::Nothing,
@@ -335,14 +352,14 @@ impl Context {
             idle_expiry: (now + inner.idle).min(absolute_expiry),
             absolute_expiry,
             remote_addr: self.remote_addr().map(|a| a.to_string()),
-            user_agent: self.call.user_agent.clone(),
+            user_agent: self.user_agent(),
         };
         (ust, session)
     }
 }
 
 /// What is told to someone whose password was right.
-fn error_of(barred: Barred) -> Error {
+pub(super) fn error_of(barred: Barred) -> Error {
     let code = match barred {
         Barred::Inactive => Code::AccountInactive,
         Barred::Locked => Code::AccountLocked,

@@ -31,7 +31,7 @@ use std::time::Duration;
 pub const SIGN_UP: &[&str] = &["username", "email", "display_name", "first_name", "middle_name", "last_name", "lang_id"];
 
 /// How accounts that signed up came: the `via` of their creation.
-const VIA: &str = "sign_up";
+pub(super) const VIA: &str = "sign_up";
 
 /// A filled form.
 #[derive(Debug)]

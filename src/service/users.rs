@@ -4,6 +4,7 @@ use super::Services;
 use super::caller::{Authenticated, SignedIn, SuperUser};
 use super::context::Did;
 use super::known::{WrittenView, show};
+use super::leniency::Leniency;
 use super::lockout::Lockout;
 use super::proof::{Concern, Proven};
 use crate::auth::totp::Key;
@@ -33,6 +34,10 @@ pub struct NewUser {
     pub must_set_password: bool,
     /// The key of its one-time codes, which are enabled with it.
     pub totp_key: Option<Key>,
+    /// Whether it is of no use before a super-user approves it.
+    pub awaits_approval: bool,
+    /// Whether its sign-up is confirmed; final if nothing is said.
+    pub sign_up_status: Option<SignUpStatus>,
 }
 
 /// A password in the clear.
@@ -43,7 +48,15 @@ impl NewUser {
     ///
     /// # Errors
     /// [`Code::Invalid`] or [`Code::MemberForbidden`], naming every member at fault.
-    pub fn read(viewer: Viewer, mut members: Map<String, Value>) -> Result<Self> {
+    pub fn read(viewer: Viewer, members: Map<String, Value>) -> Result<Self> {
+        Self::read_with(viewer, members, Leniency::NONE)
+    }
+
+    /// The same with what a dialect's calls are allowed.
+    ///
+    /// # Errors
+    /// Those of [`NewUser::read`].
+    pub fn read_with(viewer: Viewer, mut members: Map<String, Value>, leniency: Leniency) -> Result<Self> {
         let password = match members.remove("password") {
             None | Some(Value::Null) => None,
             Some(Value::String(text)) => Some(Password::new(text)),
@@ -57,7 +70,7 @@ impl NewUser {
         if must_set_password && password.is_some() {
             return Err(Error::new(Code::Invalid).at("must_set_password", "does not go together with a password"));
         }
-        Ok(Self { patch: read_patch(viewer, &members)?, password, totp_key: None, must_set_password })
+        Ok(Self { patch: leniency.read_patch(viewer, members)?, password, must_set_password, ..Self::default() })
     }
 }
 
@@ -170,6 +183,21 @@ pub(super) fn unlock_in(tx: &mut Tx<'_>, user_id: UserId, lockout: &Lockout) -> 
 }
 
 impl Authenticated {
+    /// get_current_user or, for whoever names a user, get_user_by_id, in one call as older systems have it.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`] for a name, unless the caller is a super-user; [`Code::NotFound`].
+    pub async fn account_of(self, named: Option<UserId>) -> Result<(Account, Viewer)> {
+        match named {
+            None => self.own_account().await,
+            Some(user_id) => {
+                self.context.trail.set_action(Action::UserRead);
+                self.context.trail.set_subject(user_id);
+                Ok((self.rise()?.user(user_id).await?, Viewer::SuperUser))
+            }
+        }
+    }
+
     /// get_current_user.
     ///
     /// # Errors
@@ -241,10 +269,14 @@ impl SuperUser {
     /// Those of [`SuperUser::create_user`].
     pub async fn create_user_as(self, new: NewUser, via: &str, is_locked: bool) -> Result<Account> {
         let context = self.context.clone();
-        let NewUser { patch, password, totp_key, must_set_password } = new;
+        let NewUser { patch, password, totp_key, must_set_password, awaits_approval, sign_up_status } = new;
         // Who makes a super-user gives away all there is (S26).
         if patch.user_role == Some(UserRole::Administrator) {
             self.require_fresh_sign_in(Concern::Others)?;
+        }
+        // Whoever knows another's key can be that other: over HTTP nobody is to.
+        if totp_key.is_some() && self.own_id().is_some() && !context.leniency.is_totp_changed_without_code() {
+            return Err(Error::new(Code::MemberForbidden).at("totp_key", "may not be set by this caller"));
         }
         let username: Name = patch.username.clone().ok_or_else(|| Error::new(Code::Invalid).at("username", "is missing"))?;
         let inner = &context.services.inner;
@@ -258,6 +290,11 @@ impl SuperUser {
         };
         let mut user = User::fresh(UserId::mint(now, &inner.entropy), username, now, creation_ctx);
         user.approval_status_mod_by = self.own_id();
+        if awaits_approval {
+            user.is_approval_needed = true;
+            user.approval_status = ApprovalStatus::BeforeDecision;
+        }
+        user.sign_up_status = sign_up_status.unwrap_or(SignUpStatus::Final);
         let has_display_name = patch.display_name.is_some();
         patch.apply(&mut user);
         user.settle_keys();
@@ -353,6 +390,18 @@ impl Edit {
         Ok(Self { patch, if_match: if_match.filter(|tag| tag.trim() != "*") })
     }
 
+    /// Of a patch that was read already.
+    pub(super) fn of(patch: Patch) -> Self {
+        Self { patch, if_match: None }
+    }
+
+    /// A login name that is the username is to stay so: where clients know of one name alone, the one so far names nobody any more.
+    pub(super) fn keep_one_name(&mut self, before: &User) {
+        if before.login_name_key == before.username_key && self.patch.login_name.is_none() {
+            self.patch.login_name.clone_from(&self.patch.username);
+        }
+    }
+
     /// Makes the change within a transaction.
     pub(super) fn make(self, services: &Services, tx: &mut Tx<'_>, user_id: UserId, maker: &Maker) -> Result<(Account, Did)> {
         let now = maker.now;
@@ -414,6 +463,11 @@ pub(super) struct Maker {
 }
 
 impl Maker {
+    /// The maker's own id, if it is a user.
+    pub(super) fn own_id(&self) -> Option<UserId> {
+        self.own_id
+    }
+
     /// Nobody raises their own role; an owner's e-mail address and anyone's role are changed soon after signing in only.
     fn may_make(&self, before: &User, after: &User) -> Result<()> {
         let is_own = self.own_id == Some(before.user_id);
@@ -436,11 +490,19 @@ impl Authenticated {
         let viewer = self.viewer_of(user_id);
         self.context.trail.set_subject(user_id);
         let edit = Edit::read(viewer, members, if_match)?;
-        let maker = Maker { now: self.context.now(), own_id: Some(user_id), proven: self.proven(), viewer };
+        let maker = self.maker(user_id);
         let services = self.context.services.clone();
         let account = self.context.change(move |tx| edit.make(&services, tx, user_id, &maker)).await?;
         let account = self.context.with_enrolment(account, viewer, self.session_id()).await?;
         Ok((account, viewer))
+    }
+}
+
+impl Authenticated {
+    /// As which maker of edits of a user the caller acts.
+    pub(super) fn maker(&self, subject: UserId) -> Maker {
+        let (now, own_id, proven) = (self.context.now(), Some(self.user_id()), self.proven());
+        Maker { now, own_id, proven, viewer: self.viewer_of(subject) }
     }
 }
 

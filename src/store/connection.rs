@@ -11,8 +11,8 @@ use crate::domain::audit::{Action, ActorType, Outcome};
 use crate::domain::custom_attribute::{AttributeName, AttributeValue};
 use crate::domain::hook::{EventTypes, HookUrl};
 use crate::domain::ids::{
-    ApiKeyId, ApplicationId, AttributeId, CredentialId, DataKeyId, GroupId, HookId, HookSecretId, MessageId, SessionId,
-    SigningKeyId, TotpId, UserId,
+    ApiKeyId, ApplicationId, AttributeId, CredentialId, DataKeyId, GroupId, HookId, HookSecretId, LinkedAccountId, MessageId,
+    SessionId, SigningKeyId, TotpId, UserId,
 };
 use crate::domain::link::LinkPurpose;
 use crate::domain::network::Networks;
@@ -269,7 +269,8 @@ uuids!(
     TotpId,
     HookId,
     HookSecretId,
-    SigningKeyId
+    SigningKeyId,
+    LinkedAccountId
 );
 
 /// Microseconds from the Unix epoch to PostgreSQL's, 2000-01-01.
@@ -335,7 +336,7 @@ macro_rules! texts {
 }
 texts! {
     Name: |t| Ok(Self::try_from(t)?), Self::as_str;
-    Email: |t| Ok(Self::try_from(t)?), Self::as_str;
+    Email: |t| Ok(Self::stored(t)), Self::as_str;
     Line: |t| Ok(Self::try_from(t)?), Self::as_str;
     Note: |t| Ok(Self::try_from(t)?), Self::as_str;
     PasswordHash: |t| Ok(Self::new(t)), Self::expose;

@@ -40,6 +40,7 @@ const KEYS: &[(&str, &str, &str)] = &[
     ("groups_name_key_key", "groups.name_key", "name"),
     ("groups_by_external_id", "groups.external_id", "external_id"),
     ("hooks_name_key_key", "hooks.name_key", "name"),
+    ("linked_accounts_name_key_key", "linked_accounts.name_key", "name"),
 ];
 
 /// How PostgreSQL words what is wrong with a value (class 22), which says nothing of how the database fares.

@@ -2,10 +2,9 @@
 //! hides, but for what the documentation lists with its reason. A route without a row here fails.
 
 use crate::both;
-use crate::harness::{Answer, Client, Engine, PASSWORD, Site, Town};
+use crate::harness::{Answer, Client, Engine, PASSWORD, Site, Town, matrix};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +84,6 @@ struct Stage {
     fresh_id: String,
 }
 
-static STAGES: AtomicUsize = AtomicUsize::new(0);
-
 struct Scene {
     town: Town,
     root: Client,
@@ -110,12 +107,7 @@ const ATTRIBUTES: &[(&str, &str)] = &[
 
 /// What the documentation says is shown although the native view hides it: viewer and key.
 fn documented_exceptions() -> BTreeSet<(String, String)> {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/dialects/connect.md")).unwrap();
-    let section =
-        text.split("\n## Shown beyond the native view\n").nth(1).expect("the section is missing").split("\n## ").next().unwrap();
-    let rows = section.lines().filter(|line| line.starts_with("| `"));
-    let cells = rows.map(|row| row.split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect::<Vec<_>>());
-    cells.map(|cells| (cells[1].clone(), cells[2].clone())).collect()
+    matrix::documented_exceptions("connect.md")
 }
 
 impl Scene {
@@ -125,7 +117,7 @@ impl Scene {
     }
 
     fn stage(&self, caller: Caller) -> Stage {
-        let number = STAGES.fetch_add(1, Ordering::SeqCst);
+        let number = matrix::stage_number();
         let make = |name: &str, role: &str| {
             let body = json!({"username": name, "password": PASSWORD, "user_role": role, "email": format!("{name}@example.com"), "remark": "kept apart"});
             self.root.post("/api/v1/users", &body).expect(201).json["user_id"].as_str().unwrap().to_owned()
@@ -218,9 +210,7 @@ impl Scene {
 
     /// The call left exactly one event.
     fn check_event(&self, row: &Row, caller: Caller, stage: &Stage, answer: &Answer, what: &str) {
-        let found = self.root.get(&format!("/api/v1/audit-events?cid={}", answer.cid())).expect(200).json;
-        assert_eq!(found["items"].as_array().unwrap().len(), 1, "{what}");
-        let event = &found["items"][0];
+        let event = &matrix::event_of(&self.root, answer, what);
         assert_eq!(event["action"], row.action, "{what}");
         assert_eq!(event["outcome"], if answer.status < 300 { "success" } else { "refused" }, "{what}");
         assert_eq!(event["reason"].is_null(), answer.status < 300, "{what}");
@@ -241,11 +231,7 @@ impl Scene {
 
 both! {
     fn every_route_as_every_caller(engine) {
-        let routes: BTreeSet<(String, String)> = usher::http::table()
-            .into_iter()
-            .filter(|route| route.dialect == usher::http::Dialect::Connect)
-            .map(|route| (route.method.to_string(), route.path.to_owned()))
-            .collect();
+        let routes = matrix::routes_of(usher::http::Dialect::Connect);
         let rows: BTreeSet<_> = TABLE.iter().map(|row| (row.method.to_owned(), row.path.to_owned())).collect();
         assert_eq!(routes, rows, "the routes and the table of this test differ");
         for is_list_open in [false, true] {

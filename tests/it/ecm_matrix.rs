@@ -3,10 +3,9 @@
 
 use crate::both;
 use crate::ecm::{DETAIL, GROUP, LISTED, guid};
-use crate::harness::{Answer, Client, Engine, PASSWORD, Town};
+use crate::harness::{Answer, Client, Engine, PASSWORD, Town, matrix};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use usher::http::Dialect;
 
 /// Who calls.
@@ -109,8 +108,6 @@ struct Stage {
     empty_group: String,
 }
 
-static STAGES: AtomicUsize = AtomicUsize::new(0);
-
 struct Scene {
     town: Town,
     root: Client,
@@ -126,7 +123,7 @@ impl Scene {
     }
 
     fn stage(&self, caller: Caller) -> Stage {
-        let number = STAGES.fetch_add(1, Ordering::SeqCst);
+        let number = matrix::stage_number();
         let (name, peer_name, group_name) = (format!("caller-{number}"), format!("peer-{number}"), format!("group-{number}"));
         let role = if caller == SuperUser { "administrator" } else { "viewer" };
         let made =
@@ -248,10 +245,7 @@ impl Scene {
 
     /// The call left exactly one event, with the native action.
     fn check_event(&self, row: &Row, caller: Caller, stage: &Stage, answer: &Answer, what: &str) {
-        let found = self.root.get(&format!("/api/v1/audit-events?cid={}", answer.cid())).expect(200).json;
-        let events = found["items"].as_array().unwrap();
-        assert_eq!(events.len(), 1, "{what} {found}");
-        let event = &events[0];
+        let event = &matrix::event_of(&self.root, answer, what);
         // What an update turns out to be is known once it was read.
         let is_update = ["user.lock", "user.unlock", "user.set_password"].contains(&row.action) && answer.status >= 300;
         assert_eq!(event["action"], if is_update { "user.update" } else { row.action }, "{what}");
@@ -339,11 +333,9 @@ fn source(field: &str) -> (&'static str, fn(&Value) -> Value) {
 both! {
     fn every_ecm_route_as_every_caller(engine) {
         let scene = Scene::new(engine);
-        let routes: BTreeSet<(String, String)> = usher::http::table()
-            .into_iter()
-            .filter(|route| route.dialect == Dialect::Ecm)
-            .map(|route| (route.method.to_string().to_lowercase(), route.path.strip_prefix("/ecm/security/").unwrap().to_owned()))
-            .collect();
+        let below = |path: String| path.strip_prefix("/ecm/security/").unwrap().to_owned();
+        let routes = matrix::routes_of(Dialect::Ecm).into_iter().map(|(method, path)| (method.to_lowercase(), below(path)));
+        let routes: BTreeSet<(String, String)> = routes.collect();
         let native = |path: &str| {
             let path = path.split('?').next().unwrap();
             let users = ["{peer_name}", "{own_name}", "{peer}", "{own}"].iter().fold(path.to_owned(), |p, n| p.replace(n, "{user_id}"));

@@ -58,3 +58,7 @@ mod tokens;
 mod transport;
 mod user_address;
 mod users;
+mod zato;
+mod zato_calls;
+mod zato_matrix;
+mod zato_sign_in;

@@ -57,7 +57,7 @@ impl Dialect {
     pub fn refusal(self, error: &Error, action: Action, cid: &str) -> Reply {
         match self {
             Self::Native => problem(error, cid),
-            Self::Zato => zato::refusal(error, cid),
+            Self::Zato => zato::refusal(error, action, cid),
             Self::Connect => connect::refusal(error, action),
             Self::Ecm => ecm::refusal(error, cid),
         }
@@ -69,6 +69,14 @@ impl Dialect {
             Self::Native | Self::Zato | Self::Ecm => path.to_owned(),
             // A client may have been given any URL that this service answers, whatever stands in its path.
             Self::Connect => format!("/{{mount:(?:.*/)?}}{}", path.trim_start_matches('/')),
+        }
+    }
+
+    /// Whether a client's own correlation id is taken. Zato's clients are used to ids of one form.
+    pub fn takes_cid(self, cid: &str) -> bool {
+        match self {
+            Self::Zato => cid.len() == self.cid_digits() && cid.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)),
+            Self::Native | Self::Connect | Self::Ecm => true,
         }
     }
 

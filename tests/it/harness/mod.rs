@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod mail;
+pub mod matrix;
 pub mod postgres;
 pub mod process;
 pub mod python_client;
@@ -102,6 +103,11 @@ impl Site {
         self
     }
 
+    /// Whether a setting was given.
+    pub fn extra_has(&self, key: &str) -> bool {
+        self.extra.iter().any(|(known, _)| known == key)
+    }
+
     pub fn keys(&self) -> PathBuf {
         self.folder.path().join("usher.keys")
     }
@@ -165,6 +171,11 @@ impl Town {
     pub fn on(site: Site) -> Self {
         let micros = Utc::parse("2031-05-04T03:02:01Z").unwrap().micros();
         Self::at(site, Arc::new(AtomicI64::new(micros)))
+    }
+
+    /// A town whose clock begins now, for what is made at the command line and used over HTTP.
+    pub fn of_today(site: Site) -> Self {
+        Self::at(site, Arc::new(AtomicI64::new(Clock::system().now().micros())))
     }
 
     pub fn at(site: Site, clock: Arc<AtomicI64>) -> Self {
