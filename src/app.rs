@@ -140,8 +140,12 @@ pub fn start(settings: &Settings, services: &Services) -> Result<http::Running, 
     for switch in settings.zato_parity.deviations() {
         tracing::warn!(setting = switch, "a switch is off its safe value");
     }
-    let running = http::start(&settings.server, &settings.dialects, services.clone())
-        .map_err(|e| StartError::Refused(format!("setting server.listen: cannot listen on {}: {e}", settings.server.listen)))?;
+    let metrics = settings.metrics.address().map_err(|flaw| StartError::Refused(format!("setting metrics.listen: {flaw}")))?;
+    let running = http::start(&settings.server, &settings.dialects, metrics, services.clone())
+        .map_err(|e| StartError::Refused(e.to_string()))?;
+    if let Some(address) = running.metrics {
+        tracing::info!(%address, "metrics");
+    }
     start_couriers(services);
     start_indexer(services);
     let services = services.clone();

@@ -40,6 +40,7 @@ pub struct Settings {
     pub dialects: Dialects,
     pub connect: Connect,
     pub zato_parity: ZatoParity,
+    pub metrics: Metrics,
     pub log: Log,
 }
 
@@ -129,6 +130,8 @@ sections! {
     Dialects { zato: bool, connect: bool, ecm: bool }
     /// `[connect]`
     Connect { open_user_list: bool, default_user_role: DefaultRole, version: String }
+    /// `[metrics]`
+    Metrics { listen: String }
     /// `[log]`
     Log { filter: String, format: LogFormat }
 }
@@ -235,6 +238,20 @@ impl Tokens {
             return Err("is no https URL of a host and perhaps a path, without query and fragment");
         }
         Ok(())
+    }
+}
+
+impl Metrics {
+    /// Where metrics are served; `None`: nowhere.
+    ///
+    /// # Errors
+    /// It is no address with a port.
+    pub fn address(&self) -> Result<Option<SocketAddr>, String> {
+        if self.listen.is_empty() {
+            return Ok(None);
+        }
+        let parsed = self.listen.parse().map_err(|_| format!("{:?} is neither empty nor an address and a port", self.listen));
+        parsed.map(Some)
     }
 }
 
@@ -421,6 +438,7 @@ impl Settings {
         at_most("links.reset_seconds", self.links.reset_seconds.into(), 24 * 60 * 60)?;
         at_most("links.reset_key_seconds", self.links.reset_key_seconds.into(), 60 * 60)?;
         self.mail.check()?;
+        self.metrics.address().map_err(|flaw| ("metrics.listen", flaw))?;
         if self.passwords.hash_memory_kib > 1 << 20 {
             return Err(("passwords.hash_memory_kib", "is more than 1 GiB".to_owned()));
         }

@@ -11,6 +11,7 @@ use crate::domain::secret::{Password, PasswordHash};
 use crate::error::{Code, Error, Result};
 use argon2::password_hash::phc;
 use argon2::{Algorithm, Block, Params, Version};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -33,11 +34,30 @@ type Task = Box<dyn FnOnce(&mut Vec<Block>) + Send>;
 #[derive(Clone)]
 pub struct Hasher {
     tasks: Sender<Task>,
+    places: usize,
     turns: Arc<Semaphore>,
+    gauges: Arc<Gauges>,
     params: Params,
     /// Verified in place of a hash that does not exist, so that it takes as long.
     decoy: PasswordHash,
     entropy: Entropy,
+}
+
+#[derive(Debug, Default)]
+struct Gauges {
+    running: AtomicUsize,
+    refused: AtomicU64,
+}
+
+/// How busy the pool is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Hashes that are being computed.
+    pub running: usize,
+    /// Places in the queue that are taken.
+    pub waiting: usize,
+    /// How often all places were taken, since the start.
+    pub refused: u64,
 }
 
 /// The right to have one password hashed or verified.
@@ -57,19 +77,21 @@ impl Hasher {
         let threads = if threads == 0 { cores } else { threads };
         let (tasks, queue) = channel::<Task>();
         let queue = Arc::new(Mutex::new(queue));
+        let gauges = Arc::new(Gauges::default());
         for number in 0..threads {
-            let queue = Arc::clone(&queue);
+            let (queue, gauges) = (Arc::clone(&queue), Arc::clone(&gauges));
             std::thread::Builder::new()
                 .name(format!("hasher-{number}"))
-                .spawn(move || serve(&queue))
+                .spawn(move || serve(&queue, &gauges))
                 .map_err(|e| format!("cannot start a hashing thread: {e}"))?;
         }
-        let turns = Arc::new(Semaphore::new(threads * 5));
+        let places = threads * 5;
+        let turns = Arc::new(Semaphore::new(places));
         let nobody = Password::new("nobody's password".to_owned());
         let mut memory = Vec::new();
         let decoy = hash(&params, &nobody, entropy.bytes(), &mut memory)
             .ok_or_else(|| "the password hash settings do not work".to_owned())?;
-        Ok(Self { tasks, turns, params, decoy, entropy })
+        Ok(Self { tasks, places, turns, gauges, params, decoy, entropy })
     }
 
     /// Takes a place in the queue as soon as there is one: for work that nobody sits and waits for.
@@ -88,9 +110,19 @@ impl Hasher {
     /// [`Code::Unavailable`] if all places are taken.
     pub fn turn(&self) -> Result<Turn> {
         let permit = Arc::clone(&self.turns).try_acquire_owned();
-        let permit =
-            permit.map_err(|_| Error::new(Code::Unavailable).because("hashing_queue_full").cause("the hashing queue is full"))?;
+        let permit = permit.map_err(|_| {
+            self.gauges.refused.fetch_add(1, Ordering::Relaxed);
+            Error::new(Code::Unavailable).because("hashing_queue_full").cause("the hashing queue is full")
+        })?;
         Ok(Turn { hasher: self.clone(), permit })
+    }
+
+    /// How busy it is.
+    pub fn load(&self) -> Load {
+        let Gauges { running, refused } = &*self.gauges;
+        let running = running.load(Ordering::Relaxed);
+        let taken = self.places.saturating_sub(self.turns.available_permits());
+        Load { running, waiting: taken.saturating_sub(running), refused: refused.load(Ordering::Relaxed) }
     }
 
     async fn run<T: Send + 'static>(
@@ -136,12 +168,16 @@ impl Turn {
     }
 }
 
-fn serve(queue: &Mutex<Receiver<Task>>) {
+fn serve(queue: &Mutex<Receiver<Task>>, gauges: &Gauges) {
     let mut memory = Vec::new();
     loop {
         let task = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match task {
-            Ok(task) => task(&mut memory),
+            Ok(task) => {
+                gauges.running.fetch_add(1, Ordering::Relaxed);
+                task(&mut memory);
+                gauges.running.fetch_sub(1, Ordering::Relaxed);
+            }
             Err(_) => return,
         }
     }

@@ -6,6 +6,7 @@ mod api_keys;
 mod applications;
 mod attributes;
 mod audit;
+mod backup;
 mod bulk;
 mod config;
 mod groups;
@@ -88,6 +89,12 @@ enum Command {
     /// Look after the key file, the data keys and the keys that sign tokens.
     #[command(subcommand)]
     Secrets(secrets::Command),
+    /// Copy the database, which may be in use, into a new file; SQLite only. The key file is not in it: keep that apart.
+    Backup {
+        /// The new file; never over an existing one.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Look at the settings.
     #[command(subcommand)]
     Config(config::Command),
@@ -169,6 +176,7 @@ async fn execute(common: &Common, command: Command) -> Outcome {
         Command::Hook(command) => hooks::execute(common, command).await,
         Command::Audit(command) => audit::execute(common, command).await,
         Command::Secrets(command) => secrets::execute(common, &command).await,
+        Command::Backup { file } => backup::execute(common, &file).await,
         Command::Config(command) => config::execute(common, &command),
         Command::Openapi => output::json(&crate::http::document()),
         Command::Completions { shell } => help::completions(shell),

@@ -180,6 +180,7 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         | Action::AuditVerify
         | Action::SecretsRotate
         | Action::SigningKeysRotate
+        | Action::DatabaseBackup
         | Action::TokenIssue
         | Action::ApplicationCreate
         | Action::ApplicationRead

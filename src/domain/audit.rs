@@ -261,6 +261,8 @@ super::words::words! {
         TokenIssue = "token.issue",
         /// Make another key that signs tokens.
         SigningKeysRotate = "secrets.rotate_signing",
+        /// The database is copied into a file.
+        DatabaseBackup = "database.backup",
         /// Ask which version the service gives itself.
         SettingsRead = "settings.read",
         /// List content, of which there is none here.

@@ -18,6 +18,7 @@ pub mod ids;
 pub mod letter;
 pub mod link;
 pub mod linked_account;
+pub mod meter;
 pub mod ndjson;
 pub mod network;
 pub mod notice;

@@ -27,6 +27,10 @@ pub const USER_ADDRESS: &str = "x-user-address";
 /// The device cookie. The prefix makes browsers keep it to this host and to TLS (RFC 6265bis, section 4.1.3.2).
 pub const DEVICE_COOKIE: &str = "__Host-usher_device";
 
+/// What stands for the route where there is none, in log and metrics.
+pub(super) const OTHER_METHOD: &str = "other method";
+pub(super) const NO_ROUTE: &str = "no route";
+
 /// The longest URL and the largest headers, in bytes (S38).
 const LONGEST_URL: usize = 8 * 1024;
 const LARGEST_HEADERS: usize = 16 * 1024;
@@ -65,8 +69,8 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
     let (cid, replaced) = correlation_id(desk, &headers, dialect);
     let (action, pattern, is_probe) = match target {
         Target::Route(route) => (route.action.unwrap_or(Action::Unrouted), route.path, route.gate == GateKind::Probe),
-        Target::OtherMethod(_) => (Action::Unrouted, "other method", false),
-        Target::Nowhere => (Action::Unrouted, "no route", false),
+        Target::OtherMethod(_) => (Action::Unrouted, OTHER_METHOD, false),
+        Target::Nowhere => (Action::Unrouted, NO_ROUTE, false),
     };
     let peer = request.peer_addr().map(|a| a.ip());
     let remote_addr = address::client(peer, &headers, &desk.trusted_proxies);
@@ -80,6 +84,12 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
         ..claims(&headers)
     };
     let context = Context::new(desk.services.clone(), call);
+    let meter = match target {
+        Target::Route(route) => &route.meter,
+        Target::OtherMethod(_) => &desk.other_method,
+        Target::Nowhere => &desk.no_route,
+    };
+    let mut measured = meter.begin(desk.services.clock(), began);
     let method = request.method().clone();
     // What stands unread in a connection would be taken for the next request, or waited for without end.
     let has_body = headers.contains_key(header::TRANSFER_ENCODING)
@@ -114,13 +124,14 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
     if let Target::OtherMethod(methods) = target {
         reply.headers.push(("allow", methods.to_owned()));
     }
+    let span = measured.end(reply.status);
     let line = Line {
         cid: &cid,
         replaced: replaced.as_deref(),
         method: method.as_str(),
         route: pattern,
         status: reply.status,
-        micros: desk.services.clock().now().since(began).as_micros(),
+        micros: span.as_micros(),
         reason: refused.as_ref().map(Error::reason),
         cause: refused.as_ref().and_then(Error::logged_cause),
         is_probe,

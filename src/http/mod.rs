@@ -23,6 +23,8 @@ mod groups;
 mod health;
 mod hooks;
 mod input;
+mod meter;
+mod metrics;
 mod networks;
 mod openapi;
 #[doc(hidden)]
@@ -46,7 +48,7 @@ pub use dialect::Dialect;
 pub use gate::GateKind;
 pub use route::Route;
 pub use routes::table;
-pub use server::{Running, start};
+pub use server::{ListenError, Running, start};
 
 /// The OpenAPI document.
 pub fn document() -> serde_json::Value {

@@ -3,6 +3,7 @@
 use super::dialect::Dialect;
 use super::gate::{Gate, GateKind};
 use super::input::{Input, Parts};
+use super::meter::Meter;
 use super::reply::{Answer, Reply};
 use crate::domain::audit::Action;
 use crate::error::Result;
@@ -30,6 +31,7 @@ pub struct Route {
     /// One sentence on what it does.
     pub summary: &'static str,
     pub(super) handler: Handler,
+    pub(super) meter: Meter,
     pub(super) describe_input: fn(&mut SchemaGenerator) -> Value,
     pub(super) describe_answer: fn(&mut SchemaGenerator) -> (u16, Option<Value>),
     /// The media type of its answer.
@@ -70,6 +72,7 @@ where
         action,
         summary,
         handler: Box::new(handle),
+        meter: Meter::default(),
         describe_input: I::describe,
         describe_answer: A::describe,
         media_type: A::MEDIA_TYPE,

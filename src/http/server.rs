@@ -4,6 +4,8 @@ use super::answer::{Target, answer};
 use super::crowd::Crowd;
 use super::desk::Desk;
 use super::dialect::Dialect;
+use super::meter::Meter;
+use super::metrics;
 use super::openapi::document;
 use super::route::Route;
 use super::routes::table;
@@ -11,11 +13,13 @@ use crate::domain::audit::Action;
 use crate::error::{Code, Error};
 use crate::service::Services;
 use crate::settings;
-use actix_web::dev::{Server, ServerHandle};
+use actix_web::dev::ServerHandle;
 use actix_web::http::Method;
 use actix_web::web::{self, Data, Payload};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use futures_util::future::LocalBoxFuture;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -29,29 +33,64 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 pub struct Running {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where it serves metrics, if it does.
+    pub metrics: Option<SocketAddr>,
     /// To be awaited until it has stopped.
-    pub server: Server,
+    pub server: LocalBoxFuture<'static, io::Result<()>>,
     /// To stop it.
     pub handle: ServerHandle,
 }
 
-/// Binds and starts.
+/// An address cannot be listened on.
+#[derive(Debug)]
+pub struct ListenError {
+    setting: &'static str,
+    address: SocketAddr,
+    cause: io::Error,
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { setting, address, cause } = self;
+        write!(f, "setting {setting}: cannot listen on {address}: {cause}")
+    }
+}
+
+fn bind(setting: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), ListenError> {
+    let bound = TcpListener::bind(address).and_then(|listener| listener.local_addr().map(|address| (listener, address)));
+    bound.map_err(|cause| ListenError { setting, address, cause })
+}
+
+/// Binds and starts. Metrics, if there is a place for them, are served until all calls are answered.
 ///
 /// # Errors
-/// The address cannot be bound.
-pub fn start(settings: &settings::Server, dialects: &settings::Dialects, services: Services) -> io::Result<Running> {
-    let listener = TcpListener::bind(settings.listen)?;
-    let address = listener.local_addr()?;
+/// An address cannot be listened on.
+pub fn start(
+    settings: &settings::Server,
+    dialects: &settings::Dialects,
+    metrics: Option<SocketAddr>,
+    services: Services,
+) -> Result<Running, ListenError> {
+    let (listener, address) = bind("server.listen", settings.listen)?;
+    let metrics = metrics.map(|address| bind("metrics.listen", address)).transpose()?;
+    let cannot = |cause| ListenError { setting: "server.listen", address, cause };
     let table: Vec<Route> = table().into_iter().filter(|route| route.dialect.is_enabled(dialects)).collect();
     let document = document(&table).to_string();
-    let desk =
-        Data::new(Desk { services, trusted_proxies: settings.trusted_proxies.clone(), dialects: dialects.clone(), document });
+    let desk = Data::new(Desk {
+        services,
+        trusted_proxies: settings.trusted_proxies.clone(),
+        dialects: dialects.clone(),
+        document,
+        other_method: Meter::default(),
+        no_route: Meter::default(),
+    });
     let routes: Data<Mounted> = Data::new(Mounted::new(table));
     let crowd = Crowd::new(settings.max_connections_per_address);
     let workers = match settings.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         given => given,
     };
+    let (measured, counted) = (desk.clone(), routes.clone());
     let server =
         HttpServer::new(move || App::new().app_data(desk.clone()).app_data(routes.clone()).configure(|app| mount(app, &routes)))
             .workers(workers)
@@ -61,14 +100,26 @@ pub fn start(settings: &settings::Server, dialects: &settings::Dialects, service
             .shutdown_timeout(settings.shutdown_seconds)
             .disable_signals()
             .on_connect(move |io, data| crowd.enter(io, data))
-            .listen(listener)?
+            .listen(listener)
+            .map_err(cannot)?
             .run();
     let handle = server.handle();
-    Ok(Running { address, server, handle })
+    let (metrics, monitor) = match metrics {
+        Some((listener, address)) => (Some(address), Some(metrics::start(listener, measured, counted).map_err(cannot)?)),
+        None => (None, None),
+    };
+    let server = Box::pin(async move {
+        let served = server.await;
+        if let Some(monitor) = monitor {
+            monitor.stop(false).await;
+        }
+        served
+    });
+    Ok(Running { address, metrics, server, handle })
 }
 
 /// The table, by path.
-struct Mounted {
+pub(super) struct Mounted {
     paths: Vec<Path>,
 }
 
@@ -99,6 +150,11 @@ impl Mounted {
             path.methods = path.routes.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         }
         Self { paths }
+    }
+
+    /// Every route.
+    pub(super) fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.paths.iter().flat_map(|path| path.routes.values())
     }
 
     fn target(&self, at: usize, method: &Method) -> Target<'_> {

@@ -9,6 +9,7 @@ mod api_keys;
 mod applications;
 mod attribute_batch;
 mod audit;
+mod backup;
 pub mod caller;
 mod check_account;
 mod context;
@@ -47,6 +48,7 @@ mod sign_up;
 mod tokens;
 mod users;
 mod vault;
+mod vitals;
 
 pub use amend::Amendment;
 pub use api_keys::{Lifetime, NewApiKey};
@@ -76,6 +78,7 @@ pub use sign_up::{Confirmed, SIGN_UP, SignUp};
 pub use tokens::{Issued, RotatedKeys};
 pub use users::{NewUser, Password};
 pub use vault::Rotated;
+pub use vitals::{Vitals, Waiting};
 
 use crate::auth::hashing::Hasher;
 use crate::auth::keys::Keys;

@@ -187,8 +187,38 @@ pub struct Memory<K, V> {
     inner: Arc<Inner<K, V>>,
 }
 
+/// A shard, and how it fares.
+struct Part<K, V> {
+    shard: Mutex<Shard<K, V>>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+impl<K, V> Default for Part<K, V> {
+    fn default() -> Self {
+        Self { shard: Mutex::default(), hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
+    }
+}
+
+impl<K, V> Part<K, V> {
+    fn lock(&self) -> MutexGuard<'_, Shard<K, V>> {
+        self.shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How a memory fares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Use {
+    /// How often it answered, since the start.
+    pub hits: u64,
+    /// How often it did not.
+    pub misses: u64,
+    /// Readings that it holds.
+    pub entries: usize,
+}
+
 struct Inner<K, V> {
-    shards: [Mutex<Shard<K, V>>; SHARDS],
+    parts: [Part<K, V>; SHARDS],
     hasher: RandomState,
     coherence: Arc<Coherence>,
 }
@@ -201,8 +231,8 @@ impl<K, V> Clone for Memory<K, V> {
 
 impl<K: Clone + Eq + Hash + Send + Sync + 'static, V: Reading + 'static> Memory<K, V> {
     pub(super) fn new(coherence: Arc<Coherence>) -> Self {
-        let shards = std::array::from_fn(|_| Mutex::default());
-        Self { inner: Arc::new(Inner { shards, hasher: RandomState::new(), coherence }) }
+        let parts = std::array::from_fn(|_| Part::default());
+        Self { inner: Arc::new(Inner { parts, hasher: RandomState::new(), coherence }) }
     }
 
     pub(super) fn as_forgetful(&self) -> Arc<dyn Forgetful> {
@@ -216,12 +246,16 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static, V: Reading + 'static> Memory<
 
     /// The reading of this key, if it is remembered and nothing that it depends on has changed since.
     pub fn get(&self, key: &K) -> Option<Arc<V>> {
-        self.inner.coherence.holds().then(|| self.inner.shard(key).get(key)).flatten()
+        let part = self.inner.part(key);
+        let found = self.inner.coherence.holds().then(|| part.lock().get(key)).flatten();
+        let counter = if found.is_some() { &part.hits } else { &part.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+        found
     }
 
     /// Puts a reading, which depends on the same, in the place of the one that is remembered; does nothing if that is another one by now.
     pub fn replace(&self, key: &K, old: &Arc<V>, new: Arc<V>) {
-        let mut shard = self.inner.shard(key);
+        let mut shard = self.inner.part(key).lock();
         if shard.get(key).is_some_and(|found| Arc::ptr_eq(&found, old)) {
             shard.insert(key.clone(), new);
         }
@@ -229,27 +263,39 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static, V: Reading + 'static> Memory<
 
     /// Remembers a reading that was begun at `version`, unless something has changed since.
     pub fn put(&self, key: K, reading: Arc<V>, version: Version) {
-        let mut shard = self.inner.shard(&key);
+        let mut shard = self.inner.part(&key).lock();
         // Within the lock: a change that raises the version after this takes the lock after this, and forgets what is put here.
         if self.inner.coherence.version.load(Ordering::Acquire) == version.0 && self.inner.coherence.holds() {
             shard.insert(key, reading);
         }
     }
+
+    /// How it fares.
+    pub fn usage(&self) -> Use {
+        self.inner.parts.iter().fold(Use::default(), |so_far, part| {
+            let held = part.lock();
+            Use {
+                hits: so_far.hits + part.hits.load(Ordering::Relaxed),
+                misses: so_far.misses + part.misses.load(Ordering::Relaxed),
+                entries: so_far.entries + held.young.len() + held.old.len(),
+            }
+        })
+    }
 }
 
 impl<K: Clone + Eq + Hash, V: Reading> Inner<K, V> {
-    fn shard(&self, key: &K) -> MutexGuard<'_, Shard<K, V>> {
+    fn part(&self, key: &K) -> &Part<K, V> {
         let at = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0);
         #[expect(clippy::indexing_slicing, reason = "a remainder of the number of shards is one of them")]
-        let shard = &self.shards[at];
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
+        let part = &self.parts[at];
+        part
     }
 }
 
 impl<K: Clone + Eq + Hash + Send + Sync, V: Reading> Forgetful for Inner<K, V> {
     fn forget(&self, touched: &[Touched]) {
-        for shard in &self.shards {
-            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        for part in &self.parts {
+            let mut shard = part.lock();
             touched.iter().for_each(|touched| shard.forget(touched));
         }
     }
@@ -304,6 +350,7 @@ mod tests {
         assert!(memory.get(&1).is_none());
         memory.put(1, Arc::new(Read(1, 1)), memory.version());
         assert!(memory.get(&1).is_some());
+        assert_eq!(memory.usage(), Use { hits: 1, misses: 1, entries: 1 });
     }
 
     /// Without a feed that hears, nothing is answered from memory.
@@ -331,8 +378,7 @@ mod tests {
                 assert!(memory.get(&0).is_some(), "after {key}");
             }
         }
-        let kept: usize = memory.inner.shards.iter().map(|s| s.lock().unwrap()).map(|s| s.young.len() + s.old.len()).sum();
-        assert!(kept <= 2 * SHARDS * (GENERATION + 1));
+        assert!(memory.usage().entries <= 2 * SHARDS * (GENERATION + 1));
     }
 
     proptest! {
@@ -368,8 +414,8 @@ mod tests {
                     prop_assert_eq!(kept.as_deref(), expected.get(&key));
                 }
             }
-            for shard in &memory.inner.shards {
-                let shard = shard.lock().unwrap();
+            for part in &memory.inner.parts {
+                let shard = part.lock();
                 let held: Vec<u32> = shard.young.keys().chain(shard.old.keys()).copied().collect();
                 prop_assert!(shard.by_user.values().flatten().all(|key| held.contains(key)));
                 prop_assert!(shard.by_credential.values().flatten().all(|key| held.contains(key)));

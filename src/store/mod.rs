@@ -6,6 +6,7 @@
 mod api_keys;
 mod applications;
 mod audit;
+mod backup;
 mod bulk;
 pub mod connection;
 mod custom_attributes;
@@ -41,6 +42,7 @@ use error::StoreError;
 use feed::{Feed, Listener};
 use memory::{Memory, Reading};
 use std::hash::Hash;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -57,6 +59,7 @@ pub use names::Names;
 pub use scratch::Scratch;
 pub use search::{Filter, Mark, Order, Page, Terms, plan_of_prefix_search};
 pub use sessions::Opened;
+pub use writer::Writing;
 
 /// A connection that may read.
 pub struct Snapshot<'a>(&'a mut AnyConnection);
@@ -162,6 +165,11 @@ impl Store {
     /// Up to when every change is heard of, whoever made it; `None` if changes are not heard of now, and every call reads the database.
     pub fn heard(&self) -> Option<std::time::Instant> {
         self.inner.feed.coherence().heard()
+    }
+
+    /// How the writer fares.
+    pub fn writing(&self) -> Writing {
+        self.inner.writer.usage()
     }
 
     /// A memory for readings of one kind, which forgets what changes.
@@ -288,6 +296,16 @@ impl Store {
     /// Whether writes are waiting for their turn.
     pub fn has_waiting(&self) -> bool {
         self.inner.writer.has_waiting()
+    }
+
+    /// Copies an SQLite database, as it is at one moment, into an empty file, and looks whether the copy is sound.
+    ///
+    /// # Errors
+    /// It is no SQLite database, or it or the file fails; the file is of no use then.
+    pub async fn back_up(&self, copy: PathBuf) -> Result<()> {
+        let location = self.inner.location.clone();
+        let copied = tokio::task::spawn_blocking(move || backup::back_up(&location, &copy)).await;
+        Ok(copied.map_err(|_| Error::new(Code::Internal).cause("a backup panicked"))??)
     }
 
     /// Finishes accepted writes and stops.

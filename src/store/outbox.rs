@@ -16,6 +16,15 @@ struct Claimed {
 }
 
 impl Snapshot<'_> {
+    /// How many messages of each kind wait to be sent, be it for another try.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn waiting_messages(&mut self) -> Result<Vec<(MessageKind, i64)>, StoreError> {
+        let waiting = outbox::table.filter(outbox::next_time.is_not_null()).group_by(outbox::kind);
+        Ok(waiting.select((outbox::kind, diesel::dsl::count_star())).load(self.0)?)
+    }
+
     /// Whether a message of this kind is due.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use super::feed::{self, Feed, Witness};
 use super::{Tx, audit};
 use crate::domain::audit::Event;
 use crate::domain::chance::Entropy;
+use crate::domain::meter::{Counted, Histogram};
 use crate::domain::secret::MacKey;
 use crate::error::{Code, Error, Result};
 use diesel::connection::SimpleConnection as _;
@@ -30,6 +31,8 @@ use tokio::sync::oneshot;
 const QUEUE: usize = 8192;
 /// Jobs in one transaction at most.
 const BATCH: usize = 512;
+/// Bounds of batches in the meter: jobs.
+static SIZES: [u64; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, BATCH as u64];
 /// How long a caller waits for its job to be taken up while no batch comes to an end: then the database has gone away.
 const PATIENCE: Duration = Duration::from_millis(900);
 /// How long it waits at most while batches do come to an end: then the database is merely slow.
@@ -134,12 +137,33 @@ struct Queue {
     closed: bool,
 }
 
-#[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
     filled: Condvar,
     /// Batches that have come to an end.
     batches: AtomicU64,
+    /// Their sizes, those that were lost included.
+    sizes: Histogram<10>,
+    /// Batches that were lost.
+    lost: AtomicU64,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        let (batches, lost) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { queue: Mutex::default(), filled: Condvar::new(), batches, sizes: Histogram::new(&SIZES), lost }
+    }
+}
+
+/// How the writer fares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Writing {
+    /// Jobs that wait.
+    pub waiting: usize,
+    /// Batches by the number of their jobs, since the start.
+    pub batches: Counted,
+    /// Batches that were lost, since the start.
+    pub lost: u64,
 }
 
 impl Shared {
@@ -259,6 +283,12 @@ impl Writer {
         !self.shared.lock().jobs.is_empty()
     }
 
+    /// How it fares.
+    pub(super) fn usage(&self) -> Writing {
+        let Shared { sizes, lost, .. } = &*self.shared;
+        Writing { waiting: self.shared.lock().jobs.len(), batches: sizes.counted(), lost: lost.load(Ordering::Relaxed) }
+    }
+
     /// Finishes what was accepted and stops.
     pub(super) fn close(&self) {
         self.shared.lock().closed = true;
@@ -289,11 +319,13 @@ impl Thread {
                 continue;
             }
             batch.retain(|job| job.claim());
+            shared.sizes.count(batch.len() as u64);
             let committed = self.write(&mut batch);
             if let Err(error) = &committed {
                 tracing::error!(cause = %error, jobs = batch.len(), "a batch of writes was lost");
                 // Whatever state the connection is in, a new one starts clean.
                 self.connection = None;
+                shared.lost.fetch_add(1, Ordering::Relaxed);
             }
             for job in batch {
                 job.answer(committed.clone());

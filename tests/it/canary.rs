@@ -8,6 +8,7 @@ use crate::harness::process::{self, Process, usher};
 use crate::harness::receiver::Receiver;
 use crate::harness::{Answer, Client, Engine, PASSWORD, Site, tools};
 use crate::hooks::{hook, site_for};
+use crate::metrics::metrics_of;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -157,7 +158,7 @@ both! {
     /// every kind of caller, are in no answer, in no log line even where everything is logged, and not in the database.
     fn no_secret_comes_out(engine) {
         let receiver = Receiver::new();
-        let site = site_for(engine, &receiver).with("log.filter", "\"trace\"").with("tokens.issuer", "\"https://sso.example\"");
+        let site = site_for(engine, &receiver).with("metrics.listen", "\"127.0.0.1:0\"").with("log.filter", "\"trace\"").with("tokens.issuer", "\"https://sso.example\"");
         let site = furnished(site);
         let service = Process::serve(&site);
         let mut canaries = Canaries::default();
@@ -352,6 +353,11 @@ both! {
             let shown = usher(&site, arguments, "").expect(0);
             canaries.are_not_in(&format!("{arguments:?}"), (shown.out + &shown.err).as_bytes());
         }
+
+        // What whoever watches the service is told of all this.
+        let scrape = metrics_of(&service).get("/metrics").expect(200);
+        assert!(scrape.text.contains("/api/v1/users/{user_id}"), "{}", scrape.text);
+        canaries.are_not_in("the metrics", scrape.text.as_bytes());
 
         // What hooks were told of all this.
         for got in receiver.rest() {

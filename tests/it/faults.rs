@@ -5,6 +5,7 @@ use crate::both;
 use crate::harness::postgres::{self, Server};
 use crate::harness::process::{self, Process, usher};
 use crate::harness::{Answer, Client, Engine, PASSWORD, ROOT, Site, at_once, soon};
+use crate::metrics::metrics_of;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -233,8 +234,9 @@ fn a_crashed_database_is_waited_for() {
     }
     let mut server = Server::own();
     let site = furnished(Site::at(TempDir::new().unwrap(), Engine::Postgres, server.create_database()));
+    let site = site.with("metrics.listen", "\"127.0.0.1:0\"");
     let mut service = Process::serve(&site);
-    let (anon, by) = (service.anon(), root(&service));
+    let (anon, by, monitor) = (service.anon(), root(&service), metrics_of(&service));
     let ann = newcomer(&service, &by, "ann");
 
     // Crash in the middle of changes.
@@ -270,6 +272,9 @@ fn a_crashed_database_is_waited_for() {
         anon.get("/readyz").expect(503);
         assert!(began.elapsed() < SOON, "/readyz took {:?}", began.elapsed());
     }
+    // Whoever watches is told.
+    let scrape = monitor.get("/metrics").expect(200).text;
+    assert!(scrape.contains("usher_database_up 0.0\n") && !scrape.contains("usher_outbox"), "{scrape}");
     // Many who wait do not wait for each other.
     at_once(20, |number| match number % 3 {
         0 => is_unavailable(&ann, "GET", ME, None),
@@ -282,6 +287,7 @@ fn a_crashed_database_is_waited_for() {
     server.resume();
     until_answered(&anon, "/readyz", 200);
     until_answered(&ann, ME, 200);
+    assert!(monitor.get("/metrics").expect(200).text.contains("usher_database_up 1.0\n"));
     assert!(service.is_alive());
     assert!(created.len() >= 40);
     for user_id in &created {

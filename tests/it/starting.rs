@@ -211,6 +211,7 @@ fn wrong_settings_are_refused_by_name_and_source() {
         ("database = \"sqlite:usher.db\"", "database"),
         ("passwords.hash_memory_kib = 8", "passwords.hash_memory_kib"),
         ("log.format = \"xml\"", "log.format"),
+        ("metrics.listen = \"9464\"", "metrics.listen"),
     ] {
         let (folder, path) = with_settings(line);
         for words in [&["serve"][..], &["user", "list"], &["config", "show"], &["migrate"], &["secrets", "init"]] {

@@ -87,9 +87,17 @@ impl Snapshot<'_> {
     /// # Errors
     /// The database fails.
     pub fn has_audit_tail(&mut self) -> Result<bool, StoreError> {
+        Ok(self.audit_backlog()? > 0)
+    }
+
+    /// How many events are not in the index yet.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn audit_backlog(&mut self) -> Result<i64, StoreError> {
         let ends: Vec<(i64, i64)> = audit_chains::table.select((audit_chains::chain, audit_chains::seq)).load(self.0)?;
         let indexed = self.indexed_up_to()?;
-        Ok(ends.iter().any(|(chain, seq)| indexed.get(chain).is_some_and(|indexed| seq > indexed)))
+        Ok(ends.iter().filter_map(|(chain, seq)| Some((seq - indexed.get(chain)?).max(0))).sum())
     }
 
     /// Up to where each chain is in the index.

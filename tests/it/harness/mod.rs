@@ -132,12 +132,15 @@ impl Site {
         let mut lines = vec![
             ("server.listen", "\"127.0.0.1:0\"".to_owned()),
             ("server.shutdown_seconds", "1".to_owned()),
+            // Services run side by side: none takes a port that is not asked for.
+            ("metrics.listen", "\"\"".to_owned()),
             ("database.url", format!("{:?}", self.url)),
             ("passwords.hash_memory_kib", "19456".to_owned()),
         ];
         if self.engine == Engine::Postgres {
             lines.push(("secrets.file", format!("{:?}", self.keys())));
         }
+        lines.retain(|(key, _)| self.extra.iter().all(|(other, _)| other != key));
         let extra = self.extra.iter().map(|(k, v)| (k.as_str(), v.clone()));
         let text: String = lines.into_iter().chain(extra).map(|(key, value)| format!("{key} = {value}\n")).collect();
         let path = self.folder.path().join("usher.toml");
@@ -150,6 +153,8 @@ impl Site {
 pub struct Town {
     pub site: Site,
     pub base: String,
+    /// Where its metrics are, if it serves any.
+    pub metrics: Option<std::net::SocketAddr>,
     pub root_id: String,
     clock: Arc<AtomicI64>,
     services: usher::service::Services,
@@ -183,16 +188,32 @@ impl Town {
                 let services = app::open(&settings, Migrate::Always, clock, Entropy::system()).unwrap();
                 let first = services.first_start(ROOT, Password::new(PASSWORD.to_owned())).await.unwrap();
                 let running = app::start(&settings, &services).unwrap();
-                send.send((running.address, running.handle.clone(), first.map(|id| id.to_string()), services.clone())).unwrap();
+                send.send((
+                    running.address,
+                    running.metrics,
+                    running.handle.clone(),
+                    first.map(|id| id.to_string()),
+                    services.clone(),
+                ))
+                .unwrap();
                 running.server.await.unwrap();
                 services.close();
             };
             actix_web::rt::System::new().block_on(run);
         });
-        let (address, handle, root_id, services) =
+        let (address, metrics, handle, root_id, services) =
             receive.recv_timeout(Duration::from_secs(60)).expect("the service did not start");
         let (handle, thread) = (Some(handle), Some(thread));
-        Self { site, base: format!("http://{address}"), root_id: root_id.unwrap_or_default(), clock, services, handle, thread }
+        Self {
+            site,
+            base: format!("http://{address}"),
+            metrics,
+            root_id: root_id.unwrap_or_default(),
+            clock,
+            services,
+            handle,
+            thread,
+        }
     }
 
     /// Stops the service and starts it again on the same database.

@@ -166,9 +166,14 @@ impl Process {
     }
 
     /// Tells it to stop, and waits until it has.
-    pub fn terminate(mut self) -> Ended {
+    pub fn terminate(self) -> Ended {
         let told = Command::new("kill").args(["-TERM", &self.id().to_string()]).status().unwrap();
         assert!(told.success());
+        self.wait()
+    }
+
+    /// Waits until it has stopped.
+    pub fn wait(mut self) -> Ended {
         // Its standard output ends with it.
         let lines = self.lines.iter().collect();
         let code = self.child.wait().unwrap().code();

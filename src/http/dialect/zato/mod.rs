@@ -18,6 +18,7 @@ pub(super) use errors::refusal;
 
 use super::super::gate::Gate;
 use super::super::input::Parts;
+use super::super::meter::Meter;
 use super::super::reply::Reply;
 use super::super::route::{Handler, Route};
 use super::Dialect;
@@ -145,6 +146,7 @@ where
         action: Some(action),
         summary,
         handler,
+        meter: Meter::default(),
         media_type: "application/json",
         describe_input,
         describe_answer,
