@@ -46,10 +46,11 @@ use crate::domain::time::Utc;
 use crate::domain::user::{User, viewer_of};
 use crate::error::{Code, Error, Result};
 use crate::store::{Opened, Tx};
-use futures_util::FutureExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long a call waits for its time of use to be noted.
+const BRIEFLY: Duration = Duration::from_millis(250);
 /// `active_time` is kept to this.
 const ACTIVE_GRAIN: Duration = Duration::from_secs(60);
 
@@ -162,7 +163,7 @@ impl Anyone {
         let (places, now) = (Places::of(&self.context), self.context.now());
         let shown = self.shown()?;
         let unknown = shown.unknown();
-        let known = self.context.known(shown.clone(), &self.application).await?.ok_or_else(|| refuse(unknown))?;
+        let known = self.context.known(shown, &self.application).await?.ok_or_else(|| refuse(unknown))?;
         self.context.trail.set_actor(user_actor(known.user(), known.proof.id()));
         known.stands(&self.application, places, now).map_err(refuse)?;
         match &known.proof {
@@ -176,7 +177,7 @@ impl Anyone {
         });
         let context = Context { bond, ..self.context };
         let mut authenticated = Authenticated { context, application: self.application, known };
-        authenticated.note_activity(shown);
+        authenticated.note_activity().await;
         Ok(authenticated)
     }
 
@@ -308,8 +309,8 @@ impl Authenticated {
         }
     }
 
-    /// Notes the time of use, at most once a minute, without keeping the call waiting.
-    fn note_activity(&mut self, shown: Shown) {
+    /// Notes the time of use, at most once a minute.
+    async fn note_activity(&mut self) {
         let (user_id, now) = (self.user_id(), self.context.now());
         let is_stale = |last: Option<Utc>| last.is_none_or(|t| t + ACTIVE_GRAIN <= now);
         let key_id = match &self.known.proof {
@@ -318,9 +319,7 @@ impl Authenticated {
         };
         if is_stale(self.known.user().active_time) || key_id.is_some() {
             // What this call tells of its user is what the next one will tell.
-            let known = Arc::new(self.known.active_at(now));
-            self.context.replace_known(shown, &self.application, &self.known, Arc::clone(&known));
-            self.known = known;
+            self.known = Arc::new(self.known.active_at(now));
             let store = self.context.services.inner.store.clone();
             let mut noting = Box::pin(async move {
                 let note = move |tx: &mut Tx<'_>| {
@@ -335,8 +334,8 @@ impl Authenticated {
                     tracing::warn!(cause = error.logged_cause(), "a time of use was not noted");
                 }
             });
-            // Begun here, so that it stands in the queue before whatever else this call writes.
-            if noting.as_mut().now_or_never().is_none() {
+            // Waited for, so that what follows on this call finds it; but no call fails for it, or waits long.
+            if tokio::time::timeout(BRIEFLY, &mut noting).await.is_err() {
                 tokio::spawn(noting);
             }
         }

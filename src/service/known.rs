@@ -128,11 +128,6 @@ impl Context {
         Ok(Some(known))
     }
 
-    /// Remembers something newer of what is shown, in place of what was remembered, unless that has been forgotten meanwhile.
-    pub(super) fn replace_known(&self, shown: Shown, through: &Application, old: &Arc<Known>, new: Arc<Known>) {
-        self.services.inner.memories.uses.replace(&Use { shown, through: through.application_id }, old, new);
-    }
-
     /// The application whose name has this key.
     pub(super) async fn application_by_name(&self, name_key: String) -> Result<Option<Arc<Application>>> {
         let memory = &self.services.inner.memories.applications;

@@ -385,10 +385,6 @@ impl Edit {
             return Err(Error::new(Code::LastSuperUser));
         }
         maker.may_make(&before, &after)?;
-        // Whoever took the account over would change the address first: the mailbox so far learns of it.
-        if let Some(old) = before.email.as_ref().filter(|_| maker.own_id == Some(user_id) && before.email != after.email) {
-            services.notify_at(tx, &after, old.clone(), LetterKind::EmailChanged, now)?;
-        }
         let changes = changes(tx, &before, &after, now)?;
         if changes.is_some() {
             after.updated_time = now;

@@ -253,14 +253,6 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static, V: Reading + 'static> Memory<
         found
     }
 
-    /// Puts a reading, which depends on the same, in the place of the one that is remembered; does nothing if that is another one by now.
-    pub fn replace(&self, key: &K, old: &Arc<V>, new: Arc<V>) {
-        let mut shard = self.inner.part(key).lock();
-        if shard.get(key).is_some_and(|found| Arc::ptr_eq(&found, old)) {
-            shard.insert(key.clone(), new);
-        }
-    }
-
     /// Remembers a reading that was begun at `version`, unless something has changed since.
     pub fn put(&self, key: K, reading: Arc<V>, version: Version) {
         let mut shard = self.inner.part(&key).lock();
