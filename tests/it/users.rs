@@ -29,7 +29,8 @@ fn fitting(name: &str) -> Value {
 }
 
 /// What a row of an import may say besides what a super-user may change; all of it attributes that no patch changes.
-const IMPORT_ONLY: &[&str] = &["created_time", "sign_up_status", "is_approval_needed", "approval_status", "is_locked"];
+const IMPORT_ONLY: &[&str] =
+    &["created_time", "sign_up_status", "is_approval_needed", "approval_status", "is_locked", "lock_reason"];
 
 /// A value that fits each member of a row.
 fn imported(name: &str) -> Value {
@@ -75,6 +76,7 @@ both! {
             let mut row = json!({"username": format!("made-with-{name}"), "external_id": format!("x-{name}")});
             row[*name] = match *name {
                 "groups" => json!(["staff"]),
+                "password" => PASSWORD.into(),
                 "username" | "login_name" | "external_id" => format!("{name} of a creation").into(),
                 _ => fitting(name),
             };
@@ -87,7 +89,10 @@ both! {
             row["username"] = format!("imported-with-{name}").into();
             row["external_id"] = format!("y-{name}").into();
             row[*name] = if *name == "groups" { json!(["staff"]) } else { imported(name) };
-            let told = import(&root, &[row.clone()]);
+            if *name == "lock_reason" {
+                row["is_locked"] = true.into();
+            }
+            let told = import(&root, std::slice::from_ref(&row));
             let is_taken = may || is_password || ["password_hash", "totp_key", "groups"].contains(name) || IMPORT_ONLY.contains(name);
             assert_eq!(told.outcomes(), [if is_taken { "created" } else { "refused" }], "{name}: {told:?}");
             if !is_taken {
