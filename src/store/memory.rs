@@ -1,6 +1,6 @@
 //! Memory: what was read from the database and may be used again, as long as nothing that it depends on has changed.
 //!
-//! A memory holds whole readings (a session with its user, say), each with the ids that it depends on. The [feed](super::feed) of changes
+//! A memory holds whole readings (a session with its user, say), each with the ids that it depends on. The feed of changes
 //! makes it forget. Two things make it safe:
 //!
 //! - **Coherence.** A memory answers only while its feed has proved within the last [`BOUND`] that it hears of changes; otherwise every

@@ -108,7 +108,7 @@ impl Snapshot<'_> {
 }
 
 impl Tx<'_> {
-    /// Takes up to [`STRIDE`] events of one chain into the index; tells how many. A chain that another node is at is left to it.
+    /// Takes up to `STRIDE` events of one chain into the index; tells how many. A chain that another node is at is left to it.
     ///
     /// # Errors
     /// The database fails.
