@@ -42,8 +42,13 @@ pub fn wait_until(what: &str, holds: impl Fn() -> bool) {
 /// Asks until the answer has this status: what another process has changed is heard of within a bound, not at once.
 #[track_caller]
 pub fn soon(status: u16, ask: impl Fn() -> Answer) -> Answer {
-    wait_until(&format!("a status of {status}"), || ask().status == status);
-    ask().expect(status)
+    let answer = std::cell::OnceCell::new();
+    let is_it = || {
+        let answered = ask();
+        answered.status == status && answer.set(answered).is_ok()
+    };
+    wait_until(&format!("a status of {status}"), is_it);
+    answer.into_inner().unwrap()
 }
 
 /// Makes one test for each database.
