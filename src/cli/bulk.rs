@@ -1,23 +1,28 @@
 //! `usher user import` and `usher user export`: many users at once, as lines of JSON.
 
+use super::moving::Moving;
 use super::users::find;
 use super::{Common, Exit, Outcome, act, begin, operator, output};
 use crate::domain::audit::Action;
 use crate::domain::bulk::{RowOutcome, RowResult, Summary};
 use crate::domain::ndjson::Line;
 use crate::error::{Code, Error};
-use crate::service::{Intake, Services, SuperUser};
+use crate::service::{Intake, NewIds, Services, Source, SuperUser};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 #[derive(Args)]
 pub(super) struct Import {
     /// The file, one JSON object in each line; - is standard input.
-    file: PathBuf,
+    #[arg(required_unless_present = "from")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    moving: Moving,
     /// Say what would happen, and change nothing.
     #[arg(long)]
     dry_run: bool,
@@ -33,8 +38,13 @@ pub(super) struct Export {
 /// Bytes read at a time.
 const CHUNK: usize = 64 * 1024;
 
-pub(super) async fn import(common: &Common, Import { file, dry_run }: Import) -> Outcome {
-    let input = Input::open(&file)?;
+pub(super) async fn import(common: &Common, Import { file, moving, dry_run }: Import) -> Outcome {
+    let input = match (moving.open(file.as_deref())?, file) {
+        (Some(source), _) => Input::of(Feed::Source(source), None),
+        (None, Some(file)) => Input::open(&file)?,
+        // Clap has seen to it.
+        (None, None) => return Err(Exit::Refused("there is nothing to import".to_owned())),
+    };
     let services = common.services()?;
     let imported = run(common, &services, input, dry_run).await;
     services.close();
@@ -68,7 +78,7 @@ fn counts(summary: &Summary) -> String {
 /// Runs the import to its end; a failure on the way still has its counts.
 async fn run(common: &Common, services: &Services, input: Input, dry_run: bool) -> Result<(Summary, Option<Exit>), Exit> {
     let root = SuperUser::at_the_command_line(begin(services, Action::UserImport), operator::current());
-    let import = root.import_users(dry_run).await?;
+    let import = root.import_users(dry_run, input.new_ids()).await?;
     let bar = input.progress_bar();
     let mut input = Some(input);
     let next = async |rows: usize| {
@@ -115,9 +125,17 @@ fn tell_rows(common: &Common, results: &[RowResult]) {
     }
 }
 
+/// Where rows come from.
+enum Feed {
+    /// Bytes, with a row in each line.
+    Bytes(Box<dyn Read + Send>),
+    /// An older system. Its rows count as lines.
+    Source(Source),
+}
+
 /// What is imported from.
 struct Input {
-    reader: Box<dyn Read + Send>,
+    feed: Feed,
     intake: Intake,
     has_ended: bool,
     /// Bytes read so far, and in all, if that is known.
@@ -138,27 +156,35 @@ impl Input {
             }
             (Box::new(file), about.is_file().then_some(about.len()))
         };
-        Ok(Self { reader, intake: Intake::default(), has_ended: false, position: 0, length })
+        Ok(Self::of(Feed::Bytes(reader), length))
+    }
+
+    fn of(feed: Feed, length: Option<u64>) -> Self {
+        Self { feed, intake: Intake::default(), has_ended: false, position: 0, length }
+    }
+
+    fn new_ids(&self) -> NewIds {
+        match &self.feed {
+            Feed::Bytes(_) => NewIds::Minted,
+            Feed::Source(source) => source.new_ids(),
+        }
     }
 
     /// The next batch of so many rows.
     fn next(&mut self, rows: usize) -> Result<Option<Vec<Line>>, Error> {
-        let mut chunk = vec![0; CHUNK];
         while !self.has_ended && !self.intake.is_full(rows) {
-            let broken = |e: io::Error| Error::new(Code::BadRequest).detail(format!("The input cannot be read: {e}."));
-            let count = self
-                .reader
-                .read(&mut chunk)
-                .or_else(|e| if e.kind() == io::ErrorKind::Interrupted { Ok(usize::MAX) } else { Err(e) });
-            match count.map_err(broken)? {
-                usize::MAX => {}
-                0 => {
+            let bytes = match &mut self.feed {
+                Feed::Bytes(reader) => read(reader)?,
+                Feed::Source(source) => line(source)?,
+            };
+            match bytes {
+                Some(bytes) => {
+                    self.position += bytes.len() as u64;
+                    self.intake.feed(&bytes);
+                }
+                None => {
                     self.has_ended = true;
                     self.intake.finish();
-                }
-                count => {
-                    self.position += count as u64;
-                    self.intake.feed(chunk.get(..count).unwrap_or_default());
                 }
             }
         }
@@ -179,6 +205,31 @@ impl Input {
             Err(_) => bar,
         }
     }
+}
+
+/// The next bytes; `None` at the end.
+fn read(reader: &mut impl Read) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    let mut chunk = Zeroizing::new(vec![0; CHUNK]);
+    loop {
+        match reader.read(&mut chunk) {
+            Ok(0) => return Ok(None),
+            Ok(count) => {
+                chunk.truncate(count);
+                return Ok(Some(chunk));
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(Error::new(Code::BadRequest).detail(format!("The input cannot be read: {e}."))),
+        }
+    }
+}
+
+/// The next row of an older system as a line; `None` at the end.
+fn line(source: &mut Source) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    let Some(row) = source.next_row()? else { return Ok(None) };
+    let mut line = Zeroizing::new(Vec::new());
+    serde_json::to_writer(&mut *line, &row).map_err(|e| Error::new(Code::Internal).cause(e.to_string()))?;
+    line.push(b'\n');
+    Ok(Some(line))
 }
 
 pub(super) async fn export(common: &Common, Export { user }: Export) -> Outcome {

@@ -38,3 +38,4 @@ pub mod time;
 pub mod user;
 pub(crate) mod words;
 pub mod zato;
+pub mod zato_user;

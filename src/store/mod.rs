@@ -29,6 +29,7 @@ mod signing_keys;
 mod throttles;
 mod users;
 mod writer;
+mod zato;
 
 use crate::domain::audit::Event;
 use crate::domain::chance::Entropy;
@@ -57,6 +58,7 @@ pub use names::Names;
 pub use scratch::Scratch;
 pub use search::{Filter, Mark, Order, Page, Terms, plan_of_prefix_search};
 pub use sessions::Opened;
+pub use zato::ZatoUsers;
 
 /// A connection that may read.
 pub struct Snapshot<'a>(&'a mut AnyConnection);
