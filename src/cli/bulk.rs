@@ -1,10 +1,11 @@
 //! `usher user import` and `usher user export`: many users at once, as lines of JSON.
 
-use super::moving::Moving;
+use super::moving::{self, Moving};
 use super::users::find;
 use super::{Common, Exit, Outcome, act, begin, operator, output};
 use crate::domain::audit::Action;
 use crate::domain::bulk::{RowOutcome, RowResult, Summary};
+use crate::domain::group::MovedGroup;
 use crate::domain::ndjson::Line;
 use crate::error::{Code, Error};
 use crate::service::{Intake, NewIds, Services, Source, SuperUser};
@@ -46,13 +47,22 @@ pub(super) async fn import(common: &Common, Import { file, moving, dry_run }: Im
         (None, None) => return Err(Exit::Refused("there is nothing to import".to_owned())),
     };
     let services = common.services()?;
-    let imported = run(common, &services, input, dry_run).await;
+    let groups = input.groups();
+    let imported = match run(common, &services, input, dry_run).await {
+        // Groups come last: most of them are made by the rows of their members.
+        Ok((summary, None)) => moving::settle(&services, &groups, dry_run).await.map(|settled| (summary, settled, None)),
+        Ok((summary, failure)) => Ok((summary, 0, failure)),
+        Err(failure) => Err(failure),
+    };
     services.close();
-    let (summary, failure) = imported?;
+    let (summary, settled, failure) = imported?;
     if common.json {
         output::json(&json!({ "summary": summary }))?;
     }
-    let counts = counts(&summary);
+    let mut counts = counts(&summary);
+    if settled > 0 {
+        counts.push_str(&format!("; {settled} groups {}", if dry_run { "would be settled" } else { "were settled" }));
+    }
     match failure {
         Some(failure) => {
             output::complain(&counts);
@@ -167,6 +177,14 @@ impl Input {
         match &self.feed {
             Feed::Bytes(_) => NewIds::Minted,
             Feed::Source(source) => source.new_ids(),
+        }
+    }
+
+    /// What is known of groups besides who is in them.
+    fn groups(&self) -> Vec<MovedGroup> {
+        match &self.feed {
+            Feed::Bytes(_) => Vec::new(),
+            Feed::Source(source) => source.groups().to_vec(),
         }
     }
 

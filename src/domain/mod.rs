@@ -12,6 +12,7 @@ pub mod chance;
 pub mod credential;
 pub mod custom_attribute;
 pub mod ecm;
+pub mod ecm_export;
 pub mod group;
 pub mod hook;
 pub mod ids;

@@ -4,11 +4,14 @@
 //! and the audit trail are the import's ([`super::import`]). What it cannot make sense of it passes on, so that the import names it. There
 //! is one module for each system, and one variant. Reading blocks.
 
+mod ecm;
 mod zato;
 
+pub use ecm::Ecm;
 pub use zato::Zato;
 
 use super::import::NewIds;
+use crate::domain::group::MovedGroup;
 use crate::error::Result;
 use serde_json::{Map, Value};
 
@@ -19,6 +22,8 @@ type Row = Map<String, Value>;
 pub enum Source {
     /// Zato SSO's database.
     Zato(Zato),
+    /// An export of the ECM.
+    Ecm(Ecm),
 }
 
 impl Source {
@@ -29,6 +34,7 @@ impl Source {
     pub fn next_row(&mut self) -> Result<Option<Row>> {
         match self {
             Self::Zato(zato) => zato.next_row(),
+            Self::Ecm(ecm) => Ok(ecm.next_row()),
         }
     }
 
@@ -36,6 +42,15 @@ impl Source {
     pub fn new_ids(&self) -> NewIds {
         match self {
             Self::Zato(_) => NewIds::OfZato,
+            Self::Ecm(_) => NewIds::Minted,
+        }
+    }
+
+    /// The groups that there are, where more is known of them than that users are in them.
+    pub fn groups(&self) -> &[MovedGroup] {
+        match self {
+            Self::Zato(_) => &[],
+            Self::Ecm(ecm) => ecm.groups(),
         }
     }
 }
