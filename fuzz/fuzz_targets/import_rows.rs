@@ -2,6 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use usher::domain::connect_user::Memberships;
 use usher::domain::ecm_export::{self, Export, NeverExpire, Offset, Reading};
 use usher::domain::ndjson::{Cutter, Line};
 use usher::service::outside;
@@ -19,6 +20,9 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(cut(&[head, tail]), lines);
     for line in &lines {
         let _ = outside::import_row(line);
+    }
+    if let Ok(user) = serde_json::from_slice(bytes) {
+        let _ = Memberships::default().row(&user);
     }
     if let Ok(export) = Export::parse(bytes) {
         let reading = Reading { offset: Offset::default(), never_expire: NeverExpire::Account };

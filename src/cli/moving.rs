@@ -7,7 +7,8 @@ use crate::domain::audit::Action;
 use crate::domain::ecm_export::{NeverExpire, Offset, Reading};
 use crate::domain::group::MovedGroup;
 use crate::error::Code;
-use crate::service::{Ecm, Services, Source, SuperUser, Zato};
+use crate::outbound::connect::Origin;
+use crate::service::{Connect, Ecm, Services, Source, SuperUser, Zato};
 use clap::{Args, ValueEnum};
 use std::fs::File;
 use std::io;
@@ -25,6 +26,15 @@ pub(super) struct Moving {
     /// zato: a file with the Fernet key that it encrypts with.
     #[arg(long, value_name = "FILE", requires = "from", required_if_eq("from", "zato"))]
     fernet_key_file: Option<PathBuf>,
+    /// connect: the server's URL.
+    #[arg(long, requires = "from", requires = "key_file", conflicts_with = "saved")]
+    url: Option<String>,
+    /// connect: a file with an administrator's API key.
+    #[arg(long, value_name = "FILE", requires = "url")]
+    key_file: Option<PathBuf>,
+    /// connect: instead of a server, a folder with answers of its API: users-1.json, groups-1.json, members-GUID-1.json and so on.
+    #[arg(long, value_name = "FOLDER", requires = "from")]
+    saved: Option<PathBuf>,
     /// ecm: how far the clock of its times of validity is ahead of UTC, such as +01:00.
     #[arg(long, value_name = "OFFSET", requires = "from", allow_hyphen_values = true)]
     utc_offset: Option<Offset>,
@@ -38,6 +48,8 @@ pub(super) struct Moving {
 enum System {
     /// Zato SSO, by its database.
     Zato,
+    /// Posit Connect, by its API or by answers of it that were saved.
+    Connect,
     /// The ECM, by an export; FILE is the export.
     Ecm,
 }
@@ -46,6 +58,7 @@ impl System {
     fn word(self) -> &'static str {
         match self {
             Self::Zato => "zato",
+            Self::Connect => "connect",
             Self::Ecm => "ecm",
         }
     }
@@ -61,6 +74,14 @@ impl Moving {
             System::Zato => {
                 let (url, key) = self.database.as_ref().zip(self.fernet_key_file.as_ref()).ok_or_else(missing)?;
                 Source::Zato(Zato::open(url, &secret(key)?)?)
+            }
+            System::Connect => {
+                let origin = match (&self.saved, &self.url, &self.key_file) {
+                    (Some(folder), ..) => Origin::Saved(folder.clone()),
+                    (None, Some(url), Some(file)) => Origin::server(url, &api_key(file)?),
+                    (None, ..) => return Err(missing()),
+                };
+                Source::Connect(Connect::open(origin)?)
             }
             System::Ecm => {
                 let file = file.ok_or_else(missing)?;
@@ -82,6 +103,9 @@ impl Moving {
             ("FILE", file.is_some(), system == System::Ecm),
             ("--database", self.database.is_some(), system == System::Zato),
             ("--fernet-key-file", self.fernet_key_file.is_some(), system == System::Zato),
+            ("--url", self.url.is_some(), system == System::Connect),
+            ("--key-file", self.key_file.is_some(), system == System::Connect),
+            ("--saved", self.saved.is_some(), system == System::Connect),
             ("--utc-offset", self.utc_offset.is_some(), system == System::Ecm),
             ("--never-expire", self.never_expire.is_some(), system == System::Ecm),
         ];
@@ -96,6 +120,16 @@ impl Moving {
 fn secret(file: &Path) -> Result<Zeroizing<String>, Exit> {
     let text = std::fs::read_to_string(file).map(Zeroizing::new);
     text.map_err(|e| Exit::Refused(format!("cannot read the key file {}: {e}", file.display())))
+}
+
+/// An API key, which goes into a header.
+fn api_key(file: &Path) -> Result<Zeroizing<String>, Exit> {
+    let text = secret(file)?;
+    let key = text.trim();
+    if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(Exit::Refused(format!("the key file {} holds no API key", file.display())));
+    }
+    Ok(Zeroizing::new(key.to_owned()))
 }
 
 /// Makes the groups that are not here yet, and gives those that differ what the older system says of them; tells how many.

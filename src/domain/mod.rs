@@ -9,6 +9,7 @@ pub mod attribute;
 pub mod audit;
 pub mod bulk;
 pub mod chance;
+pub mod connect_user;
 pub mod credential;
 pub mod custom_attribute;
 pub mod ecm;

@@ -74,7 +74,7 @@ pub use seen::{Seen, Whom};
 pub use sessions::{Introspection, SessionEntry};
 pub use sign_in::{NewSession, SignIn};
 pub use sign_up::{Confirmed, SIGN_UP, SignUp};
-pub use source::{Ecm, Source, Zato};
+pub use source::{Connect, Ecm, Source, Zato};
 pub use tokens::{Issued, RotatedKeys};
 pub use users::{NewUser, Password};
 pub use vault::Rotated;

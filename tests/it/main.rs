@@ -39,6 +39,7 @@ mod hooks_outside;
 mod house;
 mod mail;
 mod matrix;
+mod moving_connect;
 mod moving_ecm;
 mod moving_zato;
 mod pages;

@@ -4,9 +4,11 @@
 //! and the audit trail are the import's ([`super::import`]). What it cannot make sense of it passes on, so that the import names it. There
 //! is one module for each system, and one variant. Reading blocks.
 
+mod connect;
 mod ecm;
 mod zato;
 
+pub use connect::Connect;
 pub use ecm::Ecm;
 pub use zato::Zato;
 
@@ -22,6 +24,8 @@ type Row = Map<String, Value>;
 pub enum Source {
     /// Zato SSO's database.
     Zato(Zato),
+    /// Posit Connect, by its API or by what was saved of it.
+    Connect(Connect),
     /// An export of the ECM.
     Ecm(Ecm),
 }
@@ -34,6 +38,7 @@ impl Source {
     pub fn next_row(&mut self) -> Result<Option<Row>> {
         match self {
             Self::Zato(zato) => zato.next_row(),
+            Self::Connect(connect) => connect.next_row(),
             Self::Ecm(ecm) => Ok(ecm.next_row()),
         }
     }
@@ -42,7 +47,7 @@ impl Source {
     pub fn new_ids(&self) -> NewIds {
         match self {
             Self::Zato(_) => NewIds::OfZato,
-            Self::Ecm(_) => NewIds::Minted,
+            Self::Connect(_) | Self::Ecm(_) => NewIds::Minted,
         }
     }
 
@@ -50,6 +55,7 @@ impl Source {
     pub fn groups(&self) -> &[MovedGroup] {
         match self {
             Self::Zato(_) => &[],
+            Self::Connect(connect) => connect.groups(),
             Self::Ecm(ecm) => ecm.groups(),
         }
     }
