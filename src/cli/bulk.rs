@@ -41,7 +41,7 @@ const CHUNK: usize = 64 * 1024;
 
 pub(super) async fn import(common: &Common, Import { file, moving, dry_run }: Import) -> Outcome {
     let input = match (moving.open(file.as_deref())?, file) {
-        (Some(source), _) => Input::of(Feed::Source(source), None),
+        (Some(source), _) => Input::of(Feed::Source(Box::new(source)), None),
         (None, Some(file)) => Input::open(&file)?,
         // Clap has seen to it.
         (None, None) => return Err(Exit::Refused("there is nothing to import".to_owned())),
@@ -140,7 +140,7 @@ enum Feed {
     /// Bytes, with a row in each line.
     Bytes(Box<dyn Read + Send>),
     /// An older system. Its rows count as lines.
-    Source(Source),
+    Source(Box<Source>),
 }
 
 /// What is imported from.
