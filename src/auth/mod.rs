@@ -2,6 +2,7 @@
 
 pub mod breached;
 pub mod data_key;
+pub mod fernet;
 pub mod hashing;
 pub mod keys;
 pub mod policy;

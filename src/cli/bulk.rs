@@ -1,23 +1,29 @@
 //! `usher user import` and `usher user export`: many users at once, as lines of JSON.
 
+use super::moving::{self, Moving};
 use super::users::find;
 use super::{Common, Exit, Outcome, act, begin, operator, output};
 use crate::domain::audit::Action;
 use crate::domain::bulk::{RowOutcome, RowResult, Summary};
+use crate::domain::group::MovedGroup;
 use crate::domain::ndjson::Line;
 use crate::error::{Code, Error};
-use crate::service::{Intake, Services, SuperUser};
+use crate::service::{Intake, NewIds, Services, Source, SuperUser};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 #[derive(Args)]
 pub(super) struct Import {
     /// The file, one JSON object in each line; - is standard input.
-    file: PathBuf,
+    #[arg(required_unless_present = "from")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    moving: Moving,
     /// Say what would happen, and change nothing.
     #[arg(long)]
     dry_run: bool,
@@ -33,16 +39,30 @@ pub(super) struct Export {
 /// Bytes read at a time.
 const CHUNK: usize = 64 * 1024;
 
-pub(super) async fn import(common: &Common, Import { file, dry_run }: Import) -> Outcome {
-    let input = Input::open(&file)?;
+pub(super) async fn import(common: &Common, Import { file, moving, dry_run }: Import) -> Outcome {
+    let input = match (moving.open(file.as_deref())?, file) {
+        (Some(source), _) => Input::of(Feed::Source(Box::new(source)), None),
+        (None, Some(file)) => Input::open(&file)?,
+        // Clap has seen to it.
+        (None, None) => return Err(Exit::Refused("there is nothing to import".to_owned())),
+    };
     let services = common.services()?;
-    let imported = run(common, &services, input, dry_run).await;
+    let groups = input.groups();
+    let imported = match run(common, &services, input, dry_run).await {
+        // Groups come last: most of them are made by the rows of their members.
+        Ok((summary, None)) => moving::settle(&services, &groups, dry_run).await.map(|settled| (summary, settled, None)),
+        Ok((summary, failure)) => Ok((summary, 0, failure)),
+        Err(failure) => Err(failure),
+    };
     services.close();
-    let (summary, failure) = imported?;
+    let (summary, settled, failure) = imported?;
     if common.json {
         output::json(&json!({ "summary": summary }))?;
     }
-    let counts = counts(&summary);
+    let mut counts = counts(&summary);
+    if settled > 0 {
+        counts.push_str(&format!("; {settled} groups {}", if dry_run { "would be settled" } else { "were settled" }));
+    }
     match failure {
         Some(failure) => {
             output::complain(&counts);
@@ -68,7 +88,7 @@ fn counts(summary: &Summary) -> String {
 /// Runs the import to its end; a failure on the way still has its counts.
 async fn run(common: &Common, services: &Services, input: Input, dry_run: bool) -> Result<(Summary, Option<Exit>), Exit> {
     let root = SuperUser::at_the_command_line(begin(services, Action::UserImport), operator::current());
-    let import = root.import_users(dry_run).await?;
+    let import = root.import_users(dry_run, input.new_ids()).await?;
     let bar = input.progress_bar();
     let mut input = Some(input);
     let next = async |rows: usize| {
@@ -115,9 +135,17 @@ fn tell_rows(common: &Common, results: &[RowResult]) {
     }
 }
 
+/// Where rows come from.
+enum Feed {
+    /// Bytes, with a row in each line.
+    Bytes(Box<dyn Read + Send>),
+    /// An older system. Its rows count as lines.
+    Source(Box<Source>),
+}
+
 /// What is imported from.
 struct Input {
-    reader: Box<dyn Read + Send>,
+    feed: Feed,
     intake: Intake,
     has_ended: bool,
     /// Bytes read so far, and in all, if that is known.
@@ -138,31 +166,48 @@ impl Input {
             }
             (Box::new(file), about.is_file().then_some(about.len()))
         };
-        Ok(Self { reader, intake: Intake::default(), has_ended: false, position: 0, length })
+        Ok(Self::of(Feed::Bytes(reader), length))
+    }
+
+    fn of(feed: Feed, length: Option<u64>) -> Self {
+        Self { feed, intake: Intake::default(), has_ended: false, position: 0, length }
+    }
+
+    fn new_ids(&self) -> NewIds {
+        match &self.feed {
+            Feed::Bytes(_) => NewIds::Minted,
+            Feed::Source(source) => source.new_ids(),
+        }
+    }
+
+    /// What is known of groups besides who is in them.
+    fn groups(&self) -> Vec<MovedGroup> {
+        match &self.feed {
+            Feed::Bytes(_) => Vec::new(),
+            Feed::Source(source) => source.groups().to_vec(),
+        }
     }
 
     /// The next batch: so many rows, or fewer if there are no more yet. A pipe that was not full is read faster than it is written to, and
     /// whoever writes may wait to be told what became of the rows so far.
     fn next(&mut self, rows: usize) -> Result<Option<Vec<Line>>, Error> {
-        let mut chunk = vec![0; CHUNK];
         while !self.has_ended && !self.intake.is_full(rows) {
-            let broken = |e: io::Error| Error::new(Code::BadRequest).detail(format!("The input cannot be read: {e}."));
-            let count = self
-                .reader
-                .read(&mut chunk)
-                .or_else(|e| if e.kind() == io::ErrorKind::Interrupted { Ok(usize::MAX) } else { Err(e) });
-            match count.map_err(broken)? {
-                usize::MAX => {}
-                0 => {
-                    self.has_ended = true;
-                    self.intake.finish();
-                }
-                count => {
-                    self.position += count as u64;
-                    self.intake.feed(chunk.get(..count).unwrap_or_default());
-                    if self.length.is_none() && count < CHUNK && self.intake.has_lines() {
+            let bytes = match &mut self.feed {
+                Feed::Bytes(reader) => read(reader)?,
+                Feed::Source(source) => line(source)?,
+            };
+            match bytes {
+                Some(bytes) => {
+                    self.position += bytes.len() as u64;
+                    self.intake.feed(&bytes);
+                    let is_pipe = self.length.is_none() && matches!(self.feed, Feed::Bytes(_));
+                    if is_pipe && bytes.len() < CHUNK && self.intake.has_lines() {
                         break;
                     }
+                }
+                None => {
+                    self.has_ended = true;
+                    self.intake.finish();
                 }
             }
         }
@@ -183,6 +228,31 @@ impl Input {
             Err(_) => bar,
         }
     }
+}
+
+/// The next bytes; `None` at the end.
+fn read(reader: &mut impl Read) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    let mut chunk = Zeroizing::new(vec![0; CHUNK]);
+    loop {
+        match reader.read(&mut chunk) {
+            Ok(0) => return Ok(None),
+            Ok(count) => {
+                chunk.truncate(count);
+                return Ok(Some(chunk));
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(Error::new(Code::BadRequest).detail(format!("The input cannot be read: {e}."))),
+        }
+    }
+}
+
+/// The next row of an older system as a line; `None` at the end.
+fn line(source: &mut Source) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    let Some(row) = source.next_row()? else { return Ok(None) };
+    let mut line = Zeroizing::new(Vec::new());
+    serde_json::to_writer(&mut *line, &row).map_err(|e| Error::new(Code::Internal).cause(e.to_string()))?;
+    line.push(b'\n');
+    Ok(Some(line))
 }
 
 pub(super) async fn export(common: &Common, Export { user }: Export) -> Outcome {

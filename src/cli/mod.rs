@@ -13,6 +13,7 @@ mod groups;
 mod help;
 mod hooks;
 mod linked;
+mod moving;
 mod operator;
 mod output;
 mod secrets;

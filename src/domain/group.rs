@@ -114,6 +114,28 @@ pub struct GroupView {
     pub profile_id: Option<i64>,
 }
 
+/// A group that comes from an older system: its name, by which it is found again, and what is to be said of it.
+#[derive(Clone, Debug)]
+pub struct MovedGroup {
+    /// Its name.
+    pub name: Name,
+    /// The rest.
+    pub patch: GroupPatch,
+}
+
+impl MovedGroup {
+    /// What differs in the group that is here. An `external_id` that it has here is somebody else's word for it, and is kept.
+    pub fn difference(&self, here: &GroupView) -> GroupPatch {
+        let GroupPatch { name: _, external_id, description, profile_id } = self.patch.clone();
+        GroupPatch {
+            name: None,
+            external_id: external_id.filter(|_| here.external_id.is_none()).filter(|id| *id != here.external_id),
+            description: description.filter(|text| *text != here.description),
+            profile_id: profile_id.filter(|id| *id != here.profile_id),
+        }
+    }
+}
+
 impl Group {
     /// A fresh group of this name. Its number is given by the store.
     pub fn fresh(group_id: GroupId, name: Name) -> Self {

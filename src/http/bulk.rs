@@ -11,7 +11,7 @@ use crate::domain::own_event::OwnEvent;
 use crate::domain::session::SessionView;
 use crate::domain::user::GroupRef;
 use crate::error::{Code, Error, Result};
-use crate::service::{Authenticated, Import, Intake, PersonData, SuperUser};
+use crate::service::{Authenticated, Import, Intake, NewIds, PersonData, SuperUser};
 use actix_web::http::header;
 use actix_web::web::{Bytes, Payload};
 use futures_util::{StreamExt as _, stream};
@@ -124,7 +124,7 @@ pub(super) async fn import(
     caller: SuperUser,
     (Query(query), lines): (Query<ImportQuery>, Lines),
 ) -> Result<LineStream<ImportLine>> {
-    let import = caller.import_users(query.dry_run).await?;
+    let import = caller.import_users(query.dry_run, NewIds::Minted).await?;
     Ok(LineStream::new(results(import, lines)))
 }
 

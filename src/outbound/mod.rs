@@ -1,6 +1,9 @@
 //! The world outside: what usher sends of its own accord. One file for each way by which a message goes; what waits to be sent, and
 //! when it is tried again, is the outbox's business ([`crate::domain::outbox`]).
+//!
+//! [`connect`] alone is no such way: it is asked by an operator's command, of a server that the operator names.
 
+pub mod connect;
 pub mod destination;
 pub mod hook;
 pub mod mail;

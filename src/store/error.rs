@@ -35,6 +35,7 @@ const KEYS: &[(&str, &str, &str)] = &[
     ("users_login_name_key_key", "users.login_name_key", "login_name"),
     ("sign_in_names_pkey", "sign_in_names.name_key", "login_name"),
     ("users_external_id_key", "users.external_id", "external_id"),
+    ("users_pkey", "users.user_id", "user_id"),
     ("users_supervisor_id_fkey", "FOREIGN KEY", "supervisor_id"),
     ("applications_name_key_key", "applications.name_key", "name"),
     ("groups_name_key_key", "groups.name_key", "name"),

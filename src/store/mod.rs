@@ -30,6 +30,7 @@ mod signing_keys;
 mod throttles;
 mod users;
 mod writer;
+mod zato;
 
 use crate::domain::audit::Event;
 use crate::domain::chance::Entropy;
@@ -60,6 +61,7 @@ pub use scratch::Scratch;
 pub use search::{Filter, Mark, Order, Page, Terms, plan_of_prefix_search};
 pub use sessions::Opened;
 pub use writer::Writing;
+pub use zato::ZatoUsers;
 
 /// A connection that may read.
 pub struct Snapshot<'a>(&'a mut AnyConnection);

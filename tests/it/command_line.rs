@@ -309,7 +309,7 @@ both! {
         desk.refused(&["user", "networks", "nobody"], "user.read_networks", "user_unknown");
         desk.refused(&["user", "networks", "nobody", "--clear"], "user.set_networks", "user_unknown");
         assert!(desk.done(&["key", "revoke", text(&made["key_id"])], "api_key.revoke").out.contains(text(&made["key_id"])));
-        bot.get(ME).refused(401, "session_invalid");
+        soon(401, || bot.get(ME)).refused(401, "session_invalid");
         desk.refused(&["key", "revoke", text(&made["key_id"]), "--json"], "api_key.revoke", "key_unknown");
         root.get(ME).expect(200);
         desk.settle();

@@ -172,7 +172,7 @@ impl<'t, 'c> Clerk<'t, 'c> {
     fn edit(&mut self, at: usize, row: &Row, before: Account) -> Result<(RowOutcome, Option<UserId>), Halt> {
         let (maker, user_id) = (self.importer.maker, before.user.user_id);
         let mut user = before.user.clone();
-        row.patch.clone().apply(&mut user);
+        row.patch_of_known().apply(&mut user);
         user.settle_keys();
         if user != before.user {
             user.updated_time = maker.now;

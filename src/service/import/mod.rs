@@ -21,6 +21,7 @@ use crate::domain::ndjson::{Cutter, Line};
 use crate::domain::shown::Shown;
 use crate::domain::text;
 use crate::domain::user::{Account, ApprovalStatus, CreationContext, FitPassword, LockCause, User};
+use crate::domain::zato;
 use crate::error::{Code, Error, Result};
 use crate::store::{Scratch, Snapshot, Terms, Tx};
 use futures_util::future::{Either, select};
@@ -45,6 +46,25 @@ pub(super) fn check_line(line: &Line) -> Result<()> {
 const BATCH_BYTES: usize = 1024 * 1024;
 /// Passwords in the clear that are hashed at once for one import; sign-ins need the hashing threads too.
 const HASHED_AT_ONCE: usize = 2;
+
+/// Where the ids of the users that an import makes come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewIds {
+    /// They are minted here.
+    Minted,
+    /// A user that comes from Zato SSO keeps its id: the `external_id` is that id as Zato spells it.
+    OfZato,
+}
+
+impl NewIds {
+    /// The id that a row brings along.
+    fn kept(self, row: &Row) -> Option<UserId> {
+        match self {
+            Self::Minted => None,
+            Self::OfZato => row.patch.external_id.as_ref()?.as_ref().and_then(|id| zato::read(id.as_str())),
+        }
+    }
+}
 
 /// Lines on their way into an import.
 #[derive(Debug, Default)]
@@ -116,6 +136,7 @@ struct Importer {
     maker: Maker,
     creation_ctx: CreationContext,
     is_rehearsal: bool,
+    new_ids: NewIds,
     /// What a user shows of whom a row says nothing.
     blank: Shown,
 }
@@ -148,12 +169,12 @@ impl SuperUser {
     ///
     /// # Errors
     /// Its event cannot be written.
-    pub async fn import_users(self, dry_run: bool) -> Result<Import> {
+    pub async fn import_users(self, dry_run: bool, new_ids: NewIds) -> Result<Import> {
         let scratch = if dry_run { Some(Scratch::open()?) } else { None };
         let maker = Maker { now: self.context.now(), own_id: self.own_id(), proven: self.proven(), viewer: Viewer::SuperUser };
         let creation_ctx = self.creation_ctx("import");
         let blank = blank(&maker, creation_ctx.clone())?;
-        let importer = Importer { maker, creation_ctx, context: self.context, is_rehearsal: dry_run, blank };
+        let importer = Importer { maker, creation_ctx, context: self.context, is_rehearsal: dry_run, new_ids, blank };
         let summary = Summary { dry_run, ..Summary::default() };
         importer.context.conclude(Ok(())).await?;
         Ok(Import { importer: Arc::new(importer), summary, scratch, pace: Pace::new() })
@@ -310,7 +331,7 @@ impl Importer {
         let missing = || Error::new(Code::Invalid).at("username", "is missing, and no user has this external_id");
         let username = row.patch.username.clone().ok_or_else(missing)?;
         // In the order of creation, which is not that of the call's one time.
-        let user_id = UserId::mint(inner.clock.now(), &inner.entropy);
+        let user_id = self.new_ids.kept(row).unwrap_or_else(|| UserId::mint(inner.clock.now(), &inner.entropy));
         let mut user = User::fresh(user_id, username, maker.now, self.creation_ctx.clone());
         user.approval_status_mod_by = maker.own_id;
         user.furnish(row.patch.clone());

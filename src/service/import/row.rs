@@ -42,6 +42,17 @@ pub(super) struct Read {
 /// A user has no more groups than this in a row; far more than a line has room for would take.
 const MOST_GROUPS: usize = 1000;
 
+impl Row {
+    /// What a user who exists is to become. What says how a password is to be used goes with that password, and is left alone as it is.
+    pub(super) fn patch_of_known(&self) -> Patch {
+        let mut patch = self.patch.clone();
+        if self.password.is_some() || self.hash.is_some() {
+            (patch.password_must_change, patch.password_expiry) = (None, None);
+        }
+        patch
+    }
+}
+
 impl Read {
     /// Reads a line. Every member at fault is named.
     pub(super) fn line(line: &ndjson::Line) -> Self {
