@@ -164,7 +164,7 @@ impl Statement {
     /// `column` begins with `prefix`: everything from it up to it with the last of all characters behind, which no name has.
     fn begins(&mut self, column: &str, prefix: &str) {
         self.text(&format!("{column} >= "), prefix, "");
-        self.text(&format!(" AND {column} < "), &format!("{prefix}\u{10ffff}"), "");
+        self.text(&format!(" AND {column} < "), &end_of(prefix), "");
     }
 
     pub(super) fn bound(self) -> BoxedSqlQuery<'static, Db, diesel::query_builder::SqlQuery> {
@@ -180,6 +180,11 @@ impl Statement {
         }
         query
     }
+}
+
+/// What everything that begins with `prefix` comes before.
+fn end_of(prefix: &str) -> String {
+    format!("{prefix}\u{10ffff}")
 }
 
 impl Filter {
@@ -270,15 +275,27 @@ impl Filter {
         }
     }
 
-    fn page(&self, page: &Page, now: Utc) -> Statement {
+    fn page(&self, page: &Page, now: Utc, is_postgres: bool) -> Statement {
         let mut s = Statement::default();
         let prefix = fold(self.prefix.as_deref().unwrap_or_default());
         match page.order {
             Order::Match => {
                 s.push("SELECT u.user_id, s.term AS name, u.number FROM user_search s JOIN users u ON u.user_id = s.user_id");
                 self.write(&mut s, page.order, now);
-                s.push(" AND s.is_field AND ");
-                s.begins("s.term", &prefix);
+                s.push(" AND s.is_field");
+                // A later page has its own beginning below. With two on the same column SQLite would go by the first, that of the
+                // prefix, and over all pages before; PostgreSQL goes by both, and takes the wrong plan without the first.
+                let (begins, ends) = match (&page.after, page.descending) {
+                    (Some(_), false) if !is_postgres => (false, true),
+                    (Some(_), true) if !is_postgres => (true, false),
+                    (Some(_) | None, _) => (true, true),
+                };
+                if begins {
+                    s.text(" AND s.term >= ", &prefix, "");
+                }
+                if ends {
+                    s.text(" AND s.term < ", &end_of(&prefix), "");
+                }
                 s.push(" AND NOT EXISTS (SELECT 1 FROM user_search t WHERE t.user_id = s.user_id AND t.is_field AND t.term < s.term AND ");
                 s.text("t.term >= ", &prefix, ")");
             }
@@ -321,7 +338,7 @@ impl Snapshot<'_> {
         if filter.is_hopeless() {
             return Ok(Vec::new());
         }
-        let hits: Vec<Hit> = filter.page(page, now).bound().load(self.0)?;
+        let hits: Vec<Hit> = filter.page(page, now, self.0.is_postgres()).bound().load(self.0)?;
         let ids: Vec<UserId> = hits.iter().map(|h| h.user_id).collect();
         let mut found: HashMap<UserId, Account> =
             self.accounts_of(&ids, now)?.into_iter().map(|account| (account.user.user_id, account)).collect();
@@ -361,7 +378,7 @@ pub fn plan_of_prefix_search(location: &Location, prefix: &str, after: Option<&s
     let after = after.map(|name| Mark::Name(name.to_owned(), UserId::from_bytes([0; 16])));
     let filter = Filter { prefix: Some(prefix.to_owned()), ..Filter::default() };
     let page = Page { order: Order::Match, descending: false, after, limit: 50 };
-    let mut statement = filter.page(&page, Utc::from_micros(0));
+    let mut statement = filter.page(&page, Utc::from_micros(0), connection.is_postgres());
     let explain = if connection.is_postgres() { "EXPLAIN " } else { "EXPLAIN QUERY PLAN " };
     statement.text.insert_str(0, explain);
     let lines: Vec<PlanLine> = statement.bound().load(&mut connection)?;

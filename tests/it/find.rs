@@ -14,10 +14,15 @@ fn find(client: &Client, query: &str) -> Vec<String> {
 /// A page of a search by prefix, the first one or the one after a name, is no scan: the plan of the database says so.
 pub fn is_served_by_an_index(engine: Engine, location: &Location, prefix: &str, after: Option<&str>) {
     let plan = usher::store::plan_of_prefix_search(location, prefix, after).unwrap();
+    // A later page begins where the one before ended, not where the prefix does.
     let is_served = match engine {
-        Engine::Sqlite => plan.contains("SEARCH s USING") && plan.contains("term>?") && !plan.contains("SCAN"),
+        Engine::Sqlite => {
+            let from = if after.is_some() { "(term,user_id)>(?,?)" } else { "term>?" };
+            plan.contains("SEARCH s USING") && plan.contains(from) && !plan.contains("SCAN")
+        }
         Engine::Postgres => {
-            plan.contains("Index") && plan.contains("user_search_pkey") && !plan.contains("Seq Scan on user_search s")
+            let begins = after.is_none() || plan.lines().any(|line| line.contains("Index Cond") && line.contains("ROW("));
+            plan.contains("Index") && plan.contains("user_search_pkey") && begins && !plan.contains("Seq Scan on user_search s")
         }
     };
     assert!(is_served && !plan.contains("TEMP B-TREE") && !plan.contains("Sort"), "{plan}");
