@@ -28,6 +28,8 @@ pub struct Keys {
     pub wrap: Sealer,
     /// For the tokens of sessions that are open through linked accounts.
     pub linked: MacKey,
+    /// For the keys that links for passwords are exchanged for.
+    pub resets: MacKey,
 }
 
 #[derive(Deserialize)]
@@ -71,6 +73,7 @@ impl Keys {
             seal: Sealer(Zeroizing::new(derive(root, b"usher seals"))),
             wrap: Sealer(Zeroizing::new(derive(root, b"usher data keys"))),
             linked: MacKey::new(derive(root, b"usher linked sessions")),
+            resets: MacKey::new(derive(root, b"usher reset keys")),
         }
     }
 

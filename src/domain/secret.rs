@@ -345,7 +345,17 @@ pub struct Token<P> {
 impl<P: Purpose> Token<P> {
     /// A fresh token.
     pub fn mint(entropy: &Entropy) -> Self {
-        let random = Zeroizing::new(entropy.bytes::<32>());
+        Self::of(Zeroizing::new(entropy.bytes::<32>()))
+    }
+
+    /// The token that derives from `message` under a key: always the same, and known to nobody who has only the message.
+    pub fn derive(key: &MacKey, message: &[u8]) -> Self {
+        let mut random = Zeroizing::new([0; 32]);
+        random.iter_mut().zip(key.mac(message)).for_each(|(to, from)| *to = from);
+        Self::of(random)
+    }
+
+    fn of(random: Zeroizing<[u8; 32]>) -> Self {
         let mut text = Zeroizing::new(String::with_capacity(P::PREFIX.len() + 1 + RANDOM + CHECK));
         text.push_str(P::PREFIX);
         text.push('_');

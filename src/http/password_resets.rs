@@ -65,6 +65,6 @@ pub(super) struct FinishBody {
 
 pub(super) async fn finish(caller: Anyone, Body(body): Body<FinishBody>) -> Result<Done> {
     let FinishBody { reset_key, new_password, totp_code } = body;
-    caller.finish_reset(Finish { reset_key, new_password, totp_code }).await?;
+    caller.finish_reset(Finish { reset_key, token: None, new_password, totp_code }).await?;
     Ok(Done)
 }

@@ -10,7 +10,6 @@ use super::sign_in::error_of;
 use crate::auth::hashing::Verdict;
 use crate::auth::policy::is_oversized;
 use crate::domain::audit::{Action, Changes};
-use crate::domain::chance::Entropy;
 use crate::domain::ids::{LinkedAccountId, SessionId, UserId};
 use crate::domain::linked_account::{LinkedAccount, LinkedAccountView};
 use crate::domain::secret::{MacKey, Password, Ust};
@@ -38,8 +37,7 @@ fn difference(before: &LinkedAccount, after: &LinkedAccount) -> Result<Option<Ch
 
 /// The token of the session that is open through an account: always the same, and known to nobody who has only the database.
 fn token_of(key: &MacKey, account_id: LinkedAccountId, session_id: SessionId) -> Ust {
-    let mac = key.mac(&[account_id.as_bytes().as_slice(), session_id.as_bytes()].concat());
-    Ust::mint(&Entropy::new(move |buffer| buffer.iter_mut().zip(&mac).for_each(|(to, from)| *to = *from)))
+    Ust::derive(key, &[account_id.as_bytes().as_slice(), session_id.as_bytes()].concat())
 }
 
 impl Context {

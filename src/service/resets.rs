@@ -3,16 +3,20 @@
 //! Three steps. Whoever *asks* is answered the same whatever exists ([`super::errands`]). A mailed link is *opened* once, for a key that is
 //! good for some minutes: the link in the mailbox is worth nothing from then on. With the key the password is set, once; where the
 //! account has a second factor, that is demanded as at a sign-in. Setting a password signs nobody in.
+//!
+//! The key derives from the key file and the token, so it can be told to which token a key belongs without keeping either. Whoever has
+//! the token alone cannot make the key, nor can whoever has the database.
 
 use super::caller::Anyone;
 use super::context::Did;
 use super::errands::Errand;
 use super::post::Page;
 use super::{Password, Services};
+use crate::auth::keys::Keys;
 use crate::domain::letter::{Letter, LetterKind};
-use crate::domain::link::LinkPurpose;
+use crate::domain::link::{Link, LinkPurpose};
 use crate::domain::secret::{ResetKey, ResetToken, SentCode, SettingToken, TokenHash};
-use crate::domain::standing::may_set_password;
+use crate::domain::standing::{Barred, may_set_password};
 use crate::domain::text::{Email, fold};
 use crate::domain::throttle::Bucket;
 use crate::domain::time::Utc;
@@ -20,6 +24,7 @@ use crate::domain::user::User;
 use crate::error::{Code, Error, Result};
 use crate::store::Tx;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// The longest name or address that is looked up, in bytes.
 const LONGEST: usize = 512;
@@ -49,6 +54,8 @@ pub struct Opened {
 pub struct Finish {
     /// The key.
     pub reset_key: String,
+    /// The token that it was told for, where callers have to show it as well.
+    pub token: Option<String>,
     /// The password.
     pub new_password: Password,
     /// The one-time code, where one is demanded.
@@ -57,6 +64,18 @@ pub struct Finish {
 
 fn invalid(reason: &'static str) -> Error {
     Error::new(Code::LinkInvalid).because(reason)
+}
+
+/// What the database knows the token of a mailed link by, and what the link is for.
+fn read_token(token: &str) -> Result<(TokenHash, LinkPurpose)> {
+    let reset = ResetToken::parse(token).map(|token| (token.hash(), LinkPurpose::ResetPassword));
+    let set = || SettingToken::parse(token).map(|token| (token.hash(), LinkPurpose::SetPassword));
+    reset.or_else(set).ok_or_else(|| invalid("link_malformed"))
+}
+
+/// The key that a token is exchanged for.
+fn key_of(keys: &Keys, token_hash: &TokenHash) -> ResetKey {
+    ResetKey::derive(&keys.resets, token_hash.as_bytes())
 }
 
 impl Anyone {
@@ -81,17 +100,16 @@ impl Anyone {
     /// [`Code::LinkInvalid`], whatever is wrong with the token or the account.
     pub async fn open_reset(self, token: &str) -> Result<Opened> {
         let context = self.context;
-        let reset = ResetToken::parse(token).map(|token| (token.hash(), LinkPurpose::ResetPassword));
-        let set = || SettingToken::parse(token).map(|token| (token.hash(), LinkPurpose::SetPassword));
-        let (hash, purpose) = reset.or_else(set).ok_or_else(|| invalid("link_malformed"))?;
-        let (services, now) = (context.services.clone(), context.now());
+        let (hash, purpose) = read_token(token)?;
+        let (services, now, from) = (context.services.clone(), context.now(), context.remote_addr());
         let open = move |tx: &mut Tx<'_>| {
-            let user = held_user(tx, &hash, purpose, now)?;
+            let user = held_user(tx, &hash, purpose, from, now)?;
             if !tx.use_link(&hash)? {
                 return Err(invalid("link_unknown"));
             }
-            let span = services.post().reset_key;
-            let (reset_key, expires_time) = services.issue(tx, LinkPurpose::ResetKey, user.user_id, span, now)?;
+            let (reset_key, expires_time) = (key_of(&services.inner.keys, &hash), now + services.post().reset_key);
+            let (token_hash, user_id) = (reset_key.hash(), user.user_id);
+            tx.insert_link(&Link { token_hash, purpose: LinkPurpose::ResetKey, user_id, created_time: now, expiry: expires_time })?;
             let opened = Opened { reset_key, expires_time, is_totp_required: user.is_totp_enabled };
             Ok((opened, Did::to(user.user_id)))
         };
@@ -108,6 +126,12 @@ impl Anyone {
         let inner = &context.services.inner;
         let now = context.now();
         let hash = ResetKey::parse(&given.reset_key).ok_or_else(|| invalid("link_malformed"))?.hash();
+        if let Some(token) = given.token {
+            let (token_hash, _) = read_token(&token)?;
+            if !key_of(&inner.keys, &token_hash).hash().matches(&hash) {
+                return Err(invalid("link_mismatch"));
+            }
+        }
         let look_up = {
             let hash = hash.clone();
             move |snapshot: &mut crate::store::Snapshot<'_>| {
@@ -120,7 +144,8 @@ impl Anyone {
         if !link.is_good(LinkPurpose::ResetKey, now) {
             return Err(invalid("link_expired"));
         }
-        may_set_password(&user, now).map_err(|barred| invalid(barred.as_str()))?;
+        let from = context.remote_addr();
+        judge(&user, from, now)?;
         if !user.is_totp_enabled && given.totp_code.is_some() {
             return Err(Error::new(Code::Invalid).at("totp_code", "is only taken where one is demanded"));
         }
@@ -129,7 +154,7 @@ impl Anyone {
         let proven = context.prove_second_factor(&user, given.totp_code.as_ref()).await?;
         let (services, lockout, leniency) = (context.services.clone(), inner.lockout.clone(), context.leniency);
         let finish = move |tx: &mut Tx<'_>| {
-            let before = held_user(tx, &hash, LinkPurpose::ResetKey, now)?;
+            let before = held_user(tx, &hash, LinkPurpose::ResetKey, from, now)?;
             if !tx.use_link(&hash)? {
                 return Err(invalid("link_unknown"));
             }
@@ -151,14 +176,20 @@ impl Anyone {
 }
 
 /// The user that a link is good for, held until the transaction ends.
-fn held_user(tx: &mut Tx<'_>, hash: &TokenHash, purpose: LinkPurpose, now: Utc) -> Result<User> {
+fn held_user(tx: &mut Tx<'_>, hash: &TokenHash, purpose: LinkPurpose, from: Option<IpAddr>, now: Utc) -> Result<User> {
     let link = tx.read().link(hash)?.ok_or_else(|| invalid("link_unknown"))?;
     if !link.is_good(purpose, now) {
         return Err(invalid("link_expired"));
     }
     let user = tx.hold_user(link.user_id)?.ok_or_else(|| invalid("link_unknown"))?;
-    may_set_password(&user, now).map_err(|barred| invalid(barred.as_str()))?;
+    judge(&user, from, now)?;
     Ok(user)
+}
+
+/// Whether a user may set a password from there: by a link nobody comes from where they could not sign in.
+fn judge(user: &User, from: Option<IpAddr>, now: Utc) -> Result<()> {
+    may_set_password(user, now).map_err(|barred| invalid(barred.as_str()))?;
+    if user.networks.admit(from) { Ok(()) } else { Err(invalid(Barred::AddressNotAllowed.as_str())) }
 }
 
 /// Decides whether a link is sent, and whereto.

@@ -17,7 +17,7 @@ use crate::domain::text::fold;
 use crate::domain::user::{Account, GroupRef, UserRole};
 use crate::error::{Code, Error, Result};
 use crate::settings::DefaultRole;
-use crate::store::{Filter, Snapshot};
+use crate::store::{ByNames, Filter, Snapshot};
 pub use crate::store::{Names, Slice};
 use serde_json::{Map, Value};
 
@@ -212,13 +212,15 @@ impl SuperUser {
     /// Some of the users who match, by their names.
     ///
     /// # Errors
-    /// The database fails.
+    /// [`Code::Invalid`] for a page too deep among those whose names match; the database fails.
     pub async fn search_names(&self, filter: Filter, names: Names, page: Numbered) -> Result<Listed<Account>> {
         check(Viewer::SuperUser, &filter)?;
         let now = self.context.now();
         let list = move |snapshot: &mut Snapshot<'_>| Ok(snapshot.users_by_names(&filter, &names, page.slice(), now)?);
-        let (items, total) = self.context.services.inner.store.search(list).await?;
-        Ok(Listed { items, total })
+        match self.context.services.inner.store.search(list).await? {
+            ByNames::Found(items, total) => Ok(Listed { items, total }),
+            ByNames::TooDeep => Err(Error::new(Code::Invalid).at("cur_page", "lies too deep: look for more of the name")),
+        }
     }
 
     /// The role of an account that Connect's clients create without one.

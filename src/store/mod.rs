@@ -56,7 +56,7 @@ pub use data_keys::PLACES;
 pub use hooks::Lane;
 pub use listing::Slice;
 pub use migrations::{is_empty, migrate, pending};
-pub use names::Names;
+pub use names::{ByNames, Names};
 pub use scratch::Scratch;
 pub use search::{Filter, Mark, Order, Page, Terms, plan_of_prefix_search};
 pub use sessions::Opened;

@@ -381,6 +381,26 @@ both! {
         }
     }
 
+    /// A search by parts of names looks at everyone and keeps a bounded number: a page too deep for that is refused, one past the end is
+    /// empty.
+    fn finding_many_users(engine) {
+        let town = town_on(Site::new(engine));
+        let rows: String = (0..10_050).map(|n| format!("{}\n", json!({"username": format!("many-{n:05}"), "first_name": "Many", "last_name": format!("{:05}", 10_049 - n)}))).collect();
+        crate::harness::process::usher(&town.site, &["user", "import", "-"], &rows).expect(0);
+        town.hear();
+        let root = town.chief();
+        let find = |members: Value| root.say("GET", "user/search", members);
+        let of = |page: Value| -> Vec<String> { page["result"].as_array().unwrap().iter().map(|u| u["username"].as_str().unwrap().to_owned()).collect() };
+        let page = |number: i64| find(json!({"first_name": "AN", "page_size": 100, "cur_page": number})).done().json;
+        let first = page(1);
+        assert_eq!((&first["total"], &first["num_pages"]), (&json!(10_050), &json!(101)));
+        assert_eq!(of(first).first().unwrap(), "many-10049");
+        assert_eq!(of(page(100)).last().unwrap(), "many-00050");
+        find(json!({"first_name": "AN", "page_size": 100, "cur_page": 101})).no("E008002");
+        assert_eq!(of(page(102)), [""; 0]);
+        assert_eq!(of(find(json!({"first_name": "an", "last_name": "04049"})).done().json), ["many-06000"]);
+    }
+
     fn finding_users(engine) {
         for town in towns(engine) {
             let root = town.chief();
@@ -414,6 +434,9 @@ both! {
             let beyond = page(json!({"cur_page": 9}));
             assert_eq!((&beyond["result"], &beyond["page_size"]), (&json!([]), &json!(50)));
             assert_eq!(page(json!({"page_size": 1000, "cur_page": -4, "paginate": false}))["page_size"], 100);
+            let named = page(json!({"first_name": "e", "page_size": 1, "cur_page": 2}));
+            assert_eq!((&named["total"], &named["num_pages"], &named["result"][0]["username"]), (&json!(3), &json!(3), &json!("u3")));
+            assert_eq!(page(json!({"last_name": "a", "page_size": 2, "cur_page": 7}))["result"], json!([]));
             let first = page(json!({}));
             assert_eq!((&first["cur_page"], &first["prev_page"], &first["next_page"]), (&json!(1), &json!(0), &Value::Null));
             let mut keys: Vec<&str> = [OWN, OF_SUPER_USERS, &["is_rate_limit_active", "rate_limit_def", "rate_limit_type", "rate_limit_check_parent_def", "totp_key", "status", "is_current_super_user"]].concat();

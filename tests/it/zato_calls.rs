@@ -1,6 +1,7 @@
 //! Zato SSO's dialect: passwords and their resets, sessions, attributes, linked accounts.
 
 use crate::both;
+use crate::faults::text;
 use crate::harness::process::usher;
 use crate::harness::{PASSWORD, ROOT, Site, Town};
 use crate::zato::{APP, Speaker, USER, parity, sorted, town_of_today, town_on, towns};
@@ -92,7 +93,22 @@ both! {
             let finish = |key: &Value, token: &str, password: &str| anon.say("DELETE", "password/reset", json!({"token": token, "reset_key": key, "password": password}));
             finish(&key, &token, "short").no("E003002");
             finish(&json!("x"), &token, OTHER_PASSWORD).no("E010001");
-            finish(&key, "", OTHER_PASSWORD).no("E010001");
+            // The key goes with the token that it was told for, and with no other.
+            town.regular("ben");
+            let other = town.usher(&["user", "reset-token", "ben"]).expect(0).out.trim().to_owned();
+            let others_key = anon.say("PATCH", "password/reset", json!({"token": other})).done().json["reset_key"].clone();
+            for (key, token) in [(&key, ""), (&key, "x"), (&key, other.as_str()), (&others_key, token.as_str()), (&key, key.as_str().unwrap())] {
+                finish(key, token, OTHER_PASSWORD).no("E010001");
+            }
+            town.stranger().sign_in("ben", PASSWORD);
+            // From where the user does not come, neither is a link opened nor a password set; both are good where it does.
+            let networks = |networks: Value| drop(town.root().put(&format!("/api/v1/users/{}/networks", text(&town.root().get("/api/v1/users?username=ann").json["items"][0]["user_id"])), &json!({"networks": networks})).expect(200));
+            let fresh = town.usher(&["user", "reset-token", "ann"]).expect(0).out.trim().to_owned();
+            networks(json!(["10.0.0.0/8"]));
+            anon.say("PATCH", "password/reset", json!({"token": fresh})).no("E010001");
+            finish(&key, &token, OTHER_PASSWORD).no("E010001");
+            networks(json!([]));
+            anon.say("PATCH", "password/reset", json!({"token": fresh})).done();
             finish(&key, &token, OTHER_PASSWORD).done();
             finish(&key, &token, OTHER_PASSWORD).no("E010001");
             town.stranger().sign_in("ann", OTHER_PASSWORD);

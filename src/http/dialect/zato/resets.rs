@@ -3,7 +3,7 @@
 use super::answer::Told;
 use super::sent::Sent;
 use crate::domain::secret::{Password, SentCode};
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::service::{Addressee, Anyone, Finish};
 
 pub(super) async fn request(caller: Anyone, sent: Sent) -> Result<Told> {
@@ -19,11 +19,9 @@ pub(super) async fn open(caller: Anyone, sent: Sent) -> Result<Told> {
 }
 
 pub(super) async fn finish(caller: Anyone, sent: Sent) -> Result<Told> {
-    // The token was used up when it was opened; a call that has none was not made by who opened it.
-    let malformed = || Error::new(Code::LinkInvalid).because("link_malformed");
-    sent.filled("token")?.ok_or_else(malformed)?;
     let given = Finish {
         reset_key: sent.text("reset_key")?.unwrap_or_default(),
+        token: Some(sent.text("token")?.unwrap_or_default()),
         new_password: sent.secret("password")?.unwrap_or_else(|| Password::new(String::new())),
         totp_code: sent.filled("totp_code")?.map(SentCode::new),
     };
