@@ -12,6 +12,7 @@ use crate::service::{Intake, NewIds, Services, Source, SuperUser};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
@@ -49,17 +50,27 @@ pub(super) async fn import(common: &Common, Import { file, moving, dry_run }: Im
     let services = common.services()?;
     let groups = input.groups();
     let imported = match run(common, &services, input, dry_run).await {
-        // Groups come last: most of them are made by the rows of their members.
-        Ok((summary, None)) => moving::settle(&services, &groups, dry_run).await.map(|settled| (summary, settled, None)),
-        Ok((summary, failure)) => Ok((summary, 0, failure)),
+        // Groups and what users have besides come last, when the users are there.
+        Ok(Run { summary, failure: None, source, refused }) => match moving::settle(&services, &groups, dry_run).await {
+            Ok(settled) => moving::bring(common, &services, source, &refused, dry_run).await.map(|b| (summary, settled, b, None)),
+            Err(failure) => Err(failure),
+        },
+        Ok(Run { summary, failure, .. }) => Ok((summary, 0, moving::Tally::default(), failure)),
         Err(failure) => Err(failure),
     };
     services.close();
-    let (summary, settled, failure) = imported?;
+    let (summary, settled, brought, failure) = imported?;
     if common.json {
-        output::json(&json!({ "summary": summary }))?;
+        let mut last = json!({ "summary": summary });
+        if brought != moving::Tally::default() {
+            last["attributes"] = json!({ "set": brought.set, "refused": brought.refused });
+        }
+        output::json(&last)?;
     }
     let mut counts = counts(&summary);
+    if brought.set + brought.refused > 0 {
+        counts.push_str(&format!("; {} attributes set, {} refused", brought.set, brought.refused));
+    }
     if settled > 0 {
         counts.push_str(&format!("; {settled} groups {}", if dry_run { "would be settled" } else { "were settled" }));
     }
@@ -68,7 +79,7 @@ pub(super) async fn import(common: &Common, Import { file, moving, dry_run }: Im
             output::complain(&counts);
             Err(failure)
         }
-        None if summary.refused > 0 => Err(Exit::Refused(counts)),
+        None if summary.refused + brought.refused > 0 => Err(Exit::Refused(counts)),
         None => {
             if !common.json {
                 output::complain(&counts);
@@ -85,11 +96,22 @@ fn counts(summary: &Summary) -> String {
     format!("{rows} rows: {created} created, {updated} updated, {unchanged} unchanged, {refused} refused{groups}{dry}")
 }
 
+/// How an import went.
+struct Run {
+    summary: Summary,
+    failure: Option<Exit>,
+    /// The older system, if there is one.
+    source: Option<Source>,
+    /// The external ids of the rows that were refused, of an older system.
+    refused: HashSet<String>,
+}
+
 /// Runs the import to its end; a failure on the way still has its counts.
-async fn run(common: &Common, services: &Services, input: Input, dry_run: bool) -> Result<(Summary, Option<Exit>), Exit> {
+async fn run(common: &Common, services: &Services, input: Input, dry_run: bool) -> Result<Run, Exit> {
     let root = SuperUser::at_the_command_line(begin(services, Action::UserImport), operator::current());
     let import = root.import_users(dry_run, input.new_ids()).await?;
     let bar = input.progress_bar();
+    let is_moving = matches!(input.feed, Feed::Source(_));
     let mut input = Some(input);
     let next = async |rows: usize| {
         // Standard input may keep one waiting.
@@ -100,18 +122,27 @@ async fn run(common: &Common, services: &Services, input: Input, dry_run: bool) 
         input = Some(back);
         lines
     };
+    let mut without = HashSet::new();
     let (mut told, mut refused) = (0u64, 0u64);
     let tell = async |results: Vec<RowResult>| {
         bar.suspend(|| tell_rows(common, &results));
         told += results.len() as u64;
         refused += results.iter().filter(|r| r.outcome == RowOutcome::Refused).count() as u64;
+        if is_moving {
+            let ids = results.into_iter().filter(|r| r.outcome == RowOutcome::Refused).filter_map(|r| r.external_id);
+            without.extend(ids.map(String::from));
+        }
         bar.set_message(if refused > 0 { format!("{told} rows, {refused} refused") } else { format!("{told} rows") });
         // Whether anyone reads along makes no difference to the import.
         true
     };
     let (summary, error) = import.run(next, tell).await;
     bar.finish_and_clear();
-    Ok((summary, error.map(Exit::from)))
+    let source = match input.map(|input| input.feed) {
+        Some(Feed::Source(source)) => Some(*source),
+        Some(Feed::Bytes(_)) | None => None,
+    };
+    Ok(Run { summary, failure: error.map(Exit::from), source, refused: without })
 }
 
 /// A refused row is told on standard error; with `--json` every row on standard output.

@@ -2,14 +2,16 @@
 //!
 //! Each system has options of its own. One that belongs to another system is refused: it was not meant so.
 
-use super::{Exit, act};
+use super::{Common, Exit, act, begin, operator, output};
 use crate::domain::audit::Action;
 use crate::domain::ecm_export::{NeverExpire, Offset, Reading};
 use crate::domain::group::MovedGroup;
-use crate::error::Code;
+use crate::error::{Code, Error};
 use crate::outbound::connect::Origin;
-use crate::service::{Connect, Ecm, Services, Source, SuperUser, Zato};
+use crate::service::{Belongings, Connect, Ecm, Services, Source, SuperUser, Zato};
 use clap::{Args, ValueEnum};
+use serde_json::json;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -156,4 +158,89 @@ pub(super) async fn settle(services: &Services, groups: &[MovedGroup], dry_run: 
         }
     }
     Ok(settled)
+}
+
+/// What became of the attributes of those who move.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// Set, or what would be.
+    pub(super) set: u64,
+    /// Refused, each with a line that says why.
+    pub(super) refused: u64,
+}
+
+/// Brings along what users have besides, but those whose rows were refused; what has to be done by hand is told.
+pub(super) async fn bring(
+    common: &Common,
+    services: &Services,
+    source: Option<Source>,
+    refused: &HashSet<String>,
+    dry_run: bool,
+) -> Result<Tally, Exit> {
+    let mut tally = Tally::default();
+    let Some(Source::Zato(mut zato)) = source else { return Ok(tally) };
+    let context = begin(services, Action::UserAttributesSet);
+    let now = context.now();
+    let root = SuperUser::at_the_command_line(context, operator::current());
+    zato.rewind();
+    loop {
+        // Reading blocks, and nothing else goes on meanwhile.
+        let (page, back) = tokio::task::spawn_blocking(move || (zato.next_belongings(now), zato))
+            .await
+            .map_err(|_| Error::new(Code::Internal).cause("reading panicked"))?;
+        zato = back;
+        let page = page?;
+        if page.is_empty() {
+            return Ok(tally);
+        }
+        for Belongings { line, external_id, settings, flaws, accounts } in page {
+            if refused.contains(&external_id) || (settings.is_empty() && flaws.is_empty() && accounts.is_empty()) {
+                continue;
+            }
+            let complain = |name: &str, detail: &str| {
+                tell(common, line, &external_id, &format!("attributes/{name}"), detail);
+            };
+            for (name, flaw) in &flaws {
+                complain(name, &format!("The attribute {flaw}."));
+            }
+            tally.refused += flaws.len() as u64;
+            let wanted = settings.len();
+            match root.bring(external_id.clone(), settings, dry_run).await {
+                Ok(brought) => {
+                    // Who is not here yet in a dry run is about to be.
+                    tally.set += if brought.is_here { brought.set } else { wanted } as u64;
+                    if brought.accounts < accounts.len() {
+                        let numbers: Vec<String> = accounts.iter().map(i64::to_string).collect();
+                        tell(
+                            common,
+                            line,
+                            &external_id,
+                            "linked",
+                            &format!(
+                                "Zato's accounts {} act as this user: make them with `usher linked create`.",
+                                numbers.join(", ")
+                            ),
+                        );
+                    }
+                }
+                Err(error) if error.code() == Code::AttributesFull => {
+                    tally.refused += wanted as u64;
+                    complain("", error.sentence().unwrap_or(error.code().title()));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Tells something of a user: as a line of JSON, or on standard error.
+fn tell(common: &Common, line: u64, external_id: &str, pointer: &str, detail: &str) {
+    let pointer = pointer.trim_end_matches('/');
+    if common.json {
+        let told =
+            json!({"line": line, "external_id": external_id, "notes": [{"pointer": format!("/{pointer}"), "detail": detail}]});
+        let _ = output::json(&told);
+    } else {
+        output::complain(&format!("line {line}: {}: {detail}", output::printable(pointer)));
+    }
 }

@@ -41,4 +41,5 @@ pub mod time;
 pub mod user;
 pub(crate) mod words;
 pub mod zato;
+pub mod zato_attribute;
 pub mod zato_user;

@@ -85,7 +85,7 @@ fn filled(text: Option<&String>) -> Option<&str> {
 }
 
 /// A time in UTC that does not say so, as RFC 3339 has it.
-fn utc(time: &str) -> Value {
+pub(super) fn utc(time: &str) -> Value {
     format!("{}Z", time.replacen(' ', "T", 1)).into()
 }
 

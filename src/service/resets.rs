@@ -109,7 +109,13 @@ impl Anyone {
             }
             let (reset_key, expires_time) = (key_of(&services.inner.keys, &hash), now + services.post().reset_key);
             let (token_hash, user_id) = (reset_key.hash(), user.user_id);
-            tx.insert_link(&Link { token_hash, purpose: LinkPurpose::ResetKey, user_id, created_time: now, expiry: expires_time })?;
+            tx.insert_link(&Link {
+                token_hash,
+                purpose: LinkPurpose::ResetKey,
+                user_id,
+                created_time: now,
+                expiry: expires_time,
+            })?;
             let opened = Opened { reset_key, expires_time, is_totp_required: user.is_totp_enabled };
             Ok((opened, Did::to(user.user_id)))
         };

@@ -98,13 +98,7 @@ impl Snapshot<'_> {
     ///
     /// # Errors
     /// The database fails.
-    pub fn users_by_names(
-        &mut self,
-        filter: &Filter,
-        names: &Names,
-        slice: Slice,
-        now: Utc,
-    ) -> Result<ByNames, StoreError> {
+    pub fn users_by_names(&mut self, filter: &Filter, names: &Names, slice: Slice, now: Utc) -> Result<ByNames, StoreError> {
         if filter.is_hopeless() {
             return Ok(ByNames::Found(Vec::new(), 0));
         }
@@ -140,7 +134,9 @@ impl Snapshot<'_> {
     /// The next users that the filter leaves, with their names.
     fn named(&mut self, filter: &Filter, after: Option<UserId>, now: Utc) -> Result<Vec<Row>, StoreError> {
         let mut s = Statement::default();
-        s.push("SELECT u.user_id, u.username, u.display_name, u.first_name, u.middle_name, u.last_name, u.created_time FROM users u");
+        s.push(
+            "SELECT u.user_id, u.username, u.display_name, u.first_name, u.middle_name, u.last_name, u.created_time FROM users u",
+        );
         filter.write(&mut s, Order::Number, now);
         if let Some(after) = after {
             s.push(" AND u.user_id > ");

@@ -1,10 +1,11 @@
-//! The users of a Zato SSO database, read to move them here.
+//! The users of a Zato SSO database and what it keeps with them, read to move them here.
 //!
 //! The database is somebody else's: it is read on a connection that cannot write, in one state to the end. Its columns have other types on
 //! each kind of database, so each is cast to what both have.
 
 use super::connection::{AnyConnection, Location, Purpose};
 use super::error::StoreError;
+use crate::domain::zato_attribute::{ZatoAttribute, ZatoLink};
 use crate::domain::zato_user::ZatoUser;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
@@ -23,6 +24,19 @@ const SELECT: &str = "\
     CAST(sign_up_time AS TEXT) AS sign_up_time, CASE WHEN is_totp_enabled THEN 1 ELSE 0 END AS is_totp_enabled, \
     CAST(totp_key AS TEXT) AS totp_key, CAST(totp_label AS TEXT) AS totp_label \
     FROM zato_sso_user WHERE id > $1 ORDER BY id LIMIT $2";
+
+const ATTRIBUTES: &str = "\
+    SELECT CAST(u.id AS BIGINT) AS owner, CAST(a.name AS TEXT) AS name, CAST(a.value AS TEXT) AS value, \
+    CAST(a.serial_method AS TEXT) AS serial_method, CASE WHEN a.is_encrypted THEN 1 ELSE 0 END AS is_encrypted, \
+    CAST(a.expiration_time AS TEXT) AS expiration_time \
+    FROM zato_sso_attr a JOIN zato_sso_user u ON u.user_id = a.user_id \
+    WHERE NOT a.is_session_attr AND u.id BETWEEN $1 AND $2 ORDER BY u.id, a.name";
+
+// One schema refers to a user's public id there, another to its place.
+const LINKS: &str = "\
+    SELECT CAST(u.id AS BIGINT) AS owner, CAST(l.auth_id AS BIGINT) AS auth_id \
+    FROM zato_sso_linked_auth l JOIN zato_sso_user u ON CAST(l.user_id AS TEXT) IN (u.user_id, CAST(u.id AS TEXT)) \
+    WHERE u.id BETWEEN $1 AND $2 ORDER BY u.id, l.auth_id";
 
 /// Users of Zato SSO, page by page in the order in which they were made.
 pub struct ZatoUsers {
@@ -50,6 +64,22 @@ impl ZatoUsers {
         let page: Vec<ZatoUser> = query.load(&mut self.connection)?;
         self.last = page.last().map_or(self.last, |user| user.id);
         Ok(page)
+    }
+
+    /// The attributes of the users in these places, but those of their sessions.
+    ///
+    /// # Errors
+    /// The database fails, or has no attributes of Zato SSO.
+    pub fn attributes(&mut self, first: i64, last: i64) -> Result<Vec<ZatoAttribute>, StoreError> {
+        Ok(diesel::sql_query(ATTRIBUTES).bind::<BigInt, _>(first).bind::<BigInt, _>(last).load(&mut self.connection)?)
+    }
+
+    /// The linked accounts of the users in these places.
+    ///
+    /// # Errors
+    /// The database fails, or has no linked accounts of Zato SSO.
+    pub fn links(&mut self, first: i64, last: i64) -> Result<Vec<ZatoLink>, StoreError> {
+        Ok(diesel::sql_query(LINKS).bind::<BigInt, _>(first).bind::<BigInt, _>(last).load(&mut self.connection)?)
     }
 
     /// Begins again, in the same state.

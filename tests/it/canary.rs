@@ -9,6 +9,7 @@ use crate::harness::receiver::Receiver;
 use crate::harness::{Answer, Client, Engine, PASSWORD, Site, tools};
 use crate::hooks::{hook, site_for};
 use crate::metrics::metrics_of;
+use crate::moving_zato::{self, OLD, TOTP_KEY, fernet, passlib, url_safe};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -32,7 +33,9 @@ impl Canaries {
     fn add(&mut self, what: &'static str, secret: &str) {
         let mut raw = vec![secret.as_bytes().to_vec()];
         // The random part alone is as good as the token.
-        if let Some(token) = ["ust_", "uak_", "key_"].iter().find_map(|prefix| secret.strip_prefix(prefix)) {
+        if let Some(token) =
+            ["ust_", "uak_", "key_", "urp_", "usp_", "urk_"].iter().find_map(|prefix| secret.strip_prefix(prefix))
+        {
             raw.push(token.as_bytes()[..43].to_vec());
             raw.push(URL_SAFE_NO_PAD.decode(&token[..43]).unwrap());
         }
@@ -119,6 +122,7 @@ const TOLD: &[(&str, &[&str])] = &[
     ("recovery_codes", &["/totp/confirm ", "/recovery-codes "]),
     ("secret", &["post /api/v1/hooks"]),
     ("token", &["/tokens "]),
+    ("reset_key", &["patch /zato/sso/password/reset "]),
 ];
 
 /// An answer tells no secret but the one that it is there to tell, in the member for it.
@@ -370,6 +374,126 @@ both! {
         hashes.are_not_in("the log", log.as_bytes());
         assert!(!log.contains("$argon2"), "a hash is in the log");
         assert!(!log.contains("panicked"), "{log}");
+    }
+
+    /// S30: what only Zato's dialect and those who move from Zato have: passwords of linked accounts and the tokens of their sessions, tokens
+    /// that an operator makes for a reset, the keys that they are exchanged for; the Fernet key of a database that is moved, what was
+    /// encrypted with it, and the hashes in it. They were used in right and in wrong places, and come out nowhere.
+    fn nothing_of_zato_comes_out(engine) {
+        const LINKED: &str = "copper window paper 31";
+        const ATTRIBUTE: &str = "wheelbarrow-4711-nightingale";
+        let zato = moving_zato::zato(engine);
+        zato.keep(1, "ann", "sealed", &fernet(&zato.key, &format!("\"{ATTRIBUTE}\"")), "9999-12-31 00:00:00", true);
+        zato.keep(2, "ann", "no name", &fernet(&zato.key, &format!("\"{ATTRIBUTE}\"")), "9999-12-31 00:00:00", true);
+        let site = furnished(Site::new(engine).with("log.filter", "\"trace\"").with("zato_parity.totp_without_code", "true"));
+        let service = Process::serve(&site);
+        usher(&site, &["app", "create", "CRM"], "").expect(0);
+        let mut canaries = Canaries::default();
+        canaries.add("the password", PASSWORD);
+        canaries.add("the new password", OTHER_PASSWORD);
+        canaries.add("a linked account's password", LINKED);
+        canaries.add("an encrypted attribute", ATTRIBUTE);
+        canaries.add("a moved password", OLD);
+        canaries.add("a moved key of one-time codes", TOTP_KEY);
+        canaries.add_bytes("the Fernet key", vec![url_safe(&zato.key).into_bytes(), zato.key.to_vec(), zato.key[..16].to_vec(), zato.key[16..].to_vec()]);
+        // Told in one header to whoever has the account's password.
+        let mut tokens = Canaries::default();
+        // Only the database has them, until they are replaced.
+        let mut hashes = Canaries::default();
+        let hash = passlib(OLD);
+        hashes.add("a moved hash", &hash);
+        hashes.add("a moved hash's tag", hash.rsplit('$').next().unwrap());
+        hashes.add("an encrypted hash", &fernet(&zato.key, &hash));
+
+        // Moving, with the right key, a wrong one, and a key in the place of other things.
+        let key_file = |name: &str| zato.site.folder.path().join(name).to_str().unwrap().to_owned();
+        fs::write(key_file("wrong"), format!("{}{}", url_safe(&zato.key), url_safe(&zato.key))).unwrap();
+        fs::write(key_file("other"), url_safe(&[7; 32])).unwrap();
+        for (key, options) in [("wrong", &[][..]), ("other", &[]), ("key", &["--dry-run"]), ("key", &["--json"]), ("key", &[])] {
+            let key = key_file(key);
+            let ran = usher(&site, &[&["user", "import", "--from", "zato", "--database", &zato.site.url, "--fernet-key-file", &key], options].concat(), "");
+            for canaries in [&canaries, &hashes] {
+                canaries.are_not_in("what a move prints", (ran.out.clone() + &ran.err).as_bytes());
+            }
+        }
+        let by = root(&service);
+        canaries.add("a token", by.ust.as_deref().unwrap());
+        assert_eq!(by.get("/api/v1/users/count").json["total"], 8);
+        service.anon().try_sign_in("ann", "not the password").refused(401, "credentials_invalid");
+        canaries.add("a token of ann", service.anon().sign_in("ann", OLD).ust.as_deref().unwrap());
+
+        let made = usher(&site, &["linked", "create", "feed", "--user", "fay", "--password-stdin"], LINKED).expect(0);
+        canaries.are_not_in("what making an account prints", (made.out + &made.err).as_bytes());
+        let say = |client: &Client, method: &str, path: &str, body: &Value| {
+            client.call(method, &format!("/zato/sso/{path}"), Some(body.to_string()))
+        };
+        let basic = |name: &str, password: &str| service.anon().with("authorization", &format!("Basic {}", STANDARD.encode(format!("{name}:{password}"))));
+        let feed = basic("feed", LINKED);
+        for arguments in [&["user", "reset-token", "ben"][..], &["user", "reset-token", "gwe", "--json"]] {
+            let told = usher(&site, arguments, "").expect(0);
+            let token = if arguments.contains(&"--json") { text(&told.json()["token"]) } else { told.out.trim().to_owned() };
+            canaries.add("a reset token", &token);
+            if arguments.contains(&"gwe") { continue }
+            let opened = say(&service.anon(), "PATCH", "password/reset", &json!({"current_app": "CRM", "token": token}));
+            let key = text(&opened.json["reset_key"]);
+            is_clean(&opened, &canaries, "patch /zato/sso/password/reset ");
+            canaries.add("a reset key", &key);
+            for (token, key, password) in [(&token, &token, OTHER_PASSWORD), (&key, &key, OTHER_PASSWORD), (&token, &key, "short"), (&token, &key, LINKED)] {
+                let body = json!({"current_app": "CRM", "token": token, "reset_key": key, "password": password, "totp_code": TOTP_KEY});
+                is_clean(&say(&service.anon(), "DELETE", "password/reset", &body), &canaries, "delete /zato/sso/password/reset ");
+            }
+        }
+
+        // Every call of the dialect, by everyone, with secrets in their places and in others'.
+        let secrets = json!({"current_app": "CRM", "username": LINKED, "password": LINKED, "new_password": LINKED, "old_password": LINKED, "auth_username": LINKED, "auth_type": LINKED, "user_id": LINKED,
+            "token": LINKED, "reset_key": LINKED, "confirm_token": LINKED, "credential": LINKED, "email": LINKED, "totp_code": LINKED, "totp_key": LINKED, "totp_label": {"a": LINKED}, "name": "x", "value": [LINKED], "target_ust": LINKED, "is_active": LINKED});
+        let mut calls = 0;
+        for route in usher::http::table().iter().filter(|route| route.dialect == Dialect::Zato) {
+            let by = root(&service);
+            canaries.add("a token", by.ust.as_deref().unwrap());
+            let clients = [("nobody", service.anon(), None), ("root", service.anon(), by.ust.as_deref()), ("an account", feed.clone(), None), ("a wrong account", basic(LINKED, "feed"), None), ("another", basic("spare", OLD), None)];
+            for (who, client, ust) in &clients {
+                for members in [json!({}), secrets.clone(), json!({"user_id": null, "auth_type": "basic_auth", "auth_username": LINKED, "name": "x", "value": 1, "username": "fay", "password": LINKED}), json!({"new_password": OTHER_PASSWORD, "old_password": LINKED, "ust": LINKED}), json!([LINKED])] {
+                    let mut body = members;
+                    if let Some(members) = body.as_object_mut() {
+                        members.insert("current_app".to_owned(), "CRM".into());
+                        if let Some(ust) = ust {
+                            members.insert("ust".to_owned(), (*ust).into());
+                            members.insert("current_ust".to_owned(), (*ust).into());
+                        }
+                    }
+                    let mut answer = client.call(route.method.as_str(), route.path, Some(body.to_string()));
+                    if let Some(token) = answer.headers.remove("x-zato-sso-ust") {
+                        tokens.add("a linked account's token", &token);
+                    }
+                    // What was told is a secret from here on.
+                    let told: Vec<String> = ["ust", "totp_key", "reset_key"].iter().filter_map(|member| answer.json[*member].as_str().map(str::to_owned)).collect();
+                    if told.is_empty() {
+                        is_clean(&answer, &canaries, &format!("{} {} by {who}", route.method, route.path));
+                        is_clean(&answer, &hashes, &format!("{} {} by {who}", route.method, route.path));
+                    }
+                    told.iter().filter(|told| told.starts_with("ust_")).for_each(|told| tokens.add("a token from an answer", told));
+                    calls += 1;
+                }
+            }
+        }
+        assert!(calls > 500 && !tokens.0.is_empty(), "{calls}");
+
+        for arguments in [&["linked", "list"][..], &["linked", "list", "--json"], &["user", "list", "--json"], &["user", "export"], &["user", "show", "fay"], &["session", "list", "--json"], &["audit", "export"], &["config", "show"]] {
+            let shown = usher(&site, arguments, "").expect(0);
+            for canaries in [&canaries, &tokens, &hashes] {
+                canaries.are_not_in(&format!("{arguments:?}"), (shown.out.clone() + &shown.err).as_bytes());
+            }
+        }
+        let kept = dump(&site);
+        canaries.are_not_in("the database", &kept);
+        tokens.are_not_in("the database", &kept);
+        let log = service.terminate().log;
+        assert!(log.contains("\"TRACE\"") && log.contains("usher::request"), "nothing was logged");
+        for canaries in [&canaries, &tokens, &hashes] {
+            canaries.are_not_in("the log", log.as_bytes());
+        }
+        assert!(!log.contains("$pbkdf2") && !log.contains("$argon2") && !log.contains("panicked"), "a hash is in the log");
     }
 
     /// S30: the value of an encrypted attribute is told to whoever reads that attribute, and is nowhere else: not in another answer, a

@@ -12,9 +12,9 @@ use openssl::symm::{Cipher, encrypt};
 use serde_json::{Value, json};
 use std::fs;
 
-const TOTP_KEY: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
+pub const TOTP_KEY: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
 /// Shorter than usher's own policy has it: what was good enough over there stays so.
-const OLD: &str = "zato-pass-9";
+pub const OLD: &str = "zato-pass-9";
 
 /// The id that Zato gave to someone.
 fn zusr(name: &str) -> String {
@@ -22,9 +22,9 @@ fn zusr(name: &str) -> String {
 }
 
 /// A Zato server's database, and the key that it encrypts with.
-struct Zato {
-    site: Site,
-    key: [u8; 32],
+pub struct Zato {
+    pub site: Site,
+    pub key: [u8; 32],
 }
 
 /// Someone in it.
@@ -45,7 +45,7 @@ impl Person {
 }
 
 /// As passlib writes it: base64 with a dot for the plus sign, without padding.
-fn passlib(password: &str) -> String {
+pub fn passlib(password: &str) -> String {
     let (salt, mut tag) = ([0xfb; 64], [0; 64]);
     openssl::pkcs5::pbkdf2_hmac(password.as_bytes(), &salt, 120_000, MessageDigest::sha512(), &mut tag).unwrap();
     let adapted = |bytes: &[u8]| encode_block(bytes).replace('+', ".").trim_end_matches('=').to_owned();
@@ -54,11 +54,11 @@ fn passlib(password: &str) -> String {
     hash
 }
 
-fn url_safe(bytes: &[u8]) -> String {
+pub fn url_safe(bytes: &[u8]) -> String {
     encode_block(bytes).replace('+', "-").replace('/', "_")
 }
 
-fn fernet(key: &[u8; 32], text: &str) -> String {
+pub fn fernet(key: &[u8; 32], text: &str) -> String {
     let iv = [9; 16];
     let cipher_text = encrypt(Cipher::aes_128_cbc(), &key[16..], Some(&iv), text.as_bytes()).unwrap();
     let mut token = [&[0x80][..], &1_700_000_000u64.to_be_bytes(), &iv, &cipher_text].concat();
@@ -85,6 +85,20 @@ impl Zato {
                 middle_name_upper VARCHAR(191), last_name_upper VARCHAR(191), is_rate_limit_active BOOLEAN, rate_limit_type VARCHAR(40),
                 rate_limit_def TEXT, rate_limit_check_parent_def BOOLEAN, is_totp_enabled BOOLEAN NOT NULL, totp_key TEXT,
                 totp_label TEXT, opaque1 TEXT)",
+        );
+        site.sql(
+            "CREATE TABLE zato_sso_attr (
+                id INTEGER NOT NULL PRIMARY KEY, creation_time TIMESTAMP NOT NULL, last_modified TIMESTAMP NOT NULL,
+                expiration_time TIMESTAMP, is_session_attr BOOLEAN NOT NULL, is_encrypted BOOLEAN NOT NULL,
+                serial_method VARCHAR(191) NOT NULL, name VARCHAR(191) NOT NULL, value TEXT, _ust_string VARCHAR(191) NOT NULL,
+                user_id VARCHAR(191) NOT NULL REFERENCES zato_sso_user (user_id), ust VARCHAR(191), opaque1 TEXT)",
+        );
+        site.sql(
+            "CREATE TABLE zato_sso_linked_auth (
+                id INTEGER NOT NULL PRIMARY KEY, is_active BOOLEAN NOT NULL, is_internal BOOLEAN NOT NULL,
+                creation_time TIMESTAMP NOT NULL, last_modified TIMESTAMP NOT NULL, has_ext_principal BOOLEAN NOT NULL,
+                auth_type VARCHAR(191) NOT NULL, auth_id INTEGER, auth_principal VARCHAR(191), auth_source VARCHAR(191) NOT NULL,
+                user_id VARCHAR(191) NOT NULL REFERENCES zato_sso_user (user_id), opaque1 TEXT)",
         );
         let zato = Self { site, key: std::array::from_fn(|n| u8::try_from(n * 7 % 256).unwrap()) };
         zato.key_file("key", &zato.key);
@@ -131,6 +145,14 @@ impl Zato {
         self.site.sql(&format!("INSERT INTO zato_sso_user ({}) VALUES ({})", names.join(", "), values.join(", ")));
     }
 
+    /// Keeps something with someone, until this time.
+    pub fn keep(&self, number: usize, name: &str, attribute: &str, value: &str, until: &str, is_encrypted: bool) {
+        self.site.sql(&format!(
+            "INSERT INTO zato_sso_attr VALUES ({number}, '2024-01-02 03:04:05', '2024-01-02 03:04:05', '{until}', false, {is_encrypted}, 'json', '{attribute}', '{value}', '', '{}', NULL, NULL)",
+            zusr(name)
+        ));
+    }
+
     /// Moves them over, with the key in this file.
     fn move_with(&self, town: &Town, key: &str, options: &[&str]) -> Ran {
         let key = self.site.folder.path().join(key);
@@ -146,7 +168,7 @@ impl Zato {
 }
 
 /// A server with seven people.
-fn zato(engine: Engine) -> Zato {
+pub fn zato(engine: Engine) -> Zato {
     let zato = Zato::new(engine);
     let label = format!("'{}'", fernet(&zato.key, "Phone"));
     let people = [
@@ -237,6 +259,82 @@ both! {
         let later = zato.move_to(&town, &[]).expect(0);
         assert_eq!(counts(&later), "7 rows: 0 created, 1 updated, 6 unchanged, 0 refused");
         assert_eq!((&seen("fay")["is_locked"], &seen("fay")["last_name"]), (&json!(true), &json!("Lee")));
+        town.usher(&["audit", "verify"]).expect(0);
+    }
+
+    /// The attributes of users come along, encrypted ones stay so; what does not fit is told and stops nothing, what has expired stays, as do
+    /// those of sessions. What is not in Zato's tables, the passwords of linked accounts, is asked for.
+    fn attributes_move(engine) {
+        const END: &str = "9999-12-31 00:00:00";
+        let (zato, town) = (zato(engine), town_of_today(Site::new(engine)));
+        let secret = "wheelbarrow-4711";
+        let token = fernet(&zato.key, &format!("{{\"deep\": \"{secret}\"}}"));
+        let foreign = fernet(&[7; 32], "\"x\"");
+        for (number, (name, attribute, value, until, is_encrypted)) in [
+            ("ann", "colour", "{\"shade\": [1, 2.50]}", END, false),
+            ("ann", "sealed", &token, END, true),
+            ("ann", "wrapped", &format!("\"{}\"", fernet(&zato.key, secret)), END, true),
+            ("ann", "brief", "\"x\"", "2098-01-02 03:04:05.000006", false),
+            ("ann", "gone", "1", "2020-01-02 03:04:05", false),
+            ("ann", "no name", "1", END, false),
+            ("ann", "nan", "NaN", END, false),
+            ("ann", "foreign", &foreign, END, true),
+            ("ben", "colour", "5", END, false),
+        ].into_iter().enumerate() {
+            zato.keep(number + 1, name, attribute, value, until, is_encrypted);
+        }
+        zato.site.sql(&format!("INSERT INTO zato_sso_attr VALUES (90, '2024-01-02 03:04:05', '2024-01-02 03:04:05', '{END}', true, false, 'json', 'session', '1', 'zust1', '{}', 'zust1', NULL)", zusr("ann")));
+        zato.site.sql(&format!("INSERT INTO zato_sso_linked_auth VALUES (1, true, false, '2024-01-02 03:04:05', '2024-01-02 03:04:05', false, 'zato.basic_auth', 17, 'reserved', 'reserved', '{}', NULL)", zusr("ben")));
+        let complaints = ["line 1: attributes/no name: ", "line 1: attributes/nan: ", "line 1: attributes/foreign: The attribute has a value that does not open"];
+        let told = |ran: &Ran, counts_so_far: &str, set: &str| {
+            for part in complaints {
+                assert!(ran.err.contains(part), "{part}: {ran:?}");
+            }
+            assert!(ran.err.contains(&format!("{counts_so_far}; {set} attributes set, 3 refused")), "{ran:?}");
+            // S30: no value is told.
+            assert!(!ran.err.contains(secret) && !ran.err.contains("gAAA"), "{ran:?}");
+        };
+        let dry = zato.move_to(&town, &["--dry-run"]).expect(1);
+        told(&dry, "nothing was changed (dry run)", "5");
+        assert_eq!(town.count("SELECT count(*) AS count FROM custom_attributes"), 0);
+        let moved = zato.move_to(&town, &[]).expect(1);
+        told(&moved, "7 created, 0 updated, 0 unchanged, 0 refused", "5");
+        assert!(moved.err.contains("line 2: linked: Zato's accounts 17 act as this user"), "{moved:?}");
+        let of = |name: &str| {
+            let id = town.root().get(&format!("/api/v1/users?username={name}")).json["items"][0]["user_id"].as_str().unwrap().to_owned();
+            town.root().get(&format!("/api/v1/users/{id}/attributes")).expect(200)
+        };
+        let (ann, ben) = (of("ann"), of("ben"));
+        let facts: Vec<(String, String, bool, Value)> = ann.json["items"].as_array().unwrap().iter().map(|a| {
+            (a["name"].as_str().unwrap().to_owned(), a["value"].to_string(), a["is_encrypted"] == true, a["expiry"].clone())
+        }).collect();
+        let expected = [
+            ("brief", "\"x\"".to_owned(), false, json!("2098-01-02T03:04:05.000006Z")),
+            ("colour", "{\"shade\":[1,2.5]}".to_owned(), false, Value::Null),
+            ("sealed", format!("{{\"deep\":\"{secret}\"}}"), true, Value::Null),
+            ("wrapped", format!("\"{secret}\""), true, Value::Null),
+        ].map(|(name, value, is_encrypted, expiry)| (name.to_owned(), value, is_encrypted, expiry));
+        assert_eq!(facts, expected);
+        assert_eq!(ben.json["items"][0]["value"], 5);
+        // A second run changes nothing, and leaves what was made here; what has changed over there since wins.
+        let events = || town.count("SELECT count(*) AS count FROM audit_events WHERE action = 'user.set_attributes'");
+        assert_eq!(events(), 2);
+        let etags = of("ann").json["items"].clone();
+        told(&zato.move_to(&town, &[]).expect(1), "0 created, 0 updated, 7 unchanged, 0 refused", "0");
+        assert_eq!((of("ann").json["items"].clone(), events()), (etags, 2));
+        usher(&town.site, &["linked", "create", "feed", "--user", "ben", "--password-stdin"], "copper window paper 31").expect(0);
+        zato.site.sql("UPDATE zato_sso_attr SET value = '6' WHERE id = 9");
+        zato.site.sql("DELETE FROM zato_sso_attr WHERE id IN (6, 7, 8)");
+        let later = zato.move_to(&town, &["--json"]).expect(0);
+        assert!(later.out.contains("\"attributes\":{\"set\":1,\"refused\":0}") && !later.out.contains("linked"), "{later:?}");
+        assert_eq!(of("ben").json["items"][0]["value"], 6);
+        // More than fits is refused for that user alone.
+        for number in 100..170 {
+            zato.keep(number, "cyd", &format!("a{number}"), "1", END, false);
+        }
+        zato.keep(200, "dan", "colour", "\"red\"", END, false);
+        let full = zato.move_to(&town, &[]).expect(1);
+        assert!(full.err.contains("line 3: attributes: ") && full.err.contains("1 attributes set, 70 refused"), "{full:?}");
         town.usher(&["audit", "verify"]).expect(0);
     }
 

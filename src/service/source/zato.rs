@@ -1,7 +1,10 @@
-//! Zato SSO: users are read from its database, and what it has encrypted there is decrypted with its Fernet key.
+//! Zato SSO: users are read from its database, and what it has encrypted there is decrypted with its Fernet key. What it keeps with them
+//! follows in a second pass, when they are here.
 
+use super::super::belongings::Belongings;
 use super::Row;
 use crate::auth::fernet::Key;
+use crate::domain::time::Utc;
 use crate::domain::zato_user::{ZatoUser, is_encrypted};
 use crate::error::{Code, Error, Result};
 use crate::store::ZatoUsers;
@@ -15,6 +18,8 @@ pub struct Zato {
     users: ZatoUsers,
     key: Key,
     page: vec::IntoIter<ZatoUser>,
+    /// The place of the user that was read last in the second pass.
+    line: u64,
 }
 
 fn refused(detail: String) -> Error {
@@ -35,7 +40,9 @@ impl Zato {
         let location = Location::parse(url).map_err(|flaw| refused(format!("The URL of Zato's database {flaw}.")))?;
         let mut users = ZatoUsers::open(&location).map_err(unreadable)?;
         check(&mut users, &key)?;
-        Ok(Self { users, key, page: Vec::new().into_iter() })
+        // Whether the second pass can read is better known before anyone is moved.
+        users.attributes(0, 0).and_then(|_| users.links(0, 0)).map_err(unreadable)?;
+        Ok(Self { users, key, page: Vec::new().into_iter(), line: 0 })
     }
 
     pub(super) fn next_row(&mut self) -> Result<Option<Row>> {
@@ -43,6 +50,41 @@ impl Zato {
             self.page = self.users.next_page().map_err(unreadable)?.into_iter();
         }
         Ok(self.page.next().map(|user| user.row(|text| opened(&self.key, text))))
+    }
+}
+
+impl Zato {
+    /// Begins the second pass.
+    pub fn rewind(&mut self) {
+        self.users.rewind();
+        self.line = 0;
+    }
+
+    /// What the next users have besides; empty at the end. Times are judged at `now`.
+    ///
+    /// # Errors
+    /// The database cannot be read any more.
+    pub fn next_belongings(&mut self, now: Utc) -> Result<Vec<Belongings>> {
+        let page = self.users.next_page().map_err(unreadable)?;
+        let (Some(first), Some(last)) = (page.first(), page.last()) else { return Ok(Vec::new()) };
+        let mut attributes = self.users.attributes(first.id, last.id).map_err(unreadable)?.into_iter().peekable();
+        let mut links = self.users.links(first.id, last.id).map_err(unreadable)?.into_iter().peekable();
+        let mut all = Vec::with_capacity(page.len());
+        for user in page {
+            self.line += 1;
+            let mut own = Belongings { line: self.line, external_id: user.user_id, ..Belongings::default() };
+            while let Some(attribute) = attributes.next_if(|attribute| attribute.owner == user.id) {
+                match attribute.setting(|text| opened(&self.key, text), now) {
+                    Ok(setting) => own.settings.extend(setting),
+                    Err(flaw) => own.flaws.push((attribute.name, flaw)),
+                }
+            }
+            while let Some(link) = links.next_if(|link| link.owner == user.id) {
+                own.accounts.push(link.auth_id);
+            }
+            all.push(own);
+        }
+        Ok(all)
     }
 }
 
