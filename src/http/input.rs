@@ -2,7 +2,7 @@
 //!
 //! Bounds (S38): a body of 64 KiB, within ten seconds; JSON nested 32 deep. An unknown member is refused, never ignored.
 
-use crate::domain::raw::RawObject;
+use crate::domain::raw::{UniqueMembers, NoMembers, RawObject};
 use crate::error::{Code, Error, Fault, Result};
 use crate::service::LARGEST_PAGE;
 use actix_web::HttpRequest;
@@ -338,11 +338,11 @@ pub(super) async fn read_object(parts: &mut Parts) -> Result<Option<Map<String, 
 }
 
 pub(super) fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>> {
-    match serde_json::from_slice(bytes) {
-        Ok(Value::Object(members)) => Ok(members),
-        Ok(_) => Err(Error::new(Code::BadType).detail("The body is no JSON object.")),
-        Err(e) => Err(Error::new(Code::NotJson).detail(format!("Line {}, column {}.", e.line(), e.column()))),
-    }
+    UniqueMembers::read(bytes).map_err(|cause| match cause {
+        NoMembers::NoObject => Error::new(Code::BadType).detail("The body is no JSON object."),
+        NoMembers::Twice => Error::new(Code::BadType).detail("The body has two members of one name."),
+        NoMembers::NoJson(e) => Error::new(Code::NotJson).detail(format!("Line {}, column {}.", e.line(), e.column())),
+    })
 }
 
 /// Reads the body as a JSON object whatever it is declared to be, for clients that declare nothing; `None` if it is empty.

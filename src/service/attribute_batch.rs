@@ -105,13 +105,8 @@ impl Attributes {
     /// # Errors
     /// [`Code::NotFound`] if there is no such user.
     pub async fn some(&self, names: &[AttributeName]) -> Result<Vec<Option<AttributeView>>> {
-        let mut all = self.list().await?;
-        let mut found = Vec::with_capacity(names.len());
-        for name in names {
-            let at = all.iter().position(|view| view.name == *name);
-            found.push(at.map(|at| all.swap_remove(at)));
-        }
-        Ok(found)
+        let all = self.list().await?;
+        Ok(names.iter().map(|name| all.iter().find(|view| view.name == *name).cloned()).collect())
     }
 }
 

@@ -116,6 +116,7 @@ both! {
             ("\"text\"", 400, "bad_type"),
             ("{}", 400, "bad_type"),
             ("{\"username\":\"a\"}", 400, "bad_type"),
+            ("{\"username\":\"a\",\"username\":\"b\"}", 400, "bad_type"),
             ("{\"username\":1,\"password\":\"b\"}", 400, "bad_type"),
             ("{\"username\":\"a\",\"password\":{\"$ne\":1}}", 400, "bad_type"),
             ("{\"username\":\"a\",\"password\":\"b\",\"role\":\"administrator\"}", 422, "invalid"),

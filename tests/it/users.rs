@@ -49,6 +49,28 @@ fn imported(name: &str) -> Value {
 }
 
 both! {
+    /// Of two members of one name one reader would take the first and another the last: every way in refuses both.
+    fn two_members_of_one_name_are_refused(engine) {
+        let town = crate::zato::town_on(crate::harness::Site::new(engine));
+        let root = town.root();
+        let ust = root.ust.clone().unwrap();
+        for (path, members) in [
+            ("/api/v1/users", String::new()),
+            ("/__api__/v1/users", "\"user_must_set_password\":true,".to_owned()),
+            ("/ecm/security/users", format!("\"password\":\"{PASSWORD}\",")),
+            ("/zato/sso/user", format!("\"current_app\":\"CRM\",\"ust\":\"{ust}\",")),
+        ] {
+            let body = |more: &str| Some(format!("{{{members}\"username\":\"n{}\"{more}}}", path.len()));
+            let refused = root.call("POST", path, body(",\"user\\u006eame\":\"other\""));
+            assert_eq!(refused.status, 400, "{path}: {}", refused.text);
+            let made = root.call("POST", path, body(""));
+            assert!(made.status < 300, "{path}: {}", made.text);
+        }
+        let told = crate::bulk::post(&root, crate::bulk::IMPORT, "{\"username\":\"x\",\"username\":\"y\"}\n{\"username\":\"z\"}\n").expect(200);
+        assert!(told.text.contains("The line has two members of one name.") && told.text.contains("\"created\":1"), "{}", told.text);
+        assert_eq!(root.get("/api/v1/users/count").json["total"], 6);
+    }
+
     /// S27, S29, R1, R2: each attribute, by each viewer, through each way of writing (patch, creation, import): the table decides.
     fn the_table_decides_what_may_be_written(engine) {
         let town = Town::new(engine);

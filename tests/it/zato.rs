@@ -299,6 +299,11 @@ both! {
             ann.say("PATCH", USER, json!({})).no("E008003");
             // What is not an input here is dropped, not refused.
             ann.say("PATCH", USER, json!({"totp_key": "x", "is_approved": true, "password": "x"})).no("E008003");
+            // What is as it is said to be takes nothing else with it.
+            ann.say("PATCH", USER, json!({"is_totp_enabled": false})).done();
+            for (name, value) in [("is_locked", json!(true)), ("approval_status", json!("rejected")), ("sign_up_status", json!("final")), ("password_must_change", json!(false))] {
+                ann.say("PATCH", USER, json!({"is_totp_enabled": false, name: value})).no("E008002");
+            }
             ann.say("PATCH", USER, json!({"totp_key": 1, "is_approved": [], "first_name": "Anna"})).done();
             for member in ["is_locked", "password_expiry", "password_must_change", "sign_up_status", "approval_status"] {
                 let value = match member {

@@ -188,6 +188,8 @@ both! {
                 let got = call("GET", "", json!({"data": ["b", "c", "d"]})).done().json["result"].clone();
                 assert_eq!((&got["b"]["value"], &got["c"]["value"], &got["d"]), (&json!({"x": [1, null]}), &json!(true), &Value::Null));
                 assert_eq!((&got["c"]["is_encrypted"], &got["b"]["is_encrypted"]), (&json!(true), &json!(false)));
+                let twice = call("GET", "", json!({"data": ["b", "b"]})).done().json["result"].clone();
+                assert_eq!((&twice["b"]["value"], &call("GET", "/exists", json!({"data": ["b", "b"]})).done().json["result"]["b"]), (&json!({"x": [1, null]}), &json!(true)));
                 assert_eq!(call("GET", "", json!({"name": "c", "decrypt": false})).done().json["value"], Value::Null);
                 assert_eq!(call("GET", "/names", json!({})).done().json["result"], json!(["a", "b", "c"]));
                 assert_eq!(call("GET", "/exists", json!({"name": "a"})).done().json["result"], true);

@@ -6,6 +6,7 @@ use crate::auth::totp::Key;
 use crate::domain::attribute::{Viewer, Why};
 use crate::domain::bulk::{Facts, RowError};
 use crate::domain::ndjson::{self, LONGEST_LINE};
+use crate::domain::raw::{UniqueMembers, NoMembers};
 use crate::domain::secret::{Password, PasswordHash};
 use crate::domain::text::{Line, Name};
 use crate::domain::user::Patch;
@@ -60,10 +61,13 @@ impl Read {
         let Some(bytes) = &line.bytes else {
             return refused(Error::new(Code::TooLarge).detail(format!("The line has more than {LONGEST_LINE} bytes.")));
         };
-        match serde_json::from_slice(bytes) {
-            Ok(Value::Object(members)) => Self::members(members),
-            Ok(_) => refused(Error::new(Code::BadType).detail("The line is no JSON object.")),
-            Err(e) => refused(Error::new(Code::NotJson).detail(format!("The line is no JSON: column {}.", e.column()))),
+        match UniqueMembers::read(bytes) {
+            Ok(members) => Self::members(members),
+            Err(NoMembers::NoObject) => refused(Error::new(Code::BadType).detail("The line is no JSON object.")),
+            Err(NoMembers::Twice) => refused(Error::new(Code::BadType).detail("The line has two members of one name.")),
+            Err(NoMembers::NoJson(e)) => {
+                refused(Error::new(Code::NotJson).detail(format!("The line is no JSON: column {}.", e.column())))
+            }
         }
     }
 
@@ -195,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_row_that_is_no_object_is_refused_as_a_whole() {
-        for text in ["", "{", "[]", "7", "\"a\"", "null", "{\"username\": \"a\"} {}", "\u{feff}{}"] {
+        for text in ["", "{", "[]", "7", "\"a\"", "null", "{\"username\": \"a\"} {}", "{\"username\": \"a\", \"username\": \"b\"}", "\u{feff}{}"] {
             assert_eq!(pointers(text), [""], "{text}");
         }
         assert_eq!(

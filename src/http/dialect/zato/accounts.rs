@@ -1,7 +1,6 @@
 //! Signing in and out, signing up, passwords and one-time codes.
 
 use super::answer::Told;
-use super::null;
 use super::sent::Sent;
 use crate::domain::notice::NoticeCode;
 use crate::domain::secret::{Password, SentCode};
@@ -87,12 +86,11 @@ pub(super) async fn password(caller: Authenticated, sent: Sent) -> Result<Told> 
 
 pub(super) async fn totp(caller: Authenticated, sent: Sent) -> Result<Told> {
     let (key, label) = (sent.totp_key()?, sent.line("totp_label")?);
-    let key = match sent.value("user_id") {
+    let key = match sent.filled("user_id")? {
         None => caller.by_session()?.take_totp_key(key, label).await?,
         Some(_) => {
             let caller = caller.rise()?;
-            let user_id = sent.user()?.ok_or_else(|| null("user_id"))?;
-            caller.give_totp_key(user_id, key, label).await?
+            caller.give_totp_key(sent.one_user()?, key, label).await?
         }
     };
     Ok(Told::done().with("totp_key", key.expose()))

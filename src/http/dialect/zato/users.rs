@@ -91,7 +91,7 @@ pub(super) async fn update(caller: Authenticated, sent: Sent) -> Result<Told> {
     }
     let is_own = named.is_none_or(|user_id| user_id == caller.user_id());
     match revision.is_totp_enabled.take() {
-        Some(wanted) if is_own && caller.has_totp() == wanted && revision.members.is_empty() => Ok(Told::done()),
+        Some(wanted) if is_own && caller.has_totp() == wanted && revision.is_empty() => Ok(Told::done()),
         Some(wanted) if !is_own || caller.has_totp() != wanted => {
             let is_alone = revision.is_empty();
             revision.is_totp_enabled = Some(wanted);
