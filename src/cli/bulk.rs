@@ -61,11 +61,12 @@ pub(super) async fn import(common: &Common, Import { file, moving, dry_run }: Im
     services.close();
     let (summary, settled, brought, failure) = imported?;
     if common.json {
-        let mut last = json!({ "summary": summary });
-        if brought != moving::Tally::default() {
-            last["attributes"] = json!({ "set": brought.set, "refused": brought.refused });
-        }
-        output::json(&last)?;
+        output::json(&match brought {
+            moving::Tally { set: 0, refused: 0 } => json!({ "summary": summary }),
+            moving::Tally { set, refused } => {
+                json!({ "summary": summary, "attributes": { "set": set, "refused": refused } })
+            }
+        })?;
     }
     let mut counts = counts(&summary);
     if brought.set + brought.refused > 0 {

@@ -2,7 +2,7 @@
 //!
 //! Bounds (S38): a body of 64 KiB, within ten seconds; JSON nested 32 deep. An unknown member is refused, never ignored.
 
-use crate::domain::raw::{UniqueMembers, NoMembers, RawObject};
+use crate::domain::raw::{NoMembers, RawObject, UniqueMembers};
 use crate::error::{Code, Error, Fault, Result};
 use crate::service::LARGEST_PAGE;
 use actix_web::HttpRequest;

@@ -38,6 +38,7 @@ mod paging;
 mod passwords;
 mod post;
 mod proof;
+mod recent;
 mod resets;
 mod revise;
 mod roster;
@@ -101,6 +102,7 @@ use known::Memories;
 pub use known::WrittenView;
 use lanes::Lanes;
 use lockout::Lockout;
+use recent::Recent;
 use std::sync::Arc;
 use std::time::Duration;
 use vault::Vault;
@@ -125,6 +127,8 @@ struct Inner {
     bells: Bells,
     post: Post,
     lockout: Lockout,
+    /// Passwords of linked accounts that were right a moment ago.
+    recent: Recent,
     policy: Policy,
     /// What ends within this time is told at sign-in.
     notice: Duration,
@@ -180,6 +184,7 @@ impl Services {
             post: outside.post,
             keys,
             lockout: Lockout::new(&settings.lockout, &settings.links),
+            recent: Recent::new(&entropy),
             policy,
             notice: passwords.notice(),
             issuer: settings.totp.issuer.clone(),

@@ -162,7 +162,8 @@ impl Context {
         Ok((verdict, attempt))
     }
 
-    /// The same against the hash of what is no user's: the failure counts in its bucket alone.
+    /// The same against the hash of what is no user's: the failure counts in its bucket alone, and what was right a moment ago is not
+    /// computed again.
     pub(super) async fn try_hash(
         &self,
         target: &Bucket,
@@ -173,7 +174,14 @@ impl Context {
         let place = inner.lockout.line_up(target).await?;
         let turn = inner.hasher.turn()?;
         let attempt = self.count_attempt(target, place, None).await?;
-        let verdict = turn.verify(password, stored).await?;
+        let now = self.now();
+        if stored.as_ref().is_some_and(|stored| inner.recent.knows(stored, &password, now)) {
+            return Ok((Verdict::Right { is_weak: false }, attempt));
+        }
+        let verdict = turn.verify(password.clone(), stored.clone()).await?;
+        if let (Verdict::Right { .. }, Some(stored)) = (verdict, &stored) {
+            inner.recent.remember(stored, &password, now);
+        }
         Ok((verdict, attempt))
     }
 

@@ -313,6 +313,35 @@ both! {
         }
     }
 
+    /// A password that was right a moment ago is not computed again, and forgotten with what it was the password of; S9: it is counted
+    /// and barred like any other.
+    fn a_linked_accounts_password_is_remembered_for_a_moment(engine) {
+        let town = town_on(Site::new(engine));
+        town.regular("ann");
+        let make = |password: &str| drop(usher(&town.site, &["linked", "create", "feed", "--user", "ann", "--password-stdin"], password).expect(0));
+        let call = |password: &str| town.stranger().basic("feed", password).bare("GET", USER, &json!({"current_app": APP}));
+        make(LINKED);
+        (0..5).for_each(|_| drop(call(LINKED).done()));
+        // Another password is wrong the while, and this one again once the minute is over.
+        call(OTHER_PASSWORD).no("E005001");
+        call(LINKED).done();
+        town.advance(Duration::from_secs(61));
+        call(LINKED).done();
+        // A new account of the name has its own.
+        town.usher(&["linked", "delete", "feed"]).expect(0);
+        call(LINKED).no("E005001");
+        make(OTHER_PASSWORD);
+        call(LINKED).no("E005001");
+        call(OTHER_PASSWORD).done();
+        // Who guesses is slowed down, with the right password as well.
+        for _ in 0..6 {
+            call("violet harbour sixteen");
+        }
+        call(OTHER_PASSWORD).result(429, "Error 429 Too Many Requests");
+        town.advance(Duration::from_secs(30));
+        call(OTHER_PASSWORD).done();
+    }
+
     /// S12's reason: at a linked account no code is asked for, and a sign-in by password of the same user still asks.
     fn linked_accounts_need_no_code(engine) {
         let town = town_on(Site::new(engine));

@@ -6,7 +6,7 @@ use crate::auth::totp::Key;
 use crate::domain::attribute::{Viewer, Why};
 use crate::domain::bulk::{Facts, RowError};
 use crate::domain::ndjson::{self, LONGEST_LINE};
-use crate::domain::raw::{UniqueMembers, NoMembers};
+use crate::domain::raw::{NoMembers, UniqueMembers};
 use crate::domain::secret::{Password, PasswordHash};
 use crate::domain::text::{Line, Name};
 use crate::domain::user::Patch;
@@ -199,7 +199,17 @@ mod tests {
 
     #[test]
     fn a_row_that_is_no_object_is_refused_as_a_whole() {
-        for text in ["", "{", "[]", "7", "\"a\"", "null", "{\"username\": \"a\"} {}", "{\"username\": \"a\", \"username\": \"b\"}", "\u{feff}{}"] {
+        for text in [
+            "",
+            "{",
+            "[]",
+            "7",
+            "\"a\"",
+            "null",
+            "{\"username\": \"a\"} {}",
+            "{\"username\": \"a\", \"username\": \"b\"}",
+            "\u{feff}{}",
+        ] {
             assert_eq!(pointers(text), [""], "{text}");
         }
         assert_eq!(
