@@ -40,6 +40,7 @@ pub struct Settings {
     pub dialects: Dialects,
     pub connect: Connect,
     pub zato_parity: ZatoParity,
+    pub audit: Audit,
     pub metrics: Metrics,
     pub log: Log,
 }
@@ -130,6 +131,8 @@ sections! {
     Dialects { zato: bool, connect: bool, ecm: bool }
     /// `[connect]`
     Connect { open_user_list: bool, default_user_role: DefaultRole, version: String }
+    /// `[audit]`
+    Audit { keep_months: u32 }
     /// `[metrics]`
     Metrics { listen: String }
     /// `[log]`

@@ -1,11 +1,13 @@
-//! The audit trail: searching, exporting, verifying.
+//! The audit trail: searching, exporting, verifying, and how long it is kept.
 
 use super::caller::SuperUser;
+use super::context::{Call, Context, Did};
 use super::paging::Pages;
-use crate::domain::audit::{EventView, Link};
+use super::Services;
+use crate::domain::audit::{Action, Actor, ActorType, EventView, Link};
 use crate::domain::time::Utc;
-use crate::error::Result;
-use crate::store::Position;
+use crate::error::{Code, Error, Result};
+use crate::store::{Position, Tx};
 pub use crate::store::{Finding, Search};
 
 /// A search of the audit trail, page by page.
@@ -73,6 +75,38 @@ impl SuperUser {
     /// The database fails. A broken chain is a finding, not an error.
     pub async fn verify_audit(&self) -> Result<Finding> {
         self.context.services.inner.store.verify_audit().await
+    }
+}
+
+impl Services {
+    /// Drops what is older than the trail is to be kept. The event that tells so is in the transaction from which on it is no part of the
+    /// trail any more; to remove it takes longer, and goes on the next time if it is interrupted.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn expire_audit(&self) -> Result<()> {
+        let (store, now) = (&self.inner.store, self.inner.clock.now());
+        if self.inner.audit_keep_months == 0 {
+            return Ok(());
+        }
+        let month = now.month_before(self.inner.audit_keep_months);
+        if !store.read(move |snapshot| Ok(snapshot.has_audit_before(month)?)).await? {
+            return Ok(());
+        }
+        let cid = format!("expire-{:032x}", u128::from_be_bytes(self.inner.entropy.bytes()));
+        let context = Context::new(self.clone(), Call::internal(now, cid, Action::AuditExpire));
+        context.trail.set_actor(Actor { kind: ActorType::System, id: None, session: None });
+        let key = store.audit_key();
+        let begin = move |tx: &mut Tx<'_>| match tx.begin_audit_with(month, &key)? {
+            // Another node was faster.
+            0 => Err(Error::new(Code::NotFound)),
+            _ => Ok(((), Did::to(format!("{:04}-{:02}", month / 100, month % 100)))),
+        };
+        match context.change(begin).await {
+            Err(error) if error.code() != Code::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        store.remove_audit_before(month).await
     }
 }
 

@@ -120,6 +120,7 @@ struct Inner {
     /// Messages that may wait for one hook.
     max_waiting: u32,
     tokens: settings::Tokens,
+    audit_keep_months: u32,
     bells: Bells,
     post: Post,
     lockout: Lockout,
@@ -174,6 +175,7 @@ impl Services {
             lanes: Lanes::default(),
             max_waiting: settings.hooks.max_waiting,
             tokens: settings.tokens.clone(),
+            audit_keep_months: settings.audit.keep_months,
             bells: Bells::default(),
             post: outside.post,
             keys,
