@@ -132,7 +132,7 @@ sections! {
     /// `[connect]`
     Connect { open_user_list: bool, default_user_role: DefaultRole, version: String }
     /// `[audit]`
-    Audit { keep_months: u32 }
+    Audit { keep_months: u32, own_reads: OwnReads }
     /// `[metrics]`
     Metrics { listen: String }
     /// `[log]`
@@ -190,6 +190,16 @@ pub enum LogFormat {
     Json,
     /// Words for people.
     Text,
+}
+
+/// When a call that only looks at its own caller is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OwnReads {
+    /// Once its audit event is durable, as every other call.
+    Durable,
+    /// Once its audit event is queued: a crash may lose the events of the last moment.
+    Buffered,
 }
 
 /// By which way mail goes.

@@ -54,7 +54,7 @@ mod vitals;
 pub use amend::Amendment;
 pub use api_keys::{Lifetime, NewApiKey};
 pub use attribute_batch::{Write, Writing};
-pub use audit::{AuditPage, AuditQuery, Finding, Search};
+pub use audit::{AuditPage, AuditQuery, Finding, Search, fresh_cid};
 pub use caller::{Anyone, Authenticated, Bearer, Operator, SignedIn, SuperUser, TrustedApplication};
 pub use check_account::Checked;
 pub use context::{Call, Claims, Context, LONGEST_AGENT, Trail};
@@ -120,7 +120,7 @@ struct Inner {
     /// Messages that may wait for one hook.
     max_waiting: u32,
     tokens: settings::Tokens,
-    audit_keep_months: u32,
+    audit: settings::Audit,
     bells: Bells,
     post: Post,
     lockout: Lockout,
@@ -175,7 +175,7 @@ impl Services {
             lanes: Lanes::default(),
             max_waiting: settings.hooks.max_waiting,
             tokens: settings.tokens.clone(),
-            audit_keep_months: settings.audit.keep_months,
+            audit: settings.audit.clone(),
             bells: Bells::default(),
             post: outside.post,
             keys,

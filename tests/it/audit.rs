@@ -257,6 +257,21 @@ both! {
         }
     }
 
+    /// Where the settings say so, looking at oneself is answered before its event is durable; the event comes all the same, also where the
+    /// service is stopped at once. What does not succeed waits for its event as ever.
+    fn own_reads_may_be_answered_a_moment_before(engine) {
+        let town = Town::on(Site::new(engine).with("audit.own_reads", "\"buffered\""));
+        let (ann, anon) = (town.user("ann"), town.anon());
+        for number in 0..200 {
+            ann.with("x-correlation-id", &format!("read-{number}")).get("/api/v1/users/me").expect(200);
+        }
+        anon.with("x-correlation-id", "refused").get("/api/v1/users/me").expect(401);
+        assert_eq!(town.count("SELECT count(*) AS count FROM audit_events WHERE cid = 'refused'"), 1);
+        let town = town.restart();
+        assert_eq!(town.count("SELECT count(*) AS count FROM audit_events WHERE cid LIKE 'read-%'"), 200);
+        town.usher(&["audit", "verify"]).expect(0);
+    }
+
     /// The trail is kept as long as the settings say: what is older is dropped by whole months, the event that tells so says up to where,
     /// and what is left verifies by itself. Another beginning than the signed one does not.
     fn what_is_older_than_the_trail_is_kept_is_dropped(engine) {

@@ -76,7 +76,8 @@ fn row(link: &Link) -> Row<'_> {
     fn borrowed(text: &Option<String>) -> Option<Cow<'_, str>> {
         text.as_deref().map(Cow::Borrowed)
     }
-    let Event { time, cid, action, outcome, reason, actor, subject, application, remote_addr, traceparent, changes: _ } = &link.event;
+    let Event { time, cid, action, outcome, reason, actor, subject, application, remote_addr, traceparent, changes: _ } =
+        &link.event;
     Row(
         time.micros(),
         Cow::Borrowed(cid),
@@ -96,7 +97,8 @@ fn row(link: &Link) -> Row<'_> {
 
 fn link(chain: i64, seq: i64, row: Row<'_>, hash: &[u8]) -> Result<Link, String> {
     let owned = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
-    let Row(micros, cid, action, outcome, reason, kind, id, session, subject, application, remote_addr, traceparent, digest) = row;
+    let Row(micros, cid, action, outcome, reason, kind, id, session, subject, application, remote_addr, traceparent, digest) =
+        row;
     let changes_digest = match digest {
         Some(digest) => Some(unhex(&digest).ok_or_else(|| format!("the digest of event {seq} is not in hex"))?),
         None => None,

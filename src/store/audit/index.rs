@@ -28,9 +28,16 @@ const BATCHES: i64 = 16;
 /// The key of all events.
 pub(super) const BY_TIME: i64 = 0;
 
-/// The key of a correlation id.
+/// The key of a correlation id. Those that usher makes begin with the time, and so do their keys: they come in at the end of the index, where
+/// the last ones were, and not each on a page of its own. The rest of the key is of a hash all the same, for a client can choose as many
+/// ids with one beginning as it likes.
 pub(super) fn by_cid(cid: &str) -> i64 {
-    key(b"cid", cid)
+    let hash = key(b"cid", cid);
+    let is_ours = matches!(cid.len(), 24 | 32) && cid.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    match cid.get(..12).filter(|_| is_ours).and_then(|time| i64::from_str_radix(time, 16).ok()) {
+        Some(time) => time << 16 | hash & 0xffff | 1,
+        None => hash,
+    }
 }
 
 /// The key of someone who acted or was acted on. One key for both: whoever looks at oneself takes one entry.

@@ -118,7 +118,8 @@ impl Tx<'_> {
         for (chain, beginning) in beginnings {
             let of_chain = audit_batches::chain.eq(chain);
             let older = audit_batches::table.filter(of_chain.and(audit_batches::last.le(beginning)));
-            let oldest: Vec<i64> = older.order(audit_batches::last.asc()).limit(STRIDE).select(audit_batches::last).load(self.0)?;
+            let oldest: Vec<i64> =
+                older.order(audit_batches::last.asc()).limit(STRIDE).select(audit_batches::last).load(self.0)?;
             let Some(last) = oldest.last() else { continue };
             let links = Snapshot(&mut *self.0).links_after(chain, 0, STRIDE)?;
             for Entry { key, micros, chain, seq, month } in links.iter().flat_map(|(month, link)| Entry::of_link(link, *month)) {
