@@ -37,6 +37,7 @@ mod paging;
 mod passwords;
 mod post;
 mod proof;
+mod readiness;
 mod resets;
 mod revise;
 mod roster;
@@ -99,6 +100,7 @@ use known::Memories;
 pub use known::WrittenView;
 use lanes::Lanes;
 use lockout::Lockout;
+use readiness::Readiness;
 use std::sync::Arc;
 use std::time::Duration;
 use vault::Vault;
@@ -122,6 +124,7 @@ struct Inner {
     tokens: settings::Tokens,
     bells: Bells,
     post: Post,
+    readiness: Readiness,
     lockout: Lockout,
     policy: Policy,
     /// What ends within this time is told at sign-in.
@@ -177,6 +180,7 @@ impl Services {
             bells: Bells::default(),
             post: outside.post,
             keys,
+            readiness: Readiness::default(),
             lockout: Lockout::new(&settings.lockout, &settings.links),
             policy,
             notice: passwords.notice(),
@@ -204,14 +208,6 @@ impl Services {
     /// Up to when every change is heard of, whoever made it; `None` if changes are not heard of now, and every call reads the database.
     pub fn heard_of_changes(&self) -> Option<std::time::Instant> {
         self.inner.store.heard()
-    }
-
-    /// Whether the database answers.
-    ///
-    /// # Errors
-    /// It does not.
-    pub async fn is_ready(&self) -> Result<()> {
-        self.inner.store.read(|snapshot| Ok(snapshot.has_no_users()?)).await.map(|_| ())
     }
 
     /// Removes what has ended by itself: expired sessions, forgotten counts. Correctness never depends on it.

@@ -280,6 +280,17 @@ impl Town {
         self.clock.fetch_add(i64::try_from(span.as_micros()).unwrap(), Ordering::SeqCst);
     }
 
+    /// Moves the clock the other way.
+    pub fn set_back(&self, span: Duration) {
+        self.clock.fetch_sub(i64::try_from(span.as_micros()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// How many writes the service has begun, those that it took back included.
+    pub fn writes(&self) -> u64 {
+        let services = self.services.clone();
+        actix_web::rt::System::new().block_on(async move { services.vitals().await.writing.batches.sum })
+    }
+
     pub fn anon(&self) -> Client {
         Client::new(&self.base)
     }

@@ -117,7 +117,16 @@ impl Server {
         Self::start(binaries().expect("ask is_there() first"))
     }
 
+    /// One whose files are small when it begins, so that a limit on their size binds soon.
+    pub fn with_small_files() -> Self {
+        Self::start_with(binaries().expect("ask is_there() first"), &["--wal-segsize=1"])
+    }
+
     fn start(binaries: PathBuf) -> Self {
+        Self::start_with(binaries, &[])
+    }
+
+    fn start_with(binaries: PathBuf, arguments: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         if is_root() {
             chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
@@ -126,6 +135,7 @@ impl Server {
         let made = as_nobody(Command::new(binaries.join("initdb")))
             .args(["--username=usher", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "-D"])
             .arg(&data)
+            .args(arguments)
             .current_dir(folder.path())
             .output()
             .unwrap();
@@ -168,6 +178,25 @@ impl Server {
         if let Some(mut keeper) = self.keeper.take() {
             keeper.stdin.take().unwrap().write_all(b"QUIT\n").unwrap();
             keeper.wait().unwrap();
+        }
+    }
+
+    /// Limits the size of the files that its processes write, those to come included, as a full disk would; `None` lifts that.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let first = read(&self.folder.path().join("data/postmaster.pid")).lines().next().unwrap().to_owned();
+        let parent = |pid: &str| {
+            let stat = read(Path::new(&format!("/proc/{pid}/stat")));
+            stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1).map(str::to_owned))
+        };
+        let all = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+        let children = all.filter(|pid| parent(pid).is_some_and(|parent| parent == first));
+        let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        for pid in [first.clone()].into_iter().chain(children) {
+            let mut command = Command::new("prlimit");
+            command.args(["--pid", &pid, &format!("--fsize={limit}:")]);
+            let limited = as_nobody(command).output().expect("prlimit of util-linux is needed");
+            // A child that has ended meanwhile needs no limit.
+            assert!(limited.status.success() || pid != first, "{limited:?}");
         }
     }
 
