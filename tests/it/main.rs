@@ -37,6 +37,7 @@ mod find;
 mod floods;
 mod full_disk;
 mod groups;
+mod hangs;
 mod harness;
 mod hook_commands;
 mod hooks;

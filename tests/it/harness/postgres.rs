@@ -181,23 +181,52 @@ impl Server {
         }
     }
 
-    /// Limits the size of the files that its processes write, those to come included, as a full disk would; `None` lifts that.
-    pub fn limit_files(&self, bytes: Option<u64>) {
+    /// The ids of its processes, the first one first.
+    fn processes(&self) -> Vec<String> {
         let first = read(&self.folder.path().join("data/postmaster.pid")).lines().next().unwrap().to_owned();
         let parent = |pid: &str| {
             let stat = read(Path::new(&format!("/proc/{pid}/stat")));
             stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1).map(str::to_owned))
         };
         let all = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
-        let children = all.filter(|pid| parent(pid).is_some_and(|parent| parent == first));
-        let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
-        for pid in [first.clone()].into_iter().chain(children) {
-            let mut command = Command::new("prlimit");
-            command.args(["--pid", &pid, &format!("--fsize={limit}:")]);
-            let limited = as_nobody(command).output().expect("prlimit of util-linux is needed");
-            // A child that has ended meanwhile needs no limit.
-            assert!(limited.status.success() || pid != first, "{limited:?}");
+        let children: Vec<String> = all.filter(|pid| parent(pid).is_some_and(|parent| parent == first)).collect();
+        [first].into_iter().chain(children).collect()
+    }
+
+    /// Has a command done to each of its processes; one that has ended meanwhile needs nothing.
+    fn to_each(&self, command: impl Fn(&str) -> Command) {
+        for (at, pid) in self.processes().iter().enumerate() {
+            let done = as_nobody(command(pid)).output().unwrap();
+            assert!(done.status.success() || at > 0, "{done:?}");
         }
+    }
+
+    /// Limits the size of the files that its processes write, those to come included, as a full disk would; `None` lifts that.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        self.to_each(|pid| {
+            let mut command = Command::new("prlimit");
+            command.args(["--pid", pid, &format!("--fsize={limit}:")]);
+            command
+        });
+    }
+
+    /// Has it hang: connections are accepted and stay open, and nothing is answered on them.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Has it go on.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        self.to_each(|pid| {
+            let mut command = Command::new("kill");
+            command.args([signal, pid]);
+            command
+        });
     }
 
     pub fn create_database(&self) -> String {
