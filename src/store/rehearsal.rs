@@ -9,8 +9,11 @@ use super::connection::{AnyConnection, Location, Purpose};
 use super::error::StoreError;
 use super::{Store, audit};
 use crate::domain::audit::{Changes, Event};
+use crate::domain::chance::Entropy;
+use crate::domain::secret::MacKey;
 use crate::error::{Code, Error, Result};
 use diesel::connection::SimpleConnection as _;
+use std::sync::Arc;
 
 /// What the rehearsed event is larger by on SQLite, in bytes: so that more pages are written on the way than an event's commit takes.
 const BALLAST: usize = 32 * 1024;
@@ -26,19 +29,14 @@ impl Store {
         if self.inner.location.file().is_none() {
             return Ok(());
         }
-        let inner = std::sync::Arc::clone(&self.inner);
+        let inner = Arc::clone(&self.inner);
         let spilled = tokio::task::spawn_blocking(move || spill(&inner.location, event, &inner.key, &inner.entropy)).await;
         Ok(spilled.map_err(|_| Error::new(Code::Internal).cause("a rehearsal panicked"))??)
     }
 }
 
 /// Writes a large event into the journal of an SQLite database, and takes it back.
-fn spill(
-    location: &Location,
-    event: Event,
-    key: &crate::domain::secret::MacKey,
-    entropy: &crate::domain::chance::Entropy,
-) -> Result<(), StoreError> {
+fn spill(location: &Location, event: Event, key: &MacKey, entropy: &Entropy) -> Result<(), StoreError> {
     let mut connection = AnyConnection::open(location, Purpose::Writing)?;
     connection.batch_execute("PRAGMA cache_size = 1")?;
     connection.begin_write()?;

@@ -5,7 +5,7 @@ use crate::both;
 use crate::faults::{furnished, root, text, trail, until_answered, user_ids};
 use crate::harness::postgres::{self, Server};
 use crate::harness::process::{Process, usher};
-use crate::harness::{Answer, Client, Engine, PASSWORD, Site, wait_until};
+use crate::harness::{Answer, Client, Engine, Over, PASSWORD, Site, wait_until};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -109,9 +109,9 @@ fn tell_one_story(site: &Site, service: &Process, names: &[String], answered: &[
         let sign_ins = events.iter().filter(|e| is_done(e, "session.sign_in") && e["subject"] == user["user_id"]).count();
         let sessions = by.get(&format!("{path}/sessions?limit=500")).expect(200).json["items"].as_array().unwrap().len();
         assert_eq!((sessions, user["login_count"].as_u64()), (sign_ins, Some(sign_ins as u64)), "{name}");
-        // One wrong guess after each sign-in, and at most one attempt that was counted and broken off.
+        // One wrong guess since a sign-in, at most one attempt that was counted and broken off, and one wrong guess since.
         let failures = user["failed_login_count"].as_u64().unwrap();
-        assert!(failures <= 2 && user["is_locked"] == false, "{name}: {user}");
+        assert!(failures <= 3 && user["is_locked"] == false, "{name}: {user}");
         service.anon().try_sign_in(name, PASSWORD).expect(201);
         assert_eq!(by.get(&path).expect(200).json["failed_login_count"], 0, "{name}");
     }
@@ -163,6 +163,7 @@ fn survives_crashes(rounds: usize) {
         let is_over = AtomicBool::new(false);
         let (send, receive) = channel();
         let answered = std::thread::scope(|scope| {
+            let over = Over(&is_over);
             begin_load(scope, &names, (&anon, &by), &is_over, &send);
             drop(send);
             let mut answered: Vec<Answered> = receive.iter().take(20 + 7 * (round % 10)).collect();
@@ -183,7 +184,7 @@ fn survives_crashes(rounds: usize) {
                 answered.push(receive.recv().unwrap());
                 more += usize::from(answered.last().is_some_and(|a| a.answer.status != 503));
             }
-            is_over.store(true, Ordering::Relaxed);
+            drop(over);
             answered.extend(receive.iter());
             answered
         });

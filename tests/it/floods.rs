@@ -4,7 +4,7 @@
 use crate::both;
 use crate::faults::{furnished, newcomer, root};
 use crate::harness::process::Process;
-use crate::harness::{Client, Engine, PASSWORD, Site};
+use crate::harness::{Client, Engine, Over, PASSWORD, Site};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,6 +55,7 @@ fn is_flooded(engine: Engine, span: Duration) {
                 })
             })
             .collect();
+        let over = Over(&is_over);
         let (mut waits, mut half_way) = (Vec::new(), 0);
         while began.elapsed() < span {
             let asked = Instant::now();
@@ -64,7 +65,7 @@ fn is_flooded(engine: Engine, span: Duration) {
                 half_way = memory(&service, "VmRSS:");
             }
         }
-        is_over.store(true, Ordering::Relaxed);
+        drop(over);
         let mut answers: BTreeMap<(u16, bool), u64> = BTreeMap::new();
         for one in crowd {
             for (answer, count) in one.join().unwrap() {

@@ -7,9 +7,10 @@ use crate::both;
 use crate::faults::{create, furnished, is_unavailable, newcomer, root, text, until_answered};
 use crate::harness::postgres::{self, Server};
 use crate::harness::process::{Process, usher};
-use crate::harness::{Engine, PASSWORD, Site, Town, at_once};
+use crate::harness::{Engine, Over, PASSWORD, Site, Town, at_once};
 use serde_json::json;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
 
 const ME: &str = "/api/v1/users/me";
@@ -85,6 +86,23 @@ both! {
         assert!(town.writes() - written <= 2 * looks, "{} writes in {:?}", town.writes() - written, began.elapsed());
         assert_eq!(heads(), before);
         town.usher(&["audit", "verify"]).expect(0);
+    }
+
+    /// Where many write at once a probe gets its answer all the same.
+    fn a_busy_service_is_ready(engine) {
+        let town = Town::new(engine);
+        let root = town.root();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                let (root, is_over) = (root.clone(), &is_over);
+                scope.spawn(move || while !is_over.load(Ordering::Relaxed) { root.get(ME).expect(200); });
+            }
+            let (began, _over) = (std::time::Instant::now(), Over(&is_over));
+            while began.elapsed() < std::time::Duration::from_secs(4) {
+                town.anon().get("/readyz").expect(200);
+            }
+        });
     }
 
     /// A trail that was altered keeps every call from being answered: then the service is not ready.

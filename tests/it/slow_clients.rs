@@ -3,7 +3,7 @@
 
 use crate::faults::{furnished, newcomer, root};
 use crate::harness::process::Process;
-use crate::harness::{Engine, Site};
+use crate::harness::{Engine, Over, Site};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -87,6 +87,7 @@ fn are_cut_off(count: usize, keep_alive: Duration) {
             }
             waits
         });
+        let over = Over(is_over);
         let kinds = ["silent", "header", "body", "later header"];
         let began = Instant::now();
         let mut slow: Vec<Slow> = (0..count).map(|number| Slow::new(&service, kinds[number % kinds.len()], keep_alive)).collect();
@@ -95,7 +96,7 @@ fn are_cut_off(count: usize, keep_alive: Duration) {
             slow.iter_mut().filter(|s| s.ended.is_none()).for_each(|s| s.beat(began));
             std::thread::park_timeout(BEAT.saturating_sub(beat.elapsed()));
         }
-        is_over.store(true, Ordering::Relaxed);
+        drop(over);
         (slow, others.join().unwrap())
     });
     waits.sort_unstable();
