@@ -157,6 +157,9 @@ pub fn start(settings: &Settings, services: &Services) -> Result<http::Running, 
             if let Err(error) = services.sweep().await {
                 tracing::warn!(cause = error.logged_cause(), "what has ended was not removed");
             }
+            if let Err(error) = services.expire_audit().await {
+                tracing::warn!(cause = error.logged_cause(), "what is older than the trail is kept was not dropped");
+            }
             if let Err(error) = services.tend_signing_keys().await {
                 tracing::warn!(cause = error.logged_cause(), "the keys that sign tokens were not looked after");
             }

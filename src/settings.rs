@@ -40,6 +40,7 @@ pub struct Settings {
     pub dialects: Dialects,
     pub connect: Connect,
     pub zato_parity: ZatoParity,
+    pub audit: Audit,
     pub metrics: Metrics,
     pub log: Log,
 }
@@ -131,6 +132,8 @@ sections! {
     Dialects { zato: bool, connect: bool, ecm: bool }
     /// `[connect]`
     Connect { open_user_list: bool, default_user_role: DefaultRole, version: String }
+    /// `[audit]`
+    Audit { keep_months: u32, own_reads: OwnReads }
     /// `[metrics]`
     Metrics { listen: String }
     /// `[log]`
@@ -188,6 +191,16 @@ pub enum LogFormat {
     Json,
     /// Words for people.
     Text,
+}
+
+/// When a call that only looks at its own caller is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OwnReads {
+    /// Once its audit event is durable, as every other call.
+    Durable,
+    /// Once its audit event is queued: a crash may lose the events of the last moment.
+    Buffered,
 }
 
 /// By which way mail goes.

@@ -177,6 +177,7 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         | Action::ViewsRead
         | Action::AuditRead
         | Action::AuditExport
+        | Action::AuditExpire
         | Action::AuditVerify
         | Action::SecretsRotate
         | Action::SigningKeysRotate

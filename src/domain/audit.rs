@@ -21,34 +21,35 @@ mod schema {
         use crate::domain::sql;
         use diesel::sql_types::*;
 
-        audit_events (chain, seq) {
+        audit_batches (chain, last, month) {
+            month -> BigInt,
             chain -> BigInt,
-            seq -> BigInt,
-            time -> sql::Instant,
-            cid -> Text,
-            action -> Text,
-            outcome -> Text,
-            reason -> Nullable<Text>,
-            actor_type -> Text,
-            actor -> Nullable<Text>,
-            actor_session -> Nullable<sql::Uuid>,
-            subject -> Nullable<Text>,
-            application -> Nullable<Text>,
-            remote_addr -> Nullable<Text>,
-            traceparent -> Nullable<Text>,
-            changes -> Nullable<Text>,
-            changes_salt -> Nullable<Binary>,
-            changes_digest -> Nullable<Binary>,
-            hash -> Binary,
+            last -> BigInt,
+            events -> Text,
+            hashes -> Binary,
         }
     }
 
     diesel::table! {
-        audit_index (key, micros, chain, seq) {
+        use diesel::sql_types::*;
+
+        audit_changes (chain, seq, month) {
+            month -> BigInt,
+            chain -> BigInt,
+            seq -> BigInt,
+            subject -> Nullable<Text>,
+            salt -> Binary,
+            changes -> Text,
+        }
+    }
+
+    diesel::table! {
+        audit_index (key, micros, chain, seq, month) {
             key -> BigInt,
             micros -> BigInt,
             chain -> BigInt,
             seq -> BigInt,
+            month -> BigInt,
         }
     }
 
@@ -68,15 +69,27 @@ mod schema {
             seq -> BigInt,
             hash -> Binary,
             mac -> Binary,
+            month -> BigInt,
+        }
+    }
+
+    diesel::table! {
+        use diesel::sql_types::*;
+
+        audit_beginnings (chain) {
+            chain -> BigInt,
+            seq -> BigInt,
+            hash -> Binary,
+            mac -> Binary,
         }
     }
 }
+mod packed;
 mod view;
 
-pub use schema::{audit_chains, audit_events, audit_index, audit_indexed};
+pub use packed::Packed;
+pub use schema::{audit_batches, audit_beginnings, audit_chains, audit_changes, audit_index, audit_indexed};
 pub use view::EventView;
-
-diesel::allow_tables_to_appear_in_same_query!(audit_events, audit_index, audit_indexed);
 
 super::words::words! {
     /// What a call set out to do.
@@ -175,6 +188,8 @@ super::words::words! {
         AuditExport = "audit.export",
         /// Verify the audit trail.
         AuditVerify = "audit.verify",
+        /// Drop what is older than the trail is kept.
+        AuditExpire = "audit.expire",
         /// Make another data key the active one and encrypt every secret anew.
         SecretsRotate = "secrets.rotate",
         /// Register an application.
@@ -527,7 +542,16 @@ impl Head {
 
     /// The bytes that the head's MAC covers.
     pub fn canonical(&self) -> Vec<u8> {
-        let mut bytes = b"usher audit chain head 1".to_vec();
+        self.bytes(b"usher audit chain head 1")
+    }
+
+    /// The bytes that the MAC covers where this is no end but a beginning: everything up to here has been dropped.
+    pub fn canonical_beginning(&self) -> Vec<u8> {
+        self.bytes(b"usher audit chain beginning 1")
+    }
+
+    fn bytes(&self, purpose: &[u8]) -> Vec<u8> {
+        let mut bytes = purpose.to_vec();
         bytes.extend_from_slice(&self.chain.to_be_bytes());
         bytes.extend_from_slice(&self.seq.to_be_bytes());
         bytes.extend_from_slice(&self.hash);
@@ -536,5 +560,6 @@ impl Head {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }

@@ -53,6 +53,19 @@ impl Utc {
         Self(self.0.div_euclid(1_000_000) * 1_000_000)
     }
 
+    /// The month that it is in: the year times a hundred, and the month's number.
+    pub fn month(self) -> i64 {
+        let instant = OffsetDateTime::from_unix_timestamp(self.0.div_euclid(1_000_000)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        i64::from(instant.year()) * 100 + i64::from(u8::from(instant.month()))
+    }
+
+    /// The month that is so many before the one that it is in.
+    pub fn month_before(self, months: u32) -> i64 {
+        let month = self.month();
+        let counted = month / 100 * 12 + month % 100 - 1 - i64::from(months);
+        counted.div_euclid(12) * 100 + counted.rem_euclid(12) + 1
+    }
+
     /// How long after `earlier` this is; zero if it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

@@ -16,10 +16,11 @@ use crate::service::{Call, Context, LONGEST_AGENT};
 use actix_web::HttpRequest;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::Payload;
 use futures_util::{StreamExt as _, stream};
 use sha2::{Digest, Sha256};
+use std::sync::LazyLock;
 
 /// The correlation id, in both directions.
 pub const CORRELATION_ID: &str = "x-correlation-id";
@@ -37,16 +38,19 @@ const LONGEST_URL: usize = 8 * 1024;
 const LARGEST_HEADERS: usize = 16 * 1024;
 
 /// Sent with every answer, errors included (S37).
-const SECURITY_HEADERS: &[(&str, &str)] = &[
-    ("strict-transport-security", "max-age=31536000; includeSubDomains"),
-    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
-    ("x-content-type-options", "nosniff"),
-    ("referrer-policy", "no-referrer"),
-    ("cross-origin-opener-policy", "same-origin"),
-    ("cross-origin-resource-policy", "same-origin"),
-    ("permissions-policy", "accelerometer=(), camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
-    ("cache-control", "no-store"),
-];
+static SECURITY_HEADERS: LazyLock<[(HeaderName, HeaderValue); 8]> = LazyLock::new(|| {
+    [
+        ("strict-transport-security", "max-age=31536000; includeSubDomains"),
+        ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cross-origin-resource-policy", "same-origin"),
+        ("permissions-policy", "accelerometer=(), camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+        ("cache-control", "no-store"),
+    ]
+    .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+});
 
 /// What a request is routed to.
 #[derive(Clone, Copy)]
@@ -64,19 +68,20 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
     let began = desk.services.clock().now();
     let stir = request.conn_data::<Place>().map(|place| place.stir().clone());
     let _busy = stir.as_ref().map(Stir::begin);
-    let headers = request.headers().clone();
+    let sent = request.clone();
+    let headers = sent.headers();
     let dialect = match target {
         Target::Route(route) => route.dialect,
         Target::OtherMethod(_) | Target::Nowhere => Dialect::of_path(request.path(), &desk.dialects),
     };
-    let (cid, replaced) = correlation_id(desk, &headers, dialect);
+    let (cid, replaced) = correlation_id(desk, headers, dialect, began);
     let (action, pattern, is_probe) = match target {
         Target::Route(route) => (route.action.unwrap_or(Action::Unrouted), route.path, route.gate == GateKind::Probe),
         Target::OtherMethod(_) => (Action::Unrouted, OTHER_METHOD, false),
         Target::Nowhere => (Action::Unrouted, NO_ROUTE, false),
     };
     let peer = request.peer_addr().map(|a| a.ip());
-    let remote_addr = address::client(peer, &headers, &desk.trusted_proxies);
+    let remote_addr = address::client(peer, headers, &desk.trusted_proxies);
     let call = Call {
         now: began,
         cid: cid.clone(),
@@ -84,7 +89,7 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
         remote_addr: remote_addr.as_ref().ok().copied().flatten(),
         is_safe: request.method().is_safe(),
         device: request.cookie(DEVICE_COOKIE).map(|c| c.value().to_owned()),
-        ..claims(&headers)
+        ..claims(headers)
     };
     let context = Context::new(desk.services.clone(), call);
     let meter = match target {
@@ -96,11 +101,11 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
     let method = request.method().clone();
     // What stands unread in a connection would be taken for the next request, or waited for without end.
     let has_body = headers.contains_key(header::TRANSFER_ENCODING)
-        || text(&headers, "content-length").is_some_and(|length| length.trim() != "0");
+        || text(headers, "content-length").is_some_and(|length| length.trim() != "0");
     let crowded = request.conn_data::<Place>().is_some_and(Place::is_crowded);
     let outcome = async {
         remote_addr?;
-        check_size(&request, &headers)?;
+        check_size(&request, headers)?;
         if crowded {
             return Err(Error::new(Code::Unavailable)
                 .because("too_many_connections")
@@ -175,10 +180,10 @@ fn note_subject(request: &HttpRequest, context: &Context) {
 fn respond(reply: Reply, cid: &str, close: bool) -> HttpResponse {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::build(status);
-    for (name, value) in SECURITY_HEADERS {
-        response.insert_header((*name, *value));
+    for (name, value) in &*SECURITY_HEADERS {
+        response.insert_header((name.clone(), value.clone()));
     }
-    response.insert_header((CORRELATION_ID, cid));
+    response.insert_header((HeaderName::from_static(CORRELATION_ID), cid));
     for (name, value) in &reply.headers {
         response.insert_header((*name, value.as_str()));
     }
@@ -232,18 +237,15 @@ impl Line<'_> {
 }
 
 /// The caller's correlation id if it is one, else a fresh one with the beginning of the hash of what was sent instead (S41).
-fn correlation_id(desk: &Desk, headers: &HeaderMap, dialect: Dialect) -> (String, Option<String>) {
+fn correlation_id(desk: &Desk, headers: &HeaderMap, dialect: Dialect, now: Utc) -> (String, Option<String>) {
     let sent = headers.get(CORRELATION_ID);
     if let Some(cid) = sent.and_then(|v| v.to_str().ok()).filter(|t| is_correlation_id(t) && dialect.takes_cid(t)) {
         return (cid.to_owned(), None);
     }
-    let mut fresh = hex(&desk.services.entropy().bytes::<16>());
+    let mut fresh = crate::service::fresh_cid(now, desk.services.entropy());
     fresh.truncate(dialect.cid_digits());
-    (fresh, sent.map(|sent| hex(Sha256::digest(sent.as_bytes()).get(..8).unwrap_or_default())))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    let hash = |sent: &HeaderValue| Sha256::digest(sent.as_bytes()).iter().take(8).map(|b| format!("{b:02x}")).collect();
+    (fresh, sent.map(hash))
 }
 
 /// `^[A-Za-z0-9._:-]{1,64}$`

@@ -1,12 +1,15 @@
-//! The audit trail: searching, exporting, verifying.
+//! The audit trail: searching, exporting, verifying, and how long it is kept.
 
+use super::Services;
 use super::caller::SuperUser;
+use super::context::{Call, Context, Did};
 use super::paging::Pages;
-use crate::domain::audit::{EventView, Link};
+use crate::domain::audit::{Action, Actor, ActorType, EventView, Link};
+use crate::domain::chance::Entropy;
 use crate::domain::time::Utc;
-use crate::error::Result;
-use crate::store::Position;
+use crate::error::{Code, Error, Result};
 pub use crate::store::{Finding, Search};
+use crate::store::{Position, Tx};
 
 /// A search of the audit trail, page by page.
 #[derive(Clone, Debug, Default)]
@@ -73,6 +76,46 @@ impl SuperUser {
     /// The database fails. A broken chain is a finding, not an error.
     pub async fn verify_audit(&self) -> Result<Finding> {
         self.context.services.inner.store.verify_audit().await
+    }
+}
+
+/// A correlation id for a call that brings none: 32 hex digits, of which the first twelve are the milliseconds since 1970 and the rest is
+/// random. In order of time, so that the trail's index grows at one end.
+pub fn fresh_cid(now: Utc, entropy: &Entropy) -> String {
+    let millis = u128::try_from(now.micros().div_euclid(1000)).unwrap_or_default() & 0xffff_ffff_ffff;
+    let random = u128::from_be_bytes(entropy.bytes()) >> 48;
+    format!("{:032x}", millis << 80 | random)
+}
+
+impl Services {
+    /// Drops what is older than the trail is to be kept. The event that tells so is in the transaction from which on it is no part of the
+    /// trail any more; to remove it takes longer, and goes on the next time if it is interrupted.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn expire_audit(&self) -> Result<()> {
+        let (store, now) = (&self.inner.store, self.inner.clock.now());
+        if self.inner.audit.keep_months == 0 {
+            return Ok(());
+        }
+        let month = now.month_before(self.inner.audit.keep_months);
+        if !store.read(move |snapshot| Ok(snapshot.has_audit_before(month)?)).await? {
+            return Ok(());
+        }
+        let cid = format!("expire-{:032x}", u128::from_be_bytes(self.inner.entropy.bytes()));
+        let context = Context::new(self.clone(), Call::internal(now, cid, Action::AuditExpire));
+        context.trail.set_actor(Actor { kind: ActorType::System, id: None, session: None });
+        let key = store.audit_key();
+        let begin = move |tx: &mut Tx<'_>| match tx.begin_audit_with(month, &key)? {
+            // Another node was faster.
+            0 => Err(Error::new(Code::NotFound)),
+            _ => Ok(((), Did::to(format!("{:04}-{:02}", month / 100, month % 100)))),
+        };
+        match context.change(begin).await {
+            Err(error) if error.code() != Code::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        store.remove_audit_before(month).await
     }
 }
 

@@ -13,6 +13,7 @@ use crate::domain::audit::{Action, Actor, Changes, Event, Outcome};
 use crate::domain::ids::{ApplicationId, UserId};
 use crate::domain::time::Utc;
 use crate::error::{Code, Error, Result};
+use crate::settings::OwnReads;
 use crate::store::{Snapshot, Tx};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -442,7 +443,14 @@ impl Context {
             }
         };
         let is_outage = did.outcome == Outcome::Failed;
-        self.services.inner.store.record(self.event(did), is_outage).await?;
+        let inner = &self.services.inner;
+        let event = self.event(did);
+        let is_own_read = event.action == Action::CurrentUserRead && event.outcome == Outcome::Success;
+        let is_buffered = inner.audit.own_reads == OwnReads::Buffered;
+        // A queue that is half full takes nothing that nobody waits for: then it is waited for.
+        if !(is_own_read && is_buffered && inner.store.record_soon(event.clone()).is_ok()) {
+            inner.store.record(event, is_outage).await?;
+        }
         self.trail.draft().is_written = true;
         Ok(())
     }

@@ -55,7 +55,7 @@ mod vitals;
 pub use amend::Amendment;
 pub use api_keys::{Lifetime, NewApiKey};
 pub use attribute_batch::{Write, Writing};
-pub use audit::{AuditPage, AuditQuery, Finding, Search};
+pub use audit::{AuditPage, AuditQuery, Finding, Search, fresh_cid};
 pub use caller::{Anyone, Authenticated, Bearer, Operator, SignedIn, SuperUser, TrustedApplication};
 pub use check_account::Checked;
 pub use context::{Call, Claims, Context, LONGEST_AGENT, Trail};
@@ -122,6 +122,7 @@ struct Inner {
     /// Messages that may wait for one hook.
     max_waiting: u32,
     tokens: settings::Tokens,
+    audit: settings::Audit,
     bells: Bells,
     post: Post,
     readiness: Readiness,
@@ -177,6 +178,7 @@ impl Services {
             lanes: Lanes::default(),
             max_waiting: settings.hooks.max_waiting,
             tokens: settings.tokens.clone(),
+            audit: settings.audit.clone(),
             bells: Bells::default(),
             post: outside.post,
             keys,

@@ -290,6 +290,14 @@ impl Store {
         }
     }
 
+    /// Makes an event durable a moment later, without waiting for it.
+    ///
+    /// # Errors
+    /// [`Code::Unavailable`] if too many wait already.
+    pub fn record_soon(&self, event: Event) -> Result<()> {
+        self.inner.writer.submit_soon(event)
+    }
+
     /// Changes what is no one's data and therefore has no event: counts of attempts, times of last use.
     ///
     /// # Errors

@@ -131,6 +131,12 @@ impl<T: Send> Job for Change<T> {
     }
 }
 
+/// A write that was queued.
+struct Queued<T> {
+    state: Arc<AtomicU8>,
+    answer: oneshot::Receiver<Result<T>>,
+}
+
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Box<dyn Job>>,
@@ -237,23 +243,39 @@ impl Writer {
         Ok(Self { shared, threads: Mutex::new(threads) })
     }
 
+    /// Queues a write.
+    fn enqueue<T: Send + 'static>(
+        &self,
+        kind: Kind,
+        room: usize,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<(T, Vec<Event>)> + Send + 'static,
+    ) -> Result<Queued<T>> {
+        let state = Arc::new(AtomicU8::new(WAITING));
+        let (reply, answer) = oneshot::channel();
+        let job = Change { work: Some(Box::new(work)), outcome: None, state: Arc::clone(&state), reply, kind };
+        {
+            let mut queue = self.shared.lock();
+            if queue.closed || queue.jobs.len() >= room {
+                return Err(Error::new(Code::Unavailable).cause("the write queue is full or closed"));
+            }
+            queue.jobs.push_back(Box::new(job));
+        }
+        self.shared.filled.notify_one();
+        Ok(Queued { state, answer })
+    }
+
+    /// Queues an event and does not wait until it is durable. A queue that is half full takes none.
+    pub(super) fn submit_soon(&self, event: Event) -> Result<()> {
+        self.enqueue(Kind::Event, QUEUE / 2, |_| Ok(((), vec![event]))).map(drop)
+    }
+
     /// Queues a write and waits until it is durable.
     pub(super) async fn submit<T: Send + 'static>(
         &self,
         kind: Kind,
         work: impl FnOnce(&mut Tx<'_>) -> Result<(T, Vec<Event>)> + Send + 'static,
     ) -> Result<T> {
-        let state = Arc::new(AtomicU8::new(WAITING));
-        let (reply, mut answer) = oneshot::channel();
-        let job = Change { work: Some(Box::new(work)), outcome: None, state: Arc::clone(&state), reply, kind };
-        {
-            let mut queue = self.shared.lock();
-            if queue.closed || queue.jobs.len() >= QUEUE {
-                return Err(Error::new(Code::Unavailable).cause("the write queue is full or closed"));
-            }
-            queue.jobs.push_back(Box::new(job));
-        }
-        self.shared.filled.notify_one();
+        let Queued { state, mut answer } = self.enqueue(kind, QUEUE, work)?;
         let lost = || Error::new(Code::Unavailable).cause("the writer did not answer");
         let mut waited = Duration::ZERO;
         loop {

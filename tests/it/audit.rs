@@ -1,7 +1,7 @@
 //! The audit trail: what it records, how it is searched, and that it notices what is done to it (S46).
 
 use crate::both;
-use crate::harness::{Client, Engine, PASSWORD, Site, Town, at_once};
+use crate::harness::{Client, Engine, PASSWORD, Site, Town, at_once, wait_until};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
@@ -185,26 +185,37 @@ both! {
     /// An event altered, removed or moved; a chain cut short, its head put back, a chain removed, a stranger put in: all are found, and
     /// the place is named.
     fn tampering_is_found(engine) {
-        let tampers: [(&str, &str); 11] = [
-            ("UPDATE audit_events SET outcome = 'refused' WHERE cid = 'mark-3'", "does not match its hash"),
-            ("UPDATE audit_events SET actor = NULL WHERE cid = 'mark-3'", "does not match its hash"),
-            ("UPDATE audit_events SET changes = replace(changes, 'ann@', 'eve@') WHERE cid = 'mark-0'", "do not match their digest"),
-            ("DELETE FROM audit_events WHERE cid = 'mark-3'", "is missing"),
-            ("DELETE FROM audit_events WHERE (chain, seq) = (SELECT chain, max(seq) FROM audit_events GROUP BY chain ORDER BY max(seq) DESC LIMIT 1)", "before its head"),
-            ("UPDATE audit_chains SET seq = seq - 1, hash = (SELECT hash FROM audit_events e WHERE e.chain = audit_chains.chain AND e.seq = audit_chains.seq - 1) WHERE seq > 1", "its head does not match its MAC"),
-            ("DELETE FROM audit_chains", "is missing"),
-            ("UPDATE audit_chains SET seq = old.seq, hash = old.hash, mac = old.mac FROM old WHERE old.chain = audit_chains.chain", "beyond the chain's head"),
-            ("DELETE FROM audit_chains; DELETE FROM audit_events", "is missing"),
-            ("INSERT INTO audit_events SELECT chain + 100, seq, time, cid, action, outcome, reason, actor_type, actor, actor_session, subject, application, remote_addr, traceparent, changes, changes_salt, changes_digest, hash FROM audit_events WHERE cid = 'mark-3'", "belongs to no chain"),
-            ("UPDATE audit_events SET action = 'no.such.action' WHERE cid = 'mark-3'", "cannot be read"),
+        // Each call here is a batch of its own.
+        let of = |number: u32| format!("events LIKE '%\"mark-{number}\"%'");
+        let alter = |number, from: &str, to: &str| format!("UPDATE audit_batches SET events = replace(events, '{from}', '{to}') WHERE {}", of(number));
+        let swap = |one, other| format!(
+            "CREATE TABLE one AS SELECT events, hashes FROM audit_batches WHERE {one}; CREATE TABLE other AS SELECT events, hashes FROM audit_batches WHERE {other}; \
+             UPDATE audit_batches SET events = (SELECT events FROM other), hashes = (SELECT hashes FROM other) WHERE {one}; \
+             UPDATE audit_batches SET events = (SELECT events FROM one), hashes = (SELECT hashes FROM one) \
+             WHERE {other} AND (chain, last) <> (SELECT chain, last FROM audit_batches WHERE {other} ORDER BY chain, last LIMIT 1); DROP TABLE one; DROP TABLE other",
+            one = of(one), other = of(other),
+        );
+        let tampers = [
+            (alter(3, "\"success\"", "\"refused\""), "does not match its hash"),
+            (alter(3, "\"user\"", "\"system\""), "does not match its hash"),
+            ("UPDATE audit_changes SET changes = replace(changes, 'ann@', 'eve@')".to_owned(), "do not match their digest"),
+            ("INSERT INTO audit_changes SELECT month, chain, seq + 1000, subject, salt, changes FROM audit_changes".to_owned(), "that no event has"),
+            (format!("DELETE FROM audit_batches WHERE {}", of(3)), "is missing"),
+            ("DELETE FROM audit_batches WHERE (chain, last) = (SELECT chain, max(last) FROM audit_batches GROUP BY chain ORDER BY max(last) DESC LIMIT 1)".to_owned(), "before its head"),
+            ("UPDATE audit_chains SET seq = seq - 1, hash = (SELECT hashes FROM audit_batches b WHERE b.chain = audit_chains.chain AND b.last = audit_chains.seq - 1) WHERE seq > 1".to_owned(), "its head does not match its MAC"),
+            ("DELETE FROM audit_chains".to_owned(), "is missing"),
+            ("UPDATE audit_chains SET seq = old.seq, hash = old.hash, mac = old.mac FROM old WHERE old.chain = audit_chains.chain".to_owned(), "beyond the chain's head"),
+            ("DELETE FROM audit_chains; DELETE FROM audit_batches".to_owned(), "is missing"),
+            (format!("INSERT INTO audit_batches SELECT month, chain + 100, last, events, hashes FROM audit_batches WHERE {}", of(3)), "belongs to no chain"),
+            (alter(3, "user.read_current", "no.such.action"), "cannot be read"),
+            (alter(3, "[[", "["), "cannot be read"),
+            (format!("UPDATE audit_batches SET hashes = substr(hashes, 1, 0) WHERE {}", of(3)), "cannot be read"),
+            // The MAC of an end is none of a beginning.
+            ("INSERT INTO audit_beginnings SELECT chain, seq, hash, mac FROM audit_chains".to_owned(), "beginning does not match its MAC"),
+            (swap(2, 3), "does not match its hash"),
         ];
-        let swap = "CREATE TABLE a AS SELECT * FROM audit_events WHERE cid = 'mark-2'; CREATE TABLE b AS SELECT * FROM audit_events WHERE cid = 'mark-3'; \
-            DELETE FROM audit_events WHERE cid IN ('mark-2', 'mark-3'); \
-            UPDATE a SET chain = (SELECT chain FROM b), seq = -(SELECT seq FROM b); UPDATE b SET chain = (SELECT chain FROM a), seq = (SELECT seq FROM a); \
-            UPDATE b SET seq = (SELECT s FROM swap_b); UPDATE a SET seq = -seq; INSERT INTO audit_events SELECT * FROM a; INSERT INTO audit_events SELECT * FROM b; DROP TABLE a; DROP TABLE b;";
-        let swap = format!("CREATE TABLE swap_b AS SELECT seq AS s FROM audit_events WHERE cid = 'mark-2'; {swap} DROP TABLE swap_b");
-        let swap = [(swap.as_str(), "does not match its hash")];
-        for (statement, flaw) in tampers.into_iter().chain(swap) {
+        for (statement, flaw) in tampers {
+            let statement = statement.as_str();
             let town = Town::new(engine);
             let root = town.root();
             town.sql("CREATE TABLE old AS SELECT * FROM audit_chains");
@@ -220,6 +231,84 @@ both! {
             assert!(found.err.contains("at event"), "{statement}: {found:?}");
             assert_eq!(found.err.lines().count(), 1, "{found:?}");
         }
+    }
+}
+
+both! {
+    /// Whoever reads the trail with SQL finds a row for each event, with what HTTP tells of it.
+    fn the_trail_can_be_read_with_sql(engine) {
+        let town = Town::new(engine);
+        let root = town.root();
+        root.with("x-correlation-id", "mark-1").post("/api/v1/users", &json!({"username": "ann", "email": "ann@example.com"})).expect(201);
+        root.with("x-correlation-id", "mark-2").get("/api/v1/users/me").expect(200);
+        let columns = ["cid", "action", "outcome", "reason", "actor_type", "actor", "actor_session", "subject", "application", "remote_addr",
+            "traceparent", "changes", "changes_salt", "changes_digest", "hash"];
+        for cid in ["mark-1", "mark-2"] {
+            let event = events(&root, &format!("cid={cid}")).remove(0);
+            let whole = columns.iter().map(|column| format!("coalesce({column}, '-')")).collect::<Vec<_>>().join(" || ' ' || ");
+            let lines = town.lines(&format!("SELECT chain || '.' || seq || ' ' || {whole} AS line FROM audit_events WHERE cid = '{cid}'"));
+            let told = columns.iter().map(|column| match &event[*column] {
+                Value::Null => "-".to_owned(),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            });
+            let told = std::iter::once(event["event_id"].as_str().unwrap().to_owned()).chain(told).collect::<Vec<_>>().join(" ");
+            assert_eq!(lines, [told]);
+        }
+    }
+
+    /// Where the settings say so, looking at oneself is answered before its event is durable; the event comes all the same, also where the
+    /// service is stopped at once. What does not succeed waits for its event as ever.
+    fn own_reads_may_be_answered_a_moment_before(engine) {
+        let town = Town::on(Site::new(engine).with("audit.own_reads", "\"buffered\""));
+        let (ann, anon) = (town.user("ann"), town.anon());
+        for number in 0..200 {
+            ann.with("x-correlation-id", &format!("read-{number}")).get("/api/v1/users/me").expect(200);
+        }
+        anon.with("x-correlation-id", "refused").get("/api/v1/users/me").expect(401);
+        assert_eq!(town.count("SELECT count(*) AS count FROM audit_events WHERE cid = 'refused'"), 1);
+        let town = town.restart();
+        assert_eq!(town.count("SELECT count(*) AS count FROM audit_events WHERE cid LIKE 'read-%'"), 200);
+        town.usher(&["audit", "verify"]).expect(0);
+    }
+
+    /// The trail is kept as long as the settings say: what is older is dropped by whole months, the event that tells so says up to where,
+    /// and what is left verifies by itself. Another beginning than the signed one does not.
+    fn what_is_older_than_the_trail_is_kept_is_dropped(engine) {
+        let town = Town::on(Site::new(engine).with("audit.keep_months", "2"));
+        let root = town.root();
+        let left = |town: &Town, table: &str| {
+            let gone = town.count("SELECT count(*) AS count FROM audit_beginnings");
+            let kept = format!("SELECT count(*) AS count FROM {table} x LEFT JOIN audit_beginnings b ON b.chain = x.chain WHERE b.chain IS NULL OR x.seq <= b.seq");
+            if gone == 0 { 1 } else { town.count(&kept) }
+        };
+        let look = |cid: &str| { town.root().with("x-correlation-id", cid).get("/api/v1/users/me").expect(200); };
+        root.with("x-correlation-id", "old-0").post("/api/v1/users", &json!({"username": "ann", "email": "ann@example.com"})).expect(201);
+        for number in 1..20 {
+            look(&format!("old-{number}"));
+        }
+        let cids = |query: &str| events(&town.root(), query).len();
+        let month = Duration::from_secs(31 * 24 * 3600);
+        town.advance(month);
+        look("later");
+        town.usher(&["audit", "verify"]).expect(0);
+        assert_eq!(cids("cid=old-7"), 1);
+        town.advance(2 * month);
+        look("now");
+        // Rounds are gone each minute, the first one at the start.
+        let town = town.restart();
+        let cids = |query: &str| events(&town.root(), query).len();
+        wait_until("what is older is dropped", || left(&town, "audit_events") == 0 && cids("action=audit.expire") == 1);
+        assert_eq!((cids("cid=old-0"), cids("cid=old-7"), cids("cid=later"), cids("cid=now")), (0, 0, 1, 1));
+        let told = events(&town.root(), "action=audit.expire");
+        assert_eq!((told.len(), &told[0]["actor_type"], &told[0]["outcome"]), (1, &json!("system"), &json!("success")), "{told:?}");
+        assert_eq!((left(&town, "audit_changes"), left(&town, "audit_index")), (0, 0));
+        assert_eq!(town.usher(&["audit", "verify", "--json"]).expect(0).json()["sound"], true);
+        town.usher(&["audit", "export"]).expect(0);
+        town.sql("UPDATE audit_beginnings SET seq = seq + 1");
+        assert!(town.usher(&["audit", "verify"]).expect(1).err.contains("beginning does not match its MAC"));
+        town.sql("DELETE FROM audit_beginnings");
+        assert!(town.usher(&["audit", "verify"]).expect(1).err.contains("is missing"));
     }
 }
 
@@ -261,7 +350,7 @@ both! {
             (format!("DELETE FROM audit_index WHERE key = {key}"), "does not lead to the event"),
             (format!("UPDATE audit_index SET key = key + 1 WHERE key = {key}"), "does not lead to the event"),
             (format!("UPDATE audit_index SET micros = micros + 1 WHERE key = {key}"), "does not lead to the event"),
-            (format!("INSERT INTO audit_index SELECT key + 1, micros, chain, seq FROM audit_index WHERE key = {key}"), "that no event has"),
+            (format!("INSERT INTO audit_index SELECT key + 1, micros, chain, seq, month FROM audit_index WHERE key = {key}"), "that no event has"),
             ("UPDATE audit_indexed SET seq = seq - 1 WHERE seq > 0".to_owned(), "that is not in it yet"),
             ("UPDATE audit_indexed SET seq = seq + 1 WHERE seq > 0".to_owned(), "does not lead to the event"),
             ("UPDATE audit_indexed SET seq = seq + 9".to_owned(), "beyond the chain's head"),

@@ -198,7 +198,9 @@ fn survives_crashes(rounds: usize) {
         tell_one_story(&site, &service, &names, &answered);
     }
     assert!(service.is_alive() && !service.log().contains("panicked"), "{}", service.log());
-    println!("stopped {rounds} times, {kept} calls answered, {refused} told to come back; ready {longest:.2} s after the server at most");
+    println!(
+        "stopped {rounds} times, {kept} calls answered, {refused} told to come back; ready {longest:.2} s after the server at most"
+    );
 }
 
 both! {

@@ -81,7 +81,10 @@ fn is_flooded(engine: Engine, span: Duration) {
     let (signed_in, wrong, told) = (count((201, false)), count((401, false)), count((503, true)));
     println!(
         "{engine:?}: {CROWD} clients for {span:?}: {signed_in} signed in, {wrong} refused, {told} told to come back; GET {ME} {} times, median {:?}, p99 {:?}, longest {:?}; {half_way} MiB half way, {rest} MiB at the end, {peak} MiB at most",
-        waits.len(), at(50), at(99), at(100),
+        waits.len(),
+        at(50),
+        at(99),
+        at(100),
     );
     // Nothing else was answered, 500 least of all.
     assert_eq!(answers.values().sum::<u64>(), signed_in + wrong + told, "{answers:?}");

@@ -61,7 +61,11 @@ fn survives_hanging(rounds: usize) {
         let began = Instant::now();
         until_answered(&anon, "/readyz", 200);
         until_answered(&ann, ME, 200);
-        println!("waited {:?} at most, {before} threads before and {most} meanwhile, ready after {:?}", waits.iter().max(), began.elapsed());
+        println!(
+            "waited {:?} at most, {before} threads before and {most} meanwhile, ready after {:?}",
+            waits.iter().max(),
+            began.elapsed()
+        );
         assert!(most <= before + THREADS, "{before} threads before, {most} meanwhile");
         at_once(8, |number| {
             let answer = create(&by, &format!("thawed-{round}-{number}")).expect(201);
@@ -78,7 +82,11 @@ fn survives_hanging(rounds: usize) {
             if count == 1 {
                 let subject = text(&found["items"][0]["user_id"]);
                 let events = by.get(&format!("/api/v1/audit-events?subject={subject}")).expect(200).json;
-                assert_eq!(events["items"].as_array().unwrap().iter().filter(|e| e["action"] == "user.create").count(), 1, "{events}");
+                assert_eq!(
+                    events["items"].as_array().unwrap().iter().filter(|e| e["action"] == "user.create").count(),
+                    1,
+                    "{events}"
+                );
             }
         }
         usher(&site, &["audit", "verify"], "").expect(0);

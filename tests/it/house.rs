@@ -120,6 +120,8 @@ fn schema(folder: &Path) -> (BTreeMap<String, Vec<String>>, BTreeSet<String>) {
             line
         };
         for statement in text.split(';').map(str::trim) {
+            // How PostgreSQL lays a table out is its own affair.
+            let statement = statement.split(" PARTITION BY ").next().unwrap_or(statement);
             let words: Vec<&str> = statement.split_whitespace().collect();
             match words.as_slice() {
                 ["CREATE", "TABLE", name, ..] => {

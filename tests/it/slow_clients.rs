@@ -41,7 +41,9 @@ impl Slow {
         let beginning: &[u8] = match kind {
             "silent" => b"",
             "header" => b"GET /healthz HTTP/1.1\r\nx-slow: ",
-            "body" => b"POST /api/v1/sessions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 60000\r\n\r\n{",
+            "body" => {
+                b"POST /api/v1/sessions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 60000\r\n\r\n{"
+            }
             _ => b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n",
         };
         stream.write_all(beginning).unwrap();
@@ -104,7 +106,13 @@ fn are_cut_off(count: usize, keep_alive: Duration) {
     for kind in ["silent", "header", "body", "later header"] {
         let of_kind: Vec<&mut Slow> = slow.iter_mut().filter(|s| s.kind == kind).collect();
         let ended: Vec<Duration> = of_kind.iter().filter_map(|s| s.ended).collect();
-        println!("{kind}: {} of {} cut off, between {:?} and {:?}", ended.len(), of_kind.len(), ended.iter().min(), ended.iter().max());
+        println!(
+            "{kind}: {} of {} cut off, between {:?} and {:?}",
+            ended.len(),
+            of_kind.len(),
+            ended.iter().min(),
+            ended.iter().max()
+        );
         assert_eq!(ended.len(), of_kind.len(), "{kind}");
         let limit = of_kind[0].limit + SLACK;
         assert!(ended.iter().all(|e| *e <= limit), "{kind}: {ended:?}");

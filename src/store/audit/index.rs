@@ -4,12 +4,14 @@
 //! is looked for is kept in a table of its own that is filled in batches, a moment behind. A search reads that table **and** the
 //! *tail*, the events that are not in it yet: an event is found from the moment on at which it is durable.
 //!
-//! An entry is four numbers: a key, the event's time, and its place. The key is 0 for every event (they are in order of time there), or
-//! the beginning of the SHA-256 of what is looked for; two texts may share one, so what an entry leads to is compared once more.
+//! An entry is a few numbers: a key, the event's time, and its place. The key is 0 for every event (they are in order of time there), or
+//! the beginning of the SHA-256 of what is looked for; two texts may share one, so what an entry leads to is compared once more. With it goes the month of
+//! the event's batch, for it goes when that goes.
 
 use super::super::error::StoreError;
 use super::super::{Snapshot, Tx};
-use crate::domain::audit::{audit_chains, audit_events, audit_indexed};
+use super::batches::Place;
+use crate::domain::audit::{Link, audit_chains, audit_indexed};
 use crate::domain::time::Utc;
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
@@ -18,15 +20,24 @@ use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-/// Events taken into the index in one transaction: a few milliseconds of a writer's time.
-pub const STRIDE: i64 = 500;
+/// Events taken into the index in one transaction, about: a few milliseconds of a writer's time.
+const STRIDE: usize = 500;
+/// Batches looked at in one query.
+const BATCHES: i64 = 16;
 
 /// The key of all events.
 pub(super) const BY_TIME: i64 = 0;
 
-/// The key of a correlation id.
+/// The key of a correlation id. Those that usher makes begin with the time, and so do their keys: they come in at the end of the index, where
+/// the last ones were, and not each on a page of its own. The rest of the key is of a hash all the same, for a client can choose as many
+/// ids with one beginning as it likes.
 pub(super) fn by_cid(cid: &str) -> i64 {
-    key(b"cid", cid)
+    let hash = key(b"cid", cid);
+    let is_ours = matches!(cid.len(), 24 | 32) && cid.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    match cid.get(..12).filter(|_| is_ours).and_then(|time| i64::from_str_radix(time, 16).ok()) {
+        Some(time) => time << 16 | hash & 0xffff | 1,
+        None => hash,
+    }
 }
 
 /// The key of someone who acted or was acted on. One key for both: whoever looks at oneself takes one entry.
@@ -50,21 +61,29 @@ pub(super) struct Entry {
     pub(super) micros: i64,
     pub(super) chain: i64,
     pub(super) seq: i64,
+    pub(super) month: i64,
 }
 
 impl Entry {
     /// The entries of an event.
-    pub(super) fn of(place: (i64, i64), time: Utc, cid: &str, actor: Option<&str>, subject: Option<&str>) -> Vec<Self> {
-        let entry = |key| Self { key, micros: time.micros(), chain: place.0, seq: place.1 };
+    pub(super) fn of(place: Place, time: Utc, cid: &str, actor: Option<&str>, subject: Option<&str>) -> Vec<Self> {
+        let Place { chain, seq, month } = place;
+        let entry = |key| Self { key, micros: time.micros(), chain, seq, month };
         let mut entries = vec![entry(BY_TIME), entry(by_cid(cid))];
         entries.extend(actor.map(|id| entry(by_person(id))));
         entries.extend(subject.filter(|id| Some(*id) != actor).map(|id| entry(by_person(id))));
         entries
     }
 
+    /// The entries of an event in its place, in a batch of this month.
+    pub(super) fn of_link(link: &Link, month: i64) -> Vec<Self> {
+        let (event, place) = (&link.event, Place { chain: link.chain, seq: link.seq, month });
+        Self::of(place, event.time, &event.cid, event.actor.id.as_deref(), event.subject.as_deref())
+    }
+
     /// What stands for the entry in a sum over a whole index, in which order does not matter.
     pub(super) fn weight(self) -> u128 {
-        let fields = [self.key, self.micros, self.chain, self.seq];
+        let fields = [self.key, self.micros, self.chain, self.seq, self.month];
         let hash = fields.iter().fold(Sha256::new(), |hash, field| hash.chain_update(field.to_be_bytes())).finalize();
         let (head, _) = hash.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
         u128::from_be_bytes(*head)
@@ -78,8 +97,6 @@ struct Marker {
     #[diesel(sql_type = BigInt)]
     seq: i64,
 }
-
-type Found = (i64, i64, Utc, String, Option<String>, Option<String>);
 
 impl Snapshot<'_> {
     /// Whether an event is not in the index yet.
@@ -119,37 +136,30 @@ impl Tx<'_> {
              ORDER BY c.seq - i.seq DESC LIMIT 1{skip}"
         );
         let Some(Marker { chain, seq }) = diesel::sql_query(behind).get_result(self.0).optional()? else { return Ok(0) };
-        let events: Vec<Found> = audit_events::table
-            .filter(audit_events::chain.eq(chain).and(audit_events::seq.gt(seq)))
-            .order(audit_events::seq.asc())
-            .limit(STRIDE)
-            .select((
-                audit_events::chain,
-                audit_events::seq,
-                audit_events::time,
-                audit_events::cid,
-                audit_events::actor,
-                audit_events::subject,
-            ))
-            .load(self.0)?;
-        let Some((_, last, ..)) = events.last() else { return Ok(0) };
-        let last = *last;
-        let entries = |(chain, seq, time, cid, actor, subject): &Found| {
-            Entry::of((*chain, *seq), *time, cid, actor.as_deref(), subject.as_deref())
-        };
-        let mut entries: Vec<Entry> = events.iter().flat_map(entries).collect();
+        let mut links = Vec::new();
+        let mut last = seq;
+        while links.len() < STRIDE {
+            let more = Snapshot(&mut *self.0).links_after(chain, last, BATCHES)?;
+            let Some((_, link)) = more.last() else { break };
+            last = link.seq;
+            links.extend(more);
+        }
+        if links.is_empty() {
+            return Ok(0);
+        }
+        let mut entries: Vec<Entry> = links.iter().flat_map(|(month, link)| Entry::of_link(link, *month)).collect();
         // In the order of the table, so that neighbours are written together.
         entries.sort_unstable();
-        // Four numbers each: as text they are as safe as parameters, and many go in one statement.
-        let mut insert = "INSERT INTO audit_index (key, micros, chain, seq) VALUES ".to_owned();
-        for (at, Entry { key, micros, chain, seq }) in entries.iter().enumerate() {
+        // Numbers alone: as text they are as safe as parameters, and many go in one statement.
+        let mut insert = "INSERT INTO audit_index (key, micros, chain, seq, month) VALUES ".to_owned();
+        for (at, Entry { key, micros, chain, seq, month }) in entries.iter().enumerate() {
             let comma = if at == 0 { "" } else { "," };
-            let _ = write!(insert, "{comma}({key},{micros},{chain},{seq})");
+            let _ = write!(insert, "{comma}({key},{micros},{chain},{seq},{month})");
         }
-        insert.push_str(" ON CONFLICT (key, micros, chain, seq) DO NOTHING");
+        insert.push_str(" ON CONFLICT (key, micros, chain, seq, month) DO NOTHING");
         self.0.batch_execute(&insert)?;
         diesel::update(audit_indexed::table.find(chain)).set(audit_indexed::seq.eq(last)).execute(self.0)?;
-        Ok(events.len())
+        Ok(links.len())
     }
 }
 
@@ -163,7 +173,7 @@ mod tests {
         fn an_event_has_an_entry_for_each_way_to_look_for_it(
             cid in ".{0,20}", actor in proptest::option::of("[a-c]{0,2}"), subject in proptest::option::of("[a-c]{0,2}"),
         ) {
-            let entries = Entry::of((1, 2), Utc::from_micros(3), &cid, actor.as_deref(), subject.as_deref());
+            let entries = Entry::of(Place { chain: 1, seq: 2, month: 197001 }, Utc::from_micros(3), &cid, actor.as_deref(), subject.as_deref());
             let keys: Vec<i64> = entries.iter().map(|e| e.key).collect();
             let distinct: std::collections::BTreeSet<i64> = keys.iter().copied().collect();
             prop_assert_eq!(distinct.len(), keys.len());

@@ -5,13 +5,22 @@
 //! missed.
 
 use super::super::error::StoreError;
-use super::super::{Snapshot, is_unstorable};
-use super::LinkRow;
+use super::super::{SEARCH_TIME, Snapshot, is_unstorable};
+use super::batches::Place;
 use super::index::{BY_TIME, by_cid, by_person};
-use crate::domain::audit::{Action, Link, Outcome, audit_events, audit_index};
+use crate::domain::audit::{Action, Link, Outcome, audit_index};
 use crate::domain::time::Utc;
 use crate::error::Result;
 use diesel::prelude::*;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+/// Entries of the index looked at in one stride, at least and at most.
+const LEAST: usize = 50;
+const MOST: usize = 4000;
+/// Batches of the tail looked at in one stride.
+const TAIL: i64 = 64;
 
 /// An event's place in the order of answers: by time, then by chain and number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,69 +60,6 @@ pub struct Search {
     pub newest_first: bool,
 }
 
-/// Puts what is asked of the events themselves, and their order, on a query that has them.
-macro_rules! matching {
-    ($query:expr, $search:expr) => {{
-        use audit_events::dsl;
-        let mut query = $query;
-        let search: &Search = $search;
-        if let Some(cid) = &search.cid {
-            query = query.filter(dsl::cid.eq(cid));
-        }
-        if let Some(actor) = &search.actor {
-            query = query.filter(dsl::actor.eq(actor));
-        }
-        if let Some(subject) = &search.subject {
-            query = query.filter(dsl::subject.eq(subject));
-        }
-        if let Some(about) = &search.about {
-            query = query.filter(dsl::actor.eq(about).or(dsl::subject.eq(about)));
-        }
-        if let Some(action) = search.action {
-            query = query.filter(dsl::action.eq(action));
-        }
-        if let Some(outcome) = search.outcome {
-            query = query.filter(dsl::outcome.eq(outcome));
-        }
-        if let Some(application) = &search.application {
-            query = query.filter(dsl::application.eq(application));
-        }
-        query
-    }};
-}
-
-/// Puts bounds of time, the place to go on after, and the order on a query whose columns of time, chain and number are these.
-macro_rules! in_order {
-    ($query:expr, $search:expr, $limit:expr, $time:expr, $chain:expr, $seq:expr, $of:expr) => {{
-        let mut query = $query;
-        let search: &Search = $search;
-        let of: fn(Utc) -> _ = $of;
-        if let Some(from) = search.from {
-            query = query.filter($time.ge(of(from)));
-        }
-        if let Some(to) = search.to {
-            query = query.filter($time.lt(of(to)));
-        }
-        if let Some(Position { time, chain, seq }) = search.after {
-            let time = of(time);
-            // The first comparison alone says nothing new; it lets the index be entered at the right place.
-            let later_in_chain = $chain.eq(chain).and($seq.gt(seq));
-            let earlier_in_chain = $chain.eq(chain).and($seq.lt(seq));
-            query = if search.newest_first {
-                query.filter($time.le(time)).filter($time.lt(time).or($chain.lt(chain)).or(earlier_in_chain))
-            } else {
-                query.filter($time.ge(time)).filter($time.gt(time).or($chain.gt(chain)).or(later_in_chain))
-            };
-        }
-        query = if search.newest_first {
-            query.order(($time.desc(), $chain.desc(), $seq.desc()))
-        } else {
-            query.order(($time.asc(), $chain.asc(), $seq.asc()))
-        };
-        query.limit($limit)
-    }};
-}
-
 impl Search {
     /// The key of the index to go by.
     fn key(&self) -> i64 {
@@ -124,49 +70,139 @@ impl Search {
             (None, None) => BY_TIME,
         }
     }
+
+    /// Whether it looks for this one.
+    fn wants(&self, link: &Link) -> bool {
+        let event = &link.event;
+        let is = |text: &Option<String>, wanted: &Option<String>| wanted.is_none() || text == wanted;
+        let about = |wanted: &String| event.actor.id.as_ref() == Some(wanted) || event.subject.as_ref() == Some(wanted);
+        self.cid.as_ref().is_none_or(|cid| event.cid == *cid)
+            && is(&event.actor.id, &self.actor)
+            && is(&event.subject, &self.subject)
+            && self.about.as_ref().is_none_or(about)
+            && self.action.is_none_or(|action| event.action == action)
+            && self.outcome.is_none_or(|outcome| event.outcome == outcome)
+            && is(&event.application, &self.application)
+            && self.from.is_none_or(|from| event.time >= from)
+            && self.to.is_none_or(|to| event.time < to)
+            && self.after.is_none_or(|after| self.order(after, Position::of(link)).is_lt())
+    }
+
+    /// Which of two places comes first.
+    fn order(&self, one: Position, other: Position) -> Ordering {
+        let order = (one.time, one.chain, one.seq).cmp(&(other.time, other.chain, other.seq));
+        if self.newest_first { order.reverse() } else { order }
+    }
+
+    /// Keeps the first `limit`, in order, each once.
+    fn trim(&self, links: &mut Vec<Link>, limit: usize) {
+        links.sort_unstable_by(|one, other| self.order(Position::of(one), Position::of(other)));
+        links.dedup_by_key(|link| (link.chain, link.seq));
+        links.truncate(limit);
+    }
+}
+
+impl Position {
+    fn of(link: &Link) -> Self {
+        Self { time: link.event.time, chain: link.chain, seq: link.seq }
+    }
 }
 
 impl Snapshot<'_> {
     /// The first `limit` events that match, in order.
     ///
     /// # Errors
-    /// The database fails.
+    /// The database fails, or the search takes too long.
     pub fn audit_events(&mut self, search: &Search, limit: i64) -> Result<Vec<Link>> {
+        let limit = usize::try_from(limit).unwrap_or_default();
         let texts = [&search.cid, &search.actor, &search.subject, &search.about, &search.application];
-        if texts.into_iter().flatten().any(|text| is_unstorable(text)) {
+        if limit == 0 || texts.into_iter().flatten().any(|text| is_unstorable(text)) {
             return Ok(Vec::new());
         }
-        let tail = self.tail(search, limit)?;
-        let mut rows = self.indexed(search, limit)?;
-        rows.extend(tail);
-        let place = |row: &LinkRow| (row.time, row.chain, row.seq);
-        rows.sort_unstable_by_key(place);
-        rows.dedup_by_key(|row| place(row));
-        if search.newest_first {
-            rows.reverse();
+        let mut links = self.tail(search, limit)?;
+        links.extend(self.indexed(search, limit)?);
+        search.trim(&mut links, limit);
+        // The values that changed stand apart; chain by chain, and then in order again.
+        let chains: BTreeSet<i64> = links.iter().map(|link| link.chain).collect();
+        let mut filled = Vec::with_capacity(links.len());
+        for chain in chains {
+            let mut of_chain: Vec<Link> = links.extract_if(.., |link| link.chain == chain).collect();
+            self.fill_changes(chain, of_chain.iter_mut())?;
+            filled.extend(of_chain);
         }
-        rows.truncate(usize::try_from(limit).unwrap_or_default());
-        Ok(rows.into_iter().map(LinkRow::into_link).collect())
+        search.trim(&mut filled, limit);
+        Ok(filled)
     }
 
-    fn tail(&mut self, search: &Search, limit: i64) -> Result<Vec<LinkRow>, StoreError> {
-        let mut rows = Vec::new();
-        // Chain by chain: so each tail is entered by the key, whatever a planner thinks of it.
-        for (chain, indexed) in self.indexed_up_to()? {
-            let beyond = audit_events::table.filter(audit_events::chain.eq(chain).and(audit_events::seq.gt(indexed)));
-            let query = matching!(beyond.into_boxed(), search);
-            let (time, chain, seq) = (audit_events::time, audit_events::chain, audit_events::seq);
-            let query = in_order!(query, search, limit, time, chain, seq, |time| time);
-            rows.extend(query.load::<LinkRow>(self.0)?);
+    fn tail(&mut self, search: &Search, limit: usize) -> Result<Vec<Link>, StoreError> {
+        let mut links = Vec::new();
+        for (chain, mut seq) in self.indexed_up_to()? {
+            loop {
+                let beyond = self.links_after(chain, seq, TAIL)?;
+                let Some((_, last)) = beyond.last() else { break };
+                seq = last.seq;
+                links.extend(beyond.into_iter().map(|(_, link)| link).filter(|link| search.wants(link)));
+                search.trim(&mut links, limit);
+            }
         }
-        Ok(rows)
+        Ok(links)
     }
 
-    fn indexed(&mut self, search: &Search, limit: i64) -> Result<Vec<LinkRow>, StoreError> {
-        let place = audit_events::chain.eq(audit_index::chain).and(audit_events::seq.eq(audit_index::seq));
-        let found = audit_index::table.inner_join(audit_events::table.on(place)).filter(audit_index::key.eq(search.key()));
-        let query = matching!(found.select(audit_events::all_columns).into_boxed(), search);
-        let (time, chain, seq) = (audit_index::micros, audit_index::chain, audit_index::seq);
-        Ok(in_order!(query, search, limit, time, chain, seq, Utc::micros).load(self.0)?)
+    /// Along the index, in strides that grow: most of what a rare filter is held against it lets go.
+    fn indexed(&mut self, search: &Search, limit: usize) -> Result<Vec<Link>, StoreError> {
+        let mut links = Vec::new();
+        let mut stride = limit.clamp(LEAST, MOST);
+        let mut after = search.after;
+        let began = Instant::now();
+        while links.len() < limit {
+            let entries = self.entries(search, after, stride)?;
+            let Some((time, last)) = entries.last() else { break };
+            after = Some(Position { time: *time, chain: last.chain, seq: last.seq });
+            let is_end = entries.len() < stride;
+            let mut places: Vec<Place> = entries.into_iter().map(|(_, place)| place).collect();
+            links.extend(self.links_at(&mut places, |link| search.wants(link))?);
+            if is_end {
+                break;
+            }
+            // Nobody waits for it any more.
+            if began.elapsed() > SEARCH_TIME {
+                return Err(StoreError::Unavailable("a search of the trail took too long".to_owned()));
+            }
+            stride = (stride * 2).min(MOST);
+        }
+        Ok(links)
+    }
+
+    /// The next places in the index.
+    fn entries(&mut self, search: &Search, after: Option<Position>, limit: usize) -> Result<Vec<(Utc, Place)>, StoreError> {
+        use audit_index::dsl;
+        let mut query = dsl::audit_index.filter(dsl::key.eq(search.key())).into_boxed();
+        if let Some(from) = search.from {
+            query = query.filter(dsl::micros.ge(from.micros()));
+        }
+        if let Some(to) = search.to {
+            query = query.filter(dsl::micros.lt(to.micros()));
+        }
+        if let Some(Position { time, chain, seq }) = after {
+            let time = time.micros();
+            // The first comparison alone says nothing new; it lets the index be entered at the right place.
+            let later_in_chain = dsl::chain.eq(chain).and(dsl::seq.gt(seq));
+            let earlier_in_chain = dsl::chain.eq(chain).and(dsl::seq.lt(seq));
+            query = if search.newest_first {
+                query.filter(dsl::micros.le(time)).filter(dsl::micros.lt(time).or(dsl::chain.lt(chain)).or(earlier_in_chain))
+            } else {
+                query.filter(dsl::micros.ge(time)).filter(dsl::micros.gt(time).or(dsl::chain.gt(chain)).or(later_in_chain))
+            };
+        }
+        query = if search.newest_first {
+            query.order((dsl::micros.desc(), dsl::chain.desc(), dsl::seq.desc()))
+        } else {
+            query.order((dsl::micros.asc(), dsl::chain.asc(), dsl::seq.asc()))
+        };
+        let rows: Vec<(i64, i64, i64, i64)> = query
+            .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+            .select((dsl::micros, dsl::chain, dsl::seq, dsl::month))
+            .load(self.0)?;
+        Ok(rows.into_iter().map(|(micros, chain, seq, month)| (Utc::from_micros(micros), Place { chain, seq, month })).collect())
     }
 }

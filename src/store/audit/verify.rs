@@ -3,8 +3,8 @@
 use super::super::error::StoreError;
 use super::super::{Snapshot, Store};
 use super::index::Entry;
-use super::{HEADS, HeadRow, LinkRow, chains};
-use crate::domain::audit::{Head, Link, audit_chains, audit_events, audit_index};
+use super::{HEADS, HeadRow, chains};
+use crate::domain::audit::{Head, Link, audit_batches, audit_chains, audit_changes, audit_index};
 use crate::domain::secret::MacKey;
 use crate::error::Result;
 use diesel::connection::SimpleConnection as _;
@@ -12,7 +12,9 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use std::collections::HashMap;
 
-/// Links read at a time while walking a chain.
+/// Batches read at a time while walking a chain.
+const BATCHES: i64 = 64;
+/// Entries read at a time while walking the index.
 const STRIDE: i64 = 1000;
 
 /// What a walk along the chains found.
@@ -40,18 +42,6 @@ pub struct Verified {
     pub erased: i64,
     /// The heads. Kept elsewhere, they prove later that nothing up to here was put back.
     pub heads: Vec<Head>,
-}
-
-impl Snapshot<'_> {
-    fn links_after(&mut self, chain: i64, seq: i64) -> Result<Vec<Link>, StoreError> {
-        use audit_events::dsl;
-        let rows: Vec<LinkRow> = dsl::audit_events
-            .filter(dsl::chain.eq(chain).and(dsl::seq.gt(seq)))
-            .order(dsl::seq.asc())
-            .limit(STRIDE)
-            .load(self.0)?;
-        Ok(rows.into_iter().map(LinkRow::into_link).collect())
-    }
 }
 
 impl Store {
@@ -95,6 +85,7 @@ fn verify(snapshot: &mut Snapshot<'_>, key: &MacKey) -> Result<Finding> {
     }
     let mut verified = Verified::default();
     let (markers, mut expected) = (snapshot.indexed_up_to()?, Sum::default());
+    let mut beginnings = HashMap::new();
     for chain in 1..=chains(snapshot.0) {
         let stored = head_of(snapshot, chain)?;
         let Some((end, mac)) = stored else {
@@ -104,9 +95,19 @@ fn verify(snapshot: &mut Snapshot<'_>, key: &MacKey) -> Result<Finding> {
         if !key.confirms(&end.canonical(), &mac) {
             return Ok(broken(end.seq, "the chain's head does not match its MAC"));
         }
-        let mut head = Head::of_empty(chain);
+        let mut head = match snapshot.beginning_of(chain, key)? {
+            Some(Ok(beginning)) => beginning,
+            Some(Err(flaw)) => return Ok(broken(0, &flaw)),
+            None => Head::of_empty(chain),
+        };
+        beginnings.insert(chain, head.seq);
+        let mut changes = 0;
         while head.seq < end.seq {
-            let links = match snapshot.links_after(chain, head.seq) {
+            let read = snapshot.links_after(chain, head.seq, BATCHES).and_then(|mut links| {
+                snapshot.fill_changes(chain, links.iter_mut().map(|(_, link)| link))?;
+                Ok(links)
+            });
+            let links = match read {
                 Ok(links) => links,
                 Err(StoreError::Broken(cause)) => {
                     return Ok(broken(head.seq + 1, &format!("an event from here on cannot be read: {cause}")));
@@ -116,7 +117,7 @@ fn verify(snapshot: &mut Snapshot<'_>, key: &MacKey) -> Result<Finding> {
             if links.is_empty() {
                 return Ok(broken(head.seq + 1, "the chain ends before its head"));
             }
-            for link in links {
+            for (month, link) in links {
                 if link.seq > end.seq {
                     return Ok(broken(link.seq, "the event stands beyond the chain's head"));
                 }
@@ -124,15 +125,19 @@ fn verify(snapshot: &mut Snapshot<'_>, key: &MacKey) -> Result<Finding> {
                     return Ok(broken(link.seq, flaw));
                 }
                 if markers.get(&chain).is_some_and(|indexed| link.seq <= *indexed) {
-                    entries_of(&link).into_iter().for_each(|entry| expected.add(entry));
+                    Entry::of_link(&link, month).into_iter().for_each(|entry| expected.add(entry));
                 }
                 verified.events += 1;
+                changes += i64::from(link.event.changes.is_some());
                 verified.erased += i64::from(link.is_erased());
                 head = link.as_head();
             }
         }
-        if let Some(beyond) = snapshot.links_after(chain, end.seq)?.first() {
+        if let Some((_, beyond)) = snapshot.links_after(chain, end.seq, 1)?.first() {
             return Ok(broken(beyond.seq, "the event stands beyond the chain's head"));
+        }
+        if snapshot.changes_after(chain, beginnings.get(&chain).copied().unwrap_or_default())? != changes {
+            return Ok(broken(end.seq, "there are changed values that no event has"));
         }
         if head != end {
             return Ok(broken(end.seq, "the chain's last event does not match its head"));
@@ -155,15 +160,10 @@ fn verify(snapshot: &mut Snapshot<'_>, key: &MacKey) -> Result<Finding> {
     if let Some((chain, seq)) = stray(snapshot)? {
         return Ok(Finding::Broken { chain, seq, flaw: "the event belongs to no chain".to_owned() });
     }
-    match index_flaw(snapshot, &markers, expected)? {
+    match index_flaw(snapshot, &beginnings, &markers, expected)? {
         Some(broken) => Ok(broken),
         None => Ok(Finding::Sound(verified)),
     }
-}
-
-fn entries_of(link: &Link) -> Vec<Entry> {
-    let event = &link.event;
-    Entry::of((link.chain, link.seq), event.time, &event.cid, event.actor.id.as_deref(), event.subject.as_deref())
 }
 
 /// Entries counted and summed: two indexes with the same sum have the same entries.
@@ -182,12 +182,19 @@ impl Sum {
 
 /// What in the index is not what the events say; `None` if nothing is. An event that the index does not lead to would not be found by a
 /// search, though the chain still had it.
-fn index_flaw(snapshot: &mut Snapshot<'_>, markers: &HashMap<i64, i64>, expected: Sum) -> Result<Option<Finding>, StoreError> {
+fn index_flaw(
+    snapshot: &mut Snapshot<'_>,
+    beginnings: &HashMap<i64, i64>,
+    markers: &HashMap<i64, i64>,
+    expected: Sum,
+) -> Result<Option<Finding>, StoreError> {
+    // What comes before a chain's beginning is being removed, here as well.
+    let is_dropped = |entry: &Entry| beginnings.get(&entry.chain).is_some_and(|beginning| entry.seq <= *beginning);
     let mut sum = Sum::default();
     let mut stranger = None;
     let mut walk = Walk::default();
     while let Some(entries) = walk.next(snapshot)? {
-        for entry in entries {
+        for entry in entries.into_iter().filter(|entry| !is_dropped(entry)) {
             sum.add(entry);
             let is_within = markers.get(&entry.chain).is_some_and(|indexed| entry.seq <= *indexed);
             if !is_within && stranger.is_none() {
@@ -204,13 +211,14 @@ fn index_flaw(snapshot: &mut Snapshot<'_>, markers: &HashMap<i64, i64>, expected
     }
     // Something differs: now it is worth the time to find out what.
     for (chain, indexed) in markers {
-        let mut seq = 0;
+        let mut seq = beginnings.get(chain).copied().unwrap_or_default();
         while seq < *indexed {
-            let links = snapshot.links_after(*chain, seq)?;
-            let Some(last) = links.last() else { break };
+            let links = snapshot.links_after(*chain, seq, BATCHES)?;
+            let Some((_, last)) = links.last() else { break };
             seq = last.seq;
-            for entry in links.iter().filter(|link| link.seq <= *indexed).flat_map(entries_of) {
-                let place = (entry.key, entry.micros, entry.chain, entry.seq);
+            let entries = |(month, link): &(i64, Link)| Entry::of_link(link, *month);
+            for entry in links.iter().filter(|(_, link)| link.seq <= *indexed).flat_map(entries) {
+                let place = (entry.key, entry.micros, entry.chain, entry.seq, entry.month);
                 let kept: Option<i64> =
                     audit_index::table.find(place).select(audit_index::seq).get_result(snapshot.0).optional()?;
                 if kept.is_none() {
@@ -221,9 +229,9 @@ fn index_flaw(snapshot: &mut Snapshot<'_>, markers: &HashMap<i64, i64>, expected
     }
     let mut walk = Walk::default();
     while let Some(entries) = walk.next(snapshot)? {
-        for entry in entries {
-            let event = snapshot.links_after(entry.chain, entry.seq - 1)?.into_iter().next();
-            if !event.is_some_and(|link| link.seq == entry.seq && entries_of(&link).contains(&entry)) {
+        for entry in entries.into_iter().filter(|entry| !is_dropped(entry)) {
+            let event = snapshot.links_after(entry.chain, entry.seq - 1, 1)?.into_iter().next();
+            if !event.is_some_and(|(month, link)| link.seq == entry.seq && Entry::of_link(&link, month).contains(&entry)) {
                 return Ok(Some(broken(entry, "the index has an entry that no event has")));
             }
         }
@@ -241,6 +249,8 @@ struct EntryRow {
     chain: i64,
     #[diesel(sql_type = BigInt)]
     seq: i64,
+    #[diesel(sql_type = BigInt)]
+    month: i64,
 }
 
 /// A walk through the whole index.
@@ -252,14 +262,14 @@ struct Walk {
 impl Walk {
     fn next(&mut self, snapshot: &mut Snapshot<'_>) -> Result<Option<Vec<Entry>>, StoreError> {
         // A row's place in the key's own order, so that every stride enters the index where the last one ended.
-        let after = self.after.map_or_else(String::new, |Entry { key, micros, chain, seq }| {
-            format!(" WHERE (key, micros, chain, seq) > ({key}, {micros}, {chain}, {seq})")
+        let after = self.after.map_or_else(String::new, |Entry { key, micros, chain, seq, month }| {
+            format!(" WHERE (key, micros, chain, seq, month) > ({key}, {micros}, {chain}, {seq}, {month})")
         });
         let rows: Vec<EntryRow> = diesel::sql_query(format!(
-            "SELECT key, micros, chain, seq FROM audit_index{after} ORDER BY key, micros, chain, seq LIMIT {STRIDE}"
+            "SELECT key, micros, chain, seq, month FROM audit_index{after} ORDER BY key, micros, chain, seq, month LIMIT {STRIDE}"
         ))
         .load(snapshot.0)?;
-        let entry = |EntryRow { key, micros, chain, seq }| Entry { key, micros, chain, seq };
+        let entry = |EntryRow { key, micros, chain, seq, month }| Entry { key, micros, chain, seq, month };
         let entries: Vec<Entry> = rows.into_iter().map(entry).collect();
         self.after = entries.last().copied();
         Ok(self.after.map(|_| entries))
@@ -267,16 +277,26 @@ impl Walk {
 }
 
 fn head_of(snapshot: &mut Snapshot<'_>, chain: i64) -> Result<Option<(Head, Vec<u8>)>, StoreError> {
-    let row: Option<(i64, i64, Vec<u8>, Vec<u8>)> = audit_chains::table.find(chain).first(snapshot.0).optional()?;
-    Ok(row.map(|(chain, seq, hash, mac)| (Head { chain, seq, hash }, mac)))
+    use audit_chains::dsl;
+    let row: Option<(i64, Vec<u8>, Vec<u8>)> =
+        dsl::audit_chains.find(chain).select((dsl::seq, dsl::hash, dsl::mac)).get_result(snapshot.0).optional()?;
+    Ok(row.map(|(seq, hash, mac)| (Head { chain, seq, hash }, mac)))
 }
 
-/// An event outside the chains that there are.
+/// A batch outside the chains that there are.
 fn stray(snapshot: &mut Snapshot<'_>) -> Result<Option<(i64, i64)>, StoreError> {
-    use audit_events::dsl;
+    use audit_batches::dsl;
     let chains = chains(snapshot.0);
-    let outside = dsl::chain.lt(1).or(dsl::chain.gt(chains)).or(dsl::seq.lt(1));
-    Ok(dsl::audit_events.filter(outside).select((dsl::chain, dsl::seq)).first(snapshot.0).optional()?)
+    let outside = dsl::chain.lt(1).or(dsl::chain.gt(chains)).or(dsl::last.lt(1));
+    Ok(dsl::audit_batches.filter(outside).select((dsl::chain, dsl::last)).limit(1).get_result(snapshot.0).optional()?)
+}
+
+impl Snapshot<'_> {
+    /// How many events of a chain after a number have values that changed.
+    fn changes_after(&mut self, chain: i64, seq: i64) -> Result<i64, StoreError> {
+        let beyond = audit_changes::table.filter(audit_changes::chain.eq(chain).and(audit_changes::seq.gt(seq)));
+        Ok(beyond.count().get_result(self.0)?)
+    }
 }
 
 #[derive(diesel::QueryableByName)]
@@ -287,7 +307,7 @@ struct Integrity {
 
 /// What SQLite itself finds wrong with the pages of the trail: an index that disagrees with its table, for one.
 fn sqlite_damage(snapshot: &mut Snapshot<'_>) -> Result<Option<String>, StoreError> {
-    for table in ["audit_events", "audit_index"] {
+    for table in ["audit_batches", "audit_changes", "audit_index"] {
         let rows: Vec<Integrity> = match diesel::sql_query(format!("PRAGMA integrity_check({table})")).load(snapshot.0) {
             Ok(rows) => rows,
             Err(error) => return Ok(Some(format!("the database file is damaged: {error}"))),

@@ -183,7 +183,9 @@ impl Server {
 
     /// The ids of its processes, the first one first.
     fn processes(&self) -> Vec<String> {
-        let first = read(&self.folder.path().join("data/postmaster.pid")).lines().next().unwrap().to_owned();
+        let Some(first) = read(&self.folder.path().join("data/postmaster.pid")).lines().next().map(str::to_owned) else {
+            return Vec::new();
+        };
         let parent = |pid: &str| {
             let stat = read(Path::new(&format!("/proc/{pid}/stat")));
             stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1).map(str::to_owned))
@@ -236,6 +238,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // One that hangs does not hear that it is to stop.
+        if self.keeper.is_some() {
+            self.thaw();
+        }
         self.crash();
     }
 }
