@@ -63,6 +63,7 @@ sections! {
         trusted_proxies: Vec<IpNet>,
         max_connections: usize,
         max_connections_per_address: usize,
+        keep_alive_seconds: u32,
         shutdown_seconds: u64,
     }
     /// `[database]`
@@ -420,6 +421,7 @@ impl Settings {
         let at_most = |key, value: u64, ceiling: u64| {
             if value > ceiling { Err((key, format!("{value} is more than {ceiling}"))) } else { Ok(()) }
         };
+        at_least("server.keep_alive_seconds", self.server.keep_alive_seconds.into(), 1)?;
         at_least("passwords.hash_memory_kib", self.passwords.hash_memory_kib.into(), 19_456)?;
         at_least("passwords.hash_passes", self.passwords.hash_passes.into(), 2)?;
         at_least("passwords.min_length", self.passwords.min_length as u64, 8)?;

@@ -1,12 +1,12 @@
 //! The way of every request, from its first byte that matters to its log line.
 
 use super::address;
-use super::crowd::Place;
+use super::crowd::{Place, Stir};
 use super::desk::Desk;
 use super::dialect::Dialect;
 use super::gate::GateKind;
 use super::input::Parts;
-use super::reply::Reply;
+use super::reply::{Content, Reply};
 use super::route::Route;
 use crate::domain::audit::Action;
 use crate::domain::ids::UserId;
@@ -18,6 +18,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::Payload;
+use futures_util::{StreamExt as _, stream};
 use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
 
@@ -65,6 +66,8 @@ pub enum Target<'a> {
 /// Answers a request.
 pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target: Target<'_>) -> HttpResponse {
     let began = desk.services.clock().now();
+    let stir = request.conn_data::<Place>().map(|place| place.stir().clone());
+    let _busy = stir.as_ref().map(Stir::begin);
     let sent = request.clone();
     let headers = sent.headers();
     let dialect = match target {
@@ -128,6 +131,10 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
     };
     if let Target::OtherMethod(methods) = target {
         reply.headers.push(("allow", methods.to_owned()));
+    }
+    if let (Content::Stream(pieces), Some(stir)) = (&mut reply.body, stir.clone()) {
+        let all = std::mem::replace(pieces, stream::empty().boxed_local());
+        *pieces = stir.follow(all);
     }
     let span = measured.end(reply.status);
     let line = Line {

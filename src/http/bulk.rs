@@ -1,5 +1,6 @@
 //! Endpoints of many users at once, and of everything about one. Their answers are made while they are sent.
 
+use super::crowd::{Busy, Place};
 use super::input::{Input, Parts, Query, UserSegment};
 use super::reply::{ByteStream, JsonStream, LINES, LineStream, UserAnswer};
 use super::spool::spool;
@@ -35,6 +36,8 @@ pub(super) struct Lines {
     has_ended: bool,
     received: u64,
     waited: Duration,
+    /// As long as it is read, its answer need not be taken off.
+    _busy: Option<Busy>,
 }
 
 impl Input for Lines {
@@ -44,7 +47,8 @@ impl Input for Lines {
             return Err(Error::new(Code::NotJsonType).detail(format!("The body must be {LINES}.")));
         }
         let payload = parts.payload.take().ok_or_else(|| Error::new(Code::Internal).cause("the body was read twice"))?;
-        Ok(Self { payload, intake: Intake::default(), has_ended: false, received: 0, waited: Duration::ZERO })
+        let busy = parts.request.conn_data::<Place>().map(|place| place.stir().begin());
+        Ok(Self { payload, intake: Intake::default(), has_ended: false, received: 0, waited: Duration::ZERO, _busy: busy })
     }
 
     fn describe(schemas: &mut SchemaGenerator) -> Value {

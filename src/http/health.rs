@@ -19,7 +19,7 @@ pub(super) async fn alive(_: Probe, (): ()) -> Result<Found<HealthBody>> {
     Ok(Found(HealthBody { status: "ok" }))
 }
 
-/// The keys and migrations were checked when the store was opened; what can go away since is the database.
+/// The keys and migrations were checked when the store was opened; what can go away since is the database, and the room for its growth.
 pub(super) async fn ready(Probe(context): Probe, (): ()) -> Result<Found<HealthBody>> {
     context.services().is_ready().await?;
     Ok(Found(HealthBody { status: "ok" }))

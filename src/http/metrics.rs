@@ -11,6 +11,7 @@ use super::server::Mounted;
 use crate::domain::meter::Counted;
 use crate::service::{Vitals, Waiting};
 use actix_web::dev::ServerHandle;
+use actix_web::http::KeepAlive;
 use actix_web::web::{self, Data};
 use actix_web::{App, HttpResponse, HttpServer};
 use prometheus_client::collector::Collector;
@@ -35,6 +36,8 @@ pub(super) fn start(listener: TcpListener, desk: Data<Desk>, mounted: Data<Mount
     .workers(1)
     .max_connections(CONNECTIONS)
     .client_request_timeout(HEADER_TIME)
+    // The header of a later request has no deadline.
+    .keep_alive(KeepAlive::Disabled)
     .disable_signals()
     .listen(listener)?
     .run();

@@ -26,8 +26,6 @@ use std::time::Duration;
 
 /// A request's header must have arrived by then (S39).
 const HEADER_TIME: Duration = Duration::from_secs(5);
-/// An idle connection is kept open so long (S39).
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// A server that runs.
 pub struct Running {
@@ -85,7 +83,9 @@ pub fn start(
         no_route: Meter::default(),
     });
     let routes: Data<Mounted> = Data::new(Mounted::new(table));
-    let crowd = Crowd::new(settings.max_connections_per_address);
+    let keep_alive = Duration::from_secs(settings.keep_alive_seconds.into());
+    let crowd = Crowd::new(settings.max_connections_per_address, keep_alive + HEADER_TIME);
+    let watch = crowd.clone().watch();
     let workers = match settings.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         given => given,
@@ -96,13 +96,14 @@ pub fn start(
             .workers(workers)
             .max_connections(settings.max_connections.div_ceil(workers).max(1))
             .client_request_timeout(HEADER_TIME)
-            .keep_alive(KEEP_ALIVE)
+            .keep_alive(keep_alive)
             .shutdown_timeout(settings.shutdown_seconds)
             .disable_signals()
             .on_connect(move |io, data| crowd.enter(io, data))
             .listen(listener)
             .map_err(cannot)?
             .run();
+    actix_web::rt::spawn(watch);
     let handle = server.handle();
     let (metrics, monitor) = match metrics {
         Some((listener, address)) => (Some(address), Some(metrics::start(listener, measured, counted).map_err(cannot)?)),

@@ -16,6 +16,7 @@ use crate::error::{Code, Error, Result};
 use crate::settings::OwnReads;
 use crate::store::{Snapshot, Tx};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What is kept of a user agent, in characters.
@@ -103,6 +104,7 @@ struct Draft {
     told_addr: Option<IpAddr>,
     /// The user agent of the user, likewise.
     told_agent: Option<String>,
+    /// Whether its event is written, or may be.
     is_written: bool,
 }
 
@@ -366,21 +368,36 @@ impl Context {
         })
     }
 
-    /// Runs a change with its event in one transaction.
+    /// Runs a change with its event in one transaction. Where its outcome is lost (the database went away at that moment, or took too long)
+    /// the event may be there, and no other is written: a call leaves one at most.
     pub(super) async fn change<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<(T, Did)> + Send + 'static,
     ) -> Result<T> {
         let context = self.clone();
+        let is_decided = Arc::new(AtomicBool::new(false));
+        let was_decided = Arc::clone(&is_decided);
         let done = self.services.inner.store.change(move |tx| {
             context.check_bond(tx)?;
             let (value, did) = work(tx)?;
             let event = context.event(did);
             // Here, so that no use case can forget it.
             notify(&context.services, tx, std::slice::from_ref(&event), context.now())?;
+            // The second of the two to come here has seen the first.
+            if was_decided.swap(true, Ordering::AcqRel) {
+                return Err(Error::new(Code::Internal).cause("the change was given up before it was made"));
+            }
             Ok((value, event))
         });
-        let value = done.await?;
+        let value = match done.await {
+            Ok(value) => value,
+            Err(error) => {
+                if error.code() == Code::Unavailable && is_decided.swap(true, Ordering::AcqRel) {
+                    self.trail.draft().is_written = true;
+                }
+                return Err(error);
+            }
+        };
         self.trail.draft().is_written = true;
         self.services.inner.bells.ring();
         Ok(value)

@@ -38,6 +38,7 @@ mod paging;
 mod passwords;
 mod post;
 mod proof;
+mod readiness;
 mod recent;
 mod resets;
 mod revise;
@@ -102,6 +103,7 @@ use known::Memories;
 pub use known::WrittenView;
 use lanes::Lanes;
 use lockout::Lockout;
+use readiness::Readiness;
 use recent::Recent;
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,6 +129,7 @@ struct Inner {
     audit: settings::Audit,
     bells: Bells,
     post: Post,
+    readiness: Readiness,
     lockout: Lockout,
     /// Passwords of linked accounts that were right a moment ago.
     recent: Recent,
@@ -185,6 +188,7 @@ impl Services {
             bells: Bells::default(),
             post: outside.post,
             keys,
+            readiness: Readiness::default(),
             lockout: Lockout::new(&settings.lockout, &settings.links),
             recent: Recent::new(&entropy),
             policy,
@@ -213,14 +217,6 @@ impl Services {
     /// Up to when every change is heard of, whoever made it; `None` if changes are not heard of now, and every call reads the database.
     pub fn heard_of_changes(&self) -> Option<std::time::Instant> {
         self.inner.store.heard()
-    }
-
-    /// Whether the database answers.
-    ///
-    /// # Errors
-    /// It does not.
-    pub async fn is_ready(&self) -> Result<()> {
-        self.inner.store.read(|snapshot| Ok(snapshot.has_no_users()?)).await.map(|_| ())
     }
 
     /// Removes what has ended by itself: expired sessions, forgotten counts. Correctness never depends on it.

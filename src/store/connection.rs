@@ -190,9 +190,14 @@ fn open_postgres(url: &str, purpose: Purpose) -> Result<PgConnection, StoreError
     let separator = if url.contains('?') { '&' } else { '?' };
     // What the operator has set is left alone.
     let mut tuned = url.to_owned();
-    for (name, value) in
-        [("connect_timeout", "2"), ("tcp_user_timeout", "2000"), ("keepalives_idle", "5"), ("application_name", "usher")]
-    {
+    for (name, value) in [
+        ("connect_timeout", "2"),
+        ("tcp_user_timeout", "2000"),
+        ("keepalives_idle", "5"),
+        ("keepalives_interval", "2"),
+        ("keepalives_count", "3"),
+        ("application_name", "usher"),
+    ] {
         if !url.contains(&format!("{name}=")) {
             tuned.push(if tuned.len() == url.len() { separator } else { '&' });
             tuned.push_str(&format!("{name}={value}"));

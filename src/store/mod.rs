@@ -22,6 +22,7 @@ pub mod memory;
 mod migrations;
 mod names;
 mod outbox;
+mod rehearsal;
 mod scratch;
 mod search;
 mod second_factor;
@@ -111,6 +112,7 @@ struct Inner {
     /// On PostgreSQL.
     listener: Mutex<Option<Listener>>,
     key: MacKey,
+    entropy: Entropy,
 }
 
 impl Store {
@@ -142,7 +144,7 @@ impl Store {
             Location::Sqlite(_) => None,
             Location::Postgres(_) => Some(Listener::start(location, feed.clone(), &entropy)?),
         };
-        let means = Means { location: location.clone(), key: key.clone(), entropy, feed: feed.clone() };
+        let means = Means { location: location.clone(), key: key.clone(), entropy: entropy.clone(), feed: feed.clone() };
         let writer = Writer::start(&means)?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -155,6 +157,7 @@ impl Store {
                 feed,
                 listener: Mutex::new(listener),
                 key,
+                entropy,
             }),
         })
     }

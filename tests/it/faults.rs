@@ -7,7 +7,7 @@ use crate::harness::process::{self, Process, usher};
 use crate::harness::{Answer, Client, Engine, PASSWORD, ROOT, Site, at_once, soon};
 use crate::metrics::metrics_of;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
@@ -19,7 +19,6 @@ const ME: &str = "/api/v1/users/me";
 const USERS: &str = "/api/v1/users";
 const SESSIONS: &str = "/api/v1/sessions";
 const RENEW: &str = "/api/v1/sessions/current/renew";
-const CORRELATION_ID: &str = "x-correlation-id";
 
 /// A site with its first super-user.
 pub fn furnished(site: Site) -> Site {
@@ -49,119 +48,19 @@ pub fn text(value: &Value) -> String {
 // ---------------------------------------------------------------------------------------------------------------------------------
 // kill -9
 
-/// A call that was answered.
-struct Answered {
-    cid: String,
-    answer: Answer,
-}
-
-/// Has six clients sign in and create users, each call with a correlation id of its own, kills the process once so many calls are
-/// answered, and returns every call that was.
-fn killed_under_load(service: &mut Process, round: usize, enough: usize) -> Vec<Answered> {
-    let by = root(service);
-    let names: Vec<String> = (0..6).map(|number| format!("client-{round}-{number}")).collect();
-    for name in &names {
-        by.post(USERS, &json!({"username": name, "password": PASSWORD})).expect(201);
-    }
-    let anon = service.anon();
-    let (send, receive) = channel();
-    std::thread::scope(|scope| {
-        for name in &names {
-            let (send, by, anon) = (send.clone(), &by, &anon);
-            scope.spawn(move || {
-                for number in 0.. {
-                    let cid = format!("{name}-{number}");
-                    let fresh = format!("fresh-{name}-{number}");
-                    let called = match number % 3 {
-                        0 => {
-                            let body = json!({"username": name, "password": PASSWORD});
-                            anon.with(CORRELATION_ID, &cid).try_call("POST", SESSIONS, Some(body.to_string()))
-                        }
-                        1 => {
-                            let body = json!({"username": fresh});
-                            by.with(CORRELATION_ID, &cid).try_call("POST", USERS, Some(body.to_string()))
-                        }
-                        _ => {
-                            let body = json!({"username": fresh, "password": PASSWORD});
-                            by.with(CORRELATION_ID, &cid).try_call("POST", USERS, Some(body.to_string()))
-                        }
-                    };
-                    // No answer: the process is gone.
-                    let Ok(answer) = called else { return };
-                    send.send(Answered { cid, answer }).unwrap();
-                }
-            });
-        }
-        drop(send);
-        let mut answered: Vec<Answered> = receive.iter().take(enough).collect();
-        service.kill();
-        answered.extend(receive.iter());
-        answered
-    })
-}
-
 /// Every event of the trail.
-fn trail(site: &Site) -> Vec<Value> {
+pub fn trail(site: &Site) -> Vec<Value> {
     let exported = usher(site, &["audit", "export"], "").expect(0).out;
     exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// The ids of all users.
-fn user_ids(site: &Site) -> BTreeSet<String> {
+pub fn user_ids(site: &Site) -> BTreeSet<String> {
     let listed = usher(site, &["user", "list", "--json"], "").expect(0).json();
     listed["items"].as_array().unwrap().iter().map(|user| text(&user["user_id"])).collect()
 }
 
-fn survives_kills(engine: Engine, rounds: usize) {
-    let site = furnished(Site::new(engine));
-    let mut service = Process::serve(&site);
-    for round in 0..rounds {
-        let answered = killed_under_load(&mut service, round, 30 + 7 * round);
-        assert!(answered.len() >= 30, "only {} calls were answered", answered.len());
-        usher(&site, &["audit", "verify"], "").expect(0);
-        let events = trail(&site);
-        let mut of_cid: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
-        events.iter().for_each(|event| of_cid.entry(text(&event["cid"])).or_default().push(event));
-        // Of calls that were not answered there is an event or none, but never two.
-        assert!(of_cid.values().all(|events| events.len() == 1), "a call left two events");
-        // A user is there if and only if its creation is in the trail, answered or not.
-        let created = events.iter().filter(|e| e["action"] == "user.create" && e["outcome"] == "success");
-        assert_eq!(created.map(|e| text(&e["subject"])).collect::<BTreeSet<_>>(), user_ids(&site));
-
-        service = Process::serve(&site);
-        let again = root(&service);
-        for Answered { cid, answer } in &answered {
-            assert_eq!(answer.status, 201, "{}", answer.text);
-            let found = again.get(&format!("/api/v1/audit-events?cid={cid}")).expect(200).json;
-            assert_eq!(found["items"].as_array().unwrap().len(), 1, "{cid} {found}");
-            assert_eq!(found["items"][0]["outcome"], "success");
-            match answer.json["ust"].as_str() {
-                Some(ust) => {
-                    let me = service.anon().bearing(ust).get(ME).expect(200).json;
-                    assert_eq!(me["user_id"], answer.json["user"]["user_id"]);
-                }
-                None => {
-                    let path = format!("{USERS}/{}", text(&answer.json["user_id"]));
-                    assert_eq!(again.get(&path).expect(200).json["username"], answer.json["username"]);
-                }
-            }
-        }
-        usher(&site, &["audit", "verify"], "").expect(0);
-    }
-}
-
 both! {
-    /// S46: after `kill -9` under load, whatever was answered is there, with its one audit event, and the trail is sound.
-    fn what_was_answered_outlives_kill_9(engine) {
-        survives_kills(engine, 3);
-    }
-
-    /// The same for longer.
-    #[ignore = "a soak of some minutes"]
-    fn what_was_answered_outlives_kill_9_twenty_times(engine) {
-        survives_kills(engine, 20);
-    }
-
     /// S21, R11: an end is durable when it is answered: a revoked session, a signed-out one and a locked account stay refused after
     /// `kill -9` and a restart.
     fn an_end_outlives_kill_9(engine) {
@@ -199,11 +98,11 @@ both! {
 
 /// A call on a database that is gone is answered within a second. Half a second more is left to the scheduler: the tests share a few
 /// cores with each other.
-const SOON: Duration = Duration::from_millis(1500);
+pub const SOON: Duration = Duration::from_millis(1500);
 
 /// This call is answered soon, and by "come back later".
 #[track_caller]
-fn is_unavailable(client: &Client, method: &str, path: &str, body: Option<Value>) {
+pub fn is_unavailable(client: &Client, method: &str, path: &str, body: Option<Value>) {
     let began = Instant::now();
     let answer = client.call(method, path, body.map(|b| b.to_string()));
     let took = began.elapsed();
@@ -213,7 +112,7 @@ fn is_unavailable(client: &Client, method: &str, path: &str, body: Option<Value>
 }
 
 /// Asks again until it is answered so, for half a minute at most.
-fn until_answered(client: &Client, path: &str, status: u16) -> Answer {
+pub fn until_answered(client: &Client, path: &str, status: u16) -> Answer {
     let began = Instant::now();
     loop {
         let answer = client.get(path);
@@ -330,6 +229,7 @@ fn a_full_disk_stops_calls_but_not_the_service() {
     let mut service = Process::start(command);
     let (anon, by) = (service.anon(), root(&service));
     let ann = newcomer(&service, &by, "ann");
+    anon.get("/readyz").expect(200);
     let mut created = Vec::new();
     let full = loop {
         let answer = create(&by, &format!("user-{}", created.len()));
@@ -340,6 +240,7 @@ fn a_full_disk_stops_calls_but_not_the_service() {
         assert!(created.len() < 2000, "the limit does not bind");
     };
     full.refused(503, "unavailable");
+    until_answered(&anon, "/readyz", 503);
     let before = count_users(&site.file());
     assert_eq!(before, 2 + i64::try_from(created.len()).unwrap());
     for round in 0..5 {
@@ -349,6 +250,7 @@ fn a_full_disk_stops_calls_but_not_the_service() {
         is_unavailable(&by, "DELETE", &format!("{USERS}/{}/sessions", ann.id()), None);
         is_unavailable(&ann, "GET", ME, None);
         anon.get("/healthz").expect(200);
+        is_unavailable(&anon, "GET", "/readyz", None);
     }
     at_once(20, |number| is_unavailable(&by, "POST", USERS, Some(json!({"username": format!("crowd-{number}")}))));
     assert_eq!(count_users(&site.file()), before);
@@ -356,7 +258,8 @@ fn a_full_disk_stops_calls_but_not_the_service() {
 
     let lifted = Command::new("prlimit").args(["--pid", &service.id().to_string(), "--fsize=unlimited:"]).status();
     assert!(lifted.expect("prlimit of util-linux is needed").success());
-    until_answered(&ann, ME, 200);
+    until_answered(&anon, "/readyz", 200);
+    ann.get(ME).expect(200);
     create(&by, "late-0").expect(201);
     assert_eq!(count_users(&site.file()), before + 1);
     for user_id in &created {

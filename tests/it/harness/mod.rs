@@ -15,7 +15,7 @@ pub use client::{Answer, Client};
 use postgres::Postgres;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -280,6 +280,17 @@ impl Town {
         self.clock.fetch_add(i64::try_from(span.as_micros()).unwrap(), Ordering::SeqCst);
     }
 
+    /// Moves the clock the other way.
+    pub fn set_back(&self, span: Duration) {
+        self.clock.fetch_sub(i64::try_from(span.as_micros()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// How many writes the service has begun, those that it took back included.
+    pub fn writes(&self) -> u64 {
+        let services = self.services.clone();
+        actix_web::rt::System::new().block_on(async move { services.vitals().await.writing.batches.sum })
+    }
+
     pub fn anon(&self) -> Client {
         Client::new(&self.base)
     }
@@ -395,6 +406,15 @@ pub fn sqlite(file: &Path, statement: &str) {
     use diesel::{Connection as _, SqliteConnection};
     let mut connection = SqliteConnection::establish(&file.to_string_lossy()).unwrap();
     connection.batch_execute(&format!("PRAGMA busy_timeout = 10000; {statement}")).unwrap();
+}
+
+/// Tells threads that it is over when it is dropped, also by a panic.
+pub struct Over<'a>(pub &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Runs `work` on `count` threads at once and returns what they return.

@@ -117,7 +117,16 @@ impl Server {
         Self::start(binaries().expect("ask is_there() first"))
     }
 
+    /// One whose files are small when it begins, so that a limit on their size binds soon.
+    pub fn with_small_files() -> Self {
+        Self::start_with(binaries().expect("ask is_there() first"), &["--wal-segsize=1"])
+    }
+
     fn start(binaries: PathBuf) -> Self {
+        Self::start_with(binaries, &[])
+    }
+
+    fn start_with(binaries: PathBuf, arguments: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         if is_root() {
             chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
@@ -126,6 +135,7 @@ impl Server {
         let made = as_nobody(Command::new(binaries.join("initdb")))
             .args(["--username=usher", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "-D"])
             .arg(&data)
+            .args(arguments)
             .current_dir(folder.path())
             .output()
             .unwrap();
@@ -171,6 +181,56 @@ impl Server {
         }
     }
 
+    /// The ids of its processes, the first one first.
+    fn processes(&self) -> Vec<String> {
+        let Some(first) = read(&self.folder.path().join("data/postmaster.pid")).lines().next().map(str::to_owned) else {
+            return Vec::new();
+        };
+        let parent = |pid: &str| {
+            let stat = read(Path::new(&format!("/proc/{pid}/stat")));
+            stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1).map(str::to_owned))
+        };
+        let all = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+        let children: Vec<String> = all.filter(|pid| parent(pid).is_some_and(|parent| parent == first)).collect();
+        [first].into_iter().chain(children).collect()
+    }
+
+    /// Has a command done to each of its processes; one that has ended meanwhile needs nothing.
+    fn to_each(&self, command: impl Fn(&str) -> Command) {
+        for (at, pid) in self.processes().iter().enumerate() {
+            let done = as_nobody(command(pid)).output().unwrap();
+            assert!(done.status.success() || at > 0, "{done:?}");
+        }
+    }
+
+    /// Limits the size of the files that its processes write, those to come included, as a full disk would; `None` lifts that.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        self.to_each(|pid| {
+            let mut command = Command::new("prlimit");
+            command.args(["--pid", pid, &format!("--fsize={limit}:")]);
+            command
+        });
+    }
+
+    /// Has it hang: connections are accepted and stay open, and nothing is answered on them.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Has it go on.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        self.to_each(|pid| {
+            let mut command = Command::new("kill");
+            command.args([signal, pid]);
+            command
+        });
+    }
+
     pub fn create_database(&self) -> String {
         Postgres { base: self.base(), _server: None }.create_database()
     }
@@ -178,6 +238,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // One that hangs does not hear that it is to stop.
+        if self.keeper.is_some() {
+            self.thaw();
+        }
         self.crash();
     }
 }
