@@ -44,6 +44,7 @@ mod metrics;
 mod moving_connect;
 mod moving_ecm;
 mod moving_zato;
+mod nodes;
 mod pages;
 mod password_life;
 mod password_reset;
