@@ -20,6 +20,8 @@ use std::time::Duration;
 
 /// Between two rounds of removing what has ended by itself and of telling the heads of the audit chains.
 const ROUND: Duration = Duration::from_secs(60);
+/// Between two looks at whether this program may work on its database.
+const WATCH: Duration = Duration::from_secs(1);
 /// Between two looks into the outbox, and for what the audit trail has gained.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -49,7 +51,9 @@ impl From<StoreError> for StartError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(cause) => Self::Unreachable(cause),
-            StoreError::Taken(_) | StoreError::Dangling(_) | StoreError::Broken(_) => Self::Refused(error.to_string()),
+            StoreError::Taken(_) | StoreError::Dangling(_) | StoreError::Outgrown(_) | StoreError::Broken(_) => {
+                Self::Refused(error.to_string())
+            }
         }
     }
 }
@@ -148,6 +152,7 @@ pub fn start(settings: &Settings, services: &Services) -> Result<http::Running, 
     }
     start_couriers(services);
     start_indexer(services);
+    start_watch(services);
     let services = services.clone();
     actix_web::rt::spawn(async move {
         let mut rounds = tokio::time::interval(ROUND);
@@ -166,6 +171,27 @@ pub fn start(settings: &Settings, services: &Services) -> Result<http::Running, 
         }
     });
     Ok(running)
+}
+
+/// Looks whether the database has gone beyond this program.
+fn start_watch(services: &Services) {
+    let services = services.clone();
+    actix_web::rt::spawn(async move {
+        let mut looks = tokio::time::interval(WATCH);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut was_fit = true;
+        loop {
+            looks.tick().await;
+            // A database that does not answer has refused the calls by itself.
+            let Ok(unfit) = services.is_outgrown().await else { continue };
+            match &unfit {
+                Some(cause) if was_fit => tracing::error!(cause, "nothing is answered any more"),
+                None if !was_fit => tracing::info!("calls are answered again"),
+                Some(_) | None => {}
+            }
+            was_fit = unfit.is_none();
+        }
+    });
 }
 
 /// Takes the audit trail into its index, a moment behind.

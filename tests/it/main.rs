@@ -63,6 +63,7 @@ mod starting;
 mod story;
 mod tokens;
 mod transport;
+mod upgrading;
 mod user_address;
 mod users;
 mod zato;
