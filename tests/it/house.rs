@@ -299,6 +299,47 @@ fn the_documents_name_what_the_code_has() {
     }
 }
 
+/// What the composition names is there: mounted files, settings, nodes, secrets; and the proxy's address is the one that nodes believe.
+#[test]
+fn the_composition_names_what_is_there() {
+    let compose = fs::read_to_string(root().join("docker-compose.yml")).unwrap();
+    let proxy = fs::read_to_string(root().join("packaging/haproxy.cfg")).unwrap();
+    let (head, services) = compose.split_once("\nservices:\n").unwrap();
+    let (services, tail) = services.split_once("\nsecrets:\n").unwrap();
+    let values =
+        |key: &str| services.lines().filter_map(|line| line.trim().strip_prefix(key)?.strip_prefix(": ")).collect::<Vec<_>>();
+
+    let mounts: Vec<&str> = services.lines().filter_map(|line| line.trim().strip_prefix("- ./")?.split(':').next()).collect();
+    assert!(mounts.len() >= 4, "{mounts:?}");
+    for mount in mounts {
+        assert!(root().join(mount).is_file(), "{mount} is mounted and is not there");
+    }
+    let known: BTreeSet<String> = usher::settings::documented_keys().into_iter().collect();
+    let settings = compose.lines().filter_map(|line| line.trim().strip_prefix("USHER__")?.split_once(": ").map(|(key, _)| key));
+    let settings: Vec<String> = settings.map(|key| key.to_lowercase().replacen("__", ".", 1)).collect();
+    assert!(settings.len() >= 5 && settings.iter().all(|key| known.contains(key)), "{settings:?}");
+    for node in ["NODE_1", "NODE_2", "NODE_3"] {
+        let [address] = values(node)[..] else { panic!("{node}") };
+        let service = address.strip_suffix(":8080").unwrap();
+        assert!(services.contains(&format!("\n  {service}:")) || services.starts_with(&format!("  {service}:")), "{service}");
+    }
+    for variable in proxy.split("${").skip(1).map(|text| text.split('}').next().unwrap()) {
+        assert_eq!(values(variable).len(), 1, "haproxy.cfg reads {variable}");
+    }
+    let [address] = values("ipv4_address")[..] else { panic!("the proxy has no address") };
+    assert!(head.contains(&format!("USHER__SERVER__TRUSTED_PROXIES: '[\"{address}/32\"]'")), "nodes do not believe {address}");
+    let secrets: BTreeSet<&str> = compose
+        .split("/run/secrets/")
+        .skip(1)
+        .map(|text| text.split(|c: char| !c.is_ascii_lowercase() && c != '_').next().unwrap())
+        .collect();
+    assert!(secrets.len() >= 6, "{secrets:?}");
+    for secret in secrets {
+        assert!(tail.contains(&format!("  {secret}:\n    file: ./secrets/{secret}\n")), "{secret} is no secret");
+        assert!(compose.lines().any(|line| line.trim() == format!("- {secret}")), "{secret} is given to nobody");
+    }
+}
+
 /// Every line of the security bar that is named in the documentation as tested is named in a test.
 #[test]
 fn the_security_bar_is_held_by_name() {
