@@ -4,10 +4,12 @@ use crate::auth::hashing::Hasher;
 use crate::auth::keys::Keys;
 use crate::domain::chance::Entropy;
 use crate::domain::outbox::MessageKind;
+use crate::domain::span::Spans;
 use crate::domain::time::Clock;
 use crate::http;
 use crate::outbound::Carrier;
 use crate::outbound::mail::Mail;
+use crate::outbound::traces::Traces;
 use crate::service::{Outside, Post, Services};
 use crate::settings::Settings;
 use crate::store::connection::Location;
@@ -145,8 +147,19 @@ pub fn start(settings: &Settings, services: &Services) -> Result<http::Running, 
         tracing::warn!(setting = switch, "a switch is off its safe value");
     }
     let metrics = settings.metrics.address().map_err(|flaw| StartError::Refused(format!("setting metrics.listen: {flaw}")))?;
-    let running = http::start(&settings.server, &settings.dialects, metrics, services.clone())
+    let traces = traces(settings, services)?;
+    let spans = traces.clone().map(|traces| traces as Arc<dyn Spans>);
+    let mut running = http::start(&settings.server, &settings.dialects, metrics, spans, services.clone())
         .map_err(|e| StartError::Refused(e.to_string()))?;
+    if let Some(traces) = traces {
+        let server = running.server;
+        running.server = Box::pin(async move {
+            let served = server.await;
+            // What is left is sent off the server's thread.
+            let _ = tokio::task::spawn_blocking(move || traces.close()).await;
+            served
+        });
+    }
     if let Some(address) = running.metrics {
         tracing::info!(%address, "metrics");
     }
@@ -171,6 +184,18 @@ pub fn start(settings: &Settings, services: &Services) -> Result<http::Running, 
         }
     });
     Ok(running)
+}
+
+/// What sends traces, if there is a collector.
+fn traces(settings: &Settings, services: &Services) -> Result<Option<Arc<Traces>>, StartError> {
+    let endpoint = &settings.traces.otlp_endpoint;
+    if endpoint.is_empty() {
+        return Ok(None);
+    }
+    let traces = Traces::open(endpoint, services.entropy().clone());
+    traces
+        .map(|traces| Some(Arc::new(traces)))
+        .map_err(|flaw| StartError::Refused(format!("setting traces.otlp_endpoint: it {flaw}")))
 }
 
 /// Looks whether the database has gone beyond this program.

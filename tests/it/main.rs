@@ -62,6 +62,7 @@ mod sign_up;
 mod starting;
 mod story;
 mod tokens;
+mod traces;
 mod transport;
 mod upgrading;
 mod user_address;
