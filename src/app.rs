@@ -4,10 +4,12 @@ use crate::auth::hashing::Hasher;
 use crate::auth::keys::Keys;
 use crate::domain::chance::Entropy;
 use crate::domain::outbox::MessageKind;
+use crate::domain::span::Spans;
 use crate::domain::time::Clock;
 use crate::http;
 use crate::outbound::Carrier;
 use crate::outbound::mail::Mail;
+use crate::outbound::traces::Traces;
 use crate::service::{Outside, Post, Services};
 use crate::settings::Settings;
 use crate::store::connection::Location;
@@ -20,6 +22,8 @@ use std::time::Duration;
 
 /// Between two rounds of removing what has ended by itself and of telling the heads of the audit chains.
 const ROUND: Duration = Duration::from_secs(60);
+/// Between two looks at whether this program may work on its database.
+const WATCH: Duration = Duration::from_secs(1);
 /// Between two looks into the outbox, and for what the audit trail has gained.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -49,7 +53,9 @@ impl From<StoreError> for StartError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(cause) => Self::Unreachable(cause),
-            StoreError::Taken(_) | StoreError::Dangling(_) | StoreError::Broken(_) => Self::Refused(error.to_string()),
+            StoreError::Taken(_) | StoreError::Dangling(_) | StoreError::Outgrown(_) | StoreError::Broken(_) => {
+                Self::Refused(error.to_string())
+            }
         }
     }
 }
@@ -141,13 +147,25 @@ pub fn start(settings: &Settings, services: &Services) -> Result<http::Running, 
         tracing::warn!(setting = switch, "a switch is off its safe value");
     }
     let metrics = settings.metrics.address().map_err(|flaw| StartError::Refused(format!("setting metrics.listen: {flaw}")))?;
-    let running = http::start(&settings.server, &settings.dialects, metrics, services.clone())
+    let traces = traces(settings, services)?;
+    let spans = traces.clone().map(|traces| traces as Arc<dyn Spans>);
+    let mut running = http::start(&settings.server, &settings.dialects, metrics, spans, services.clone())
         .map_err(|e| StartError::Refused(e.to_string()))?;
+    if let Some(traces) = traces {
+        let server = running.server;
+        running.server = Box::pin(async move {
+            let served = server.await;
+            // What is left is sent off the server's thread.
+            let _ = tokio::task::spawn_blocking(move || traces.close()).await;
+            served
+        });
+    }
     if let Some(address) = running.metrics {
         tracing::info!(%address, "metrics");
     }
     start_couriers(services);
     start_indexer(services);
+    start_watch(services);
     let services = services.clone();
     actix_web::rt::spawn(async move {
         let mut rounds = tokio::time::interval(ROUND);
@@ -169,6 +187,39 @@ pub fn start(settings: &Settings, services: &Services) -> Result<http::Running, 
         }
     });
     Ok(running)
+}
+
+/// What sends traces, if there is a collector.
+fn traces(settings: &Settings, services: &Services) -> Result<Option<Arc<Traces>>, StartError> {
+    let endpoint = &settings.traces.otlp_endpoint;
+    if endpoint.is_empty() {
+        return Ok(None);
+    }
+    let traces = Traces::open(endpoint, services.entropy().clone());
+    traces
+        .map(|traces| Some(Arc::new(traces)))
+        .map_err(|flaw| StartError::Refused(format!("setting traces.otlp_endpoint: it {flaw}")))
+}
+
+/// Looks whether the database has gone beyond this program.
+fn start_watch(services: &Services) {
+    let services = services.clone();
+    actix_web::rt::spawn(async move {
+        let mut looks = tokio::time::interval(WATCH);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut was_fit = true;
+        loop {
+            looks.tick().await;
+            // A database that does not answer has refused the calls by itself.
+            let Ok(unfit) = services.is_outgrown().await else { continue };
+            match &unfit {
+                Some(cause) if was_fit => tracing::error!(cause, "nothing is answered any more"),
+                None if !was_fit => tracing::info!("calls are answered again"),
+                Some(_) | None => {}
+            }
+            was_fit = unfit.is_none();
+        }
+    });
 }
 
 /// Takes the audit trail into its index, a moment behind.

@@ -17,6 +17,8 @@ const DEFAULT: &str = include_str!("../config/default.toml");
 const FILE_VARIABLE: &str = "USHER_CONFIG";
 /// Characters of an issuer at most: what an authenticator can show, and a picture holds with a label beside it.
 pub const LONGEST_ISSUER: usize = 32;
+/// The variable by which programs are told where traces go; it counts for less than usher's own settings.
+const COLLECTOR_VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 /// Variables that begin so are settings.
 const PREFIX: &str = "USHER__";
 
@@ -42,6 +44,7 @@ pub struct Settings {
     pub zato_parity: ZatoParity,
     pub audit: Audit,
     pub metrics: Metrics,
+    pub traces: Traces,
     pub log: Log,
 }
 
@@ -134,6 +137,10 @@ sections! {
     Connect { open_user_list: bool, default_user_role: DefaultRole, version: String }
     /// `[audit]`
     Audit { keep_months: u32, own_reads: OwnReads }
+    /// `[traces]`
+    Traces {
+        otlp_endpoint: String,
+    }
     /// `[metrics]`
     Metrics { listen: String }
     /// `[log]`
@@ -306,7 +313,8 @@ fn named_files<P: AsRef<Path>>(files: impl IntoIterator<Item = P>) -> Vec<PathBu
 }
 
 fn figment(files: &[PathBuf]) -> Result<Figment, String> {
-    let mut figment = Figment::from(Toml::string(DEFAULT));
+    let collector = Env::raw().only(&[COLLECTOR_VARIABLE]).map(|_| "traces.otlp_endpoint".into());
+    let mut figment = Figment::from(Toml::string(DEFAULT)).merge(collector);
     for file in files {
         if !file.is_file() {
             return Err(format!("the settings file {} cannot be read", file.display()));

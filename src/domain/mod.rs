@@ -33,6 +33,7 @@ pub mod session;
 pub mod shown;
 pub mod signed_token;
 pub mod signing_key;
+pub mod span;
 pub mod sql;
 pub mod standing;
 pub mod text;

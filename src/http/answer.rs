@@ -10,6 +10,7 @@ use super::reply::{Content, Reply};
 use super::route::Route;
 use crate::domain::audit::Action;
 use crate::domain::ids::UserId;
+use crate::domain::span::RequestSpan;
 use crate::domain::time::Utc;
 use crate::error::{Code, Error, Result};
 use crate::service::{Call, Context, LONGEST_AGENT};
@@ -149,6 +150,17 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
         is_probe,
     };
     line.write(&context);
+    if let Some(spans) = desk.spans.as_ref().filter(|_| !is_probe) {
+        spans.tell(&RequestSpan {
+            parent: text(&headers, "traceparent").filter(|parent| is_traceparent(parent)),
+            method: method.as_str(),
+            route: pattern,
+            status: line.status,
+            cid: &cid,
+            began,
+            ended: began + span,
+        });
+    }
     let close = crowded || (has_body && refused.is_some());
     respond(reply, &cid, close)
 }

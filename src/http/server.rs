@@ -10,6 +10,7 @@ use super::openapi::document;
 use super::route::Route;
 use super::routes::table;
 use crate::domain::audit::Action;
+use crate::domain::span::Spans;
 use crate::error::{Code, Error};
 use crate::service::Services;
 use crate::settings;
@@ -22,6 +23,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A request's header must have arrived by then (S39).
@@ -59,7 +61,7 @@ fn bind(setting: &'static str, address: SocketAddr) -> Result<(TcpListener, Sock
     bound.map_err(|cause| ListenError { setting, address, cause })
 }
 
-/// Binds and starts. Metrics, if there is a place for them, are served until all calls are answered.
+/// Binds and starts; `spans` are told of every request. Metrics, if there is a place for them, are served until all calls are answered.
 ///
 /// # Errors
 /// An address cannot be listened on.
@@ -67,6 +69,7 @@ pub fn start(
     settings: &settings::Server,
     dialects: &settings::Dialects,
     metrics: Option<SocketAddr>,
+    spans: Option<Arc<dyn Spans>>,
     services: Services,
 ) -> Result<Running, ListenError> {
     let (listener, address) = bind("server.listen", settings.listen)?;
@@ -78,6 +81,7 @@ pub fn start(
         services,
         trusted_proxies: settings.trusted_proxies.clone(),
         dialects: dialects.clone(),
+        spans,
         document,
         other_method: Meter::default(),
         no_route: Meter::default(),

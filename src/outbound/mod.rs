@@ -1,13 +1,15 @@
 //! The world outside: what usher sends of its own accord. One file for each way by which a message goes; what waits to be sent, and
 //! when it is tried again, is the outbox's business ([`crate::domain::outbox`]).
 //!
-//! [`connect`] alone is no such way: it is asked by an operator's command, of a server that the operator names.
+//! [`connect`] is no such way: it is asked by an operator's command, of a server that the operator names. Nor is [`traces`]: what it tells may
+//! be lost.
 
 pub mod connect;
 pub mod destination;
 pub mod hook;
 pub mod mail;
 mod templates;
+pub mod traces;
 
 use crate::domain::ids::MessageId;
 use futures_util::future::BoxFuture;

@@ -219,6 +219,14 @@ impl Services {
         self.inner.store.heard()
     }
 
+    /// Looks whether the database demands a newer program than this one, and why; if so nothing is answered until it no longer does.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn is_outgrown(&self) -> Result<Option<String>> {
+        self.inner.store.look_at_contract().await
+    }
+
     /// Removes what has ended by itself: expired sessions, forgotten counts. Correctness never depends on it.
     ///
     /// # Errors

@@ -13,6 +13,8 @@ pub enum StoreError {
     Dangling(&'static str),
     /// The database cannot be reached or cannot write; nothing was done. One line for the log.
     Unavailable(String),
+    /// Program and database do not belong together: one is too old. One line on what to do.
+    Outgrown(String),
     /// A fault on this side: a query or a row that does not make sense. One line for the log.
     Broken(String),
 }
@@ -22,7 +24,7 @@ impl fmt::Display for StoreError {
         match self {
             Self::Taken(what) => write!(f, "the {what} is taken"),
             Self::Dangling(what) => write!(f, "the {what} refers to nothing"),
-            Self::Unavailable(cause) | Self::Broken(cause) => f.write_str(cause),
+            Self::Unavailable(cause) | Self::Outgrown(cause) | Self::Broken(cause) => f.write_str(cause),
         }
     }
 }
@@ -85,7 +87,7 @@ impl From<StoreError> for Error {
         match error {
             StoreError::Taken(what) => Self::new(Code::ValueTaken).at(what, "is taken"),
             StoreError::Dangling(what) => Self::new(Code::Invalid).at(what, "refers to nothing"),
-            StoreError::Unavailable(cause) => Self::new(Code::Unavailable).cause(cause),
+            StoreError::Unavailable(cause) | StoreError::Outgrown(cause) => Self::new(Code::Unavailable).cause(cause),
             StoreError::Broken(cause) => Self::new(Code::Internal).cause(cause),
         }
     }

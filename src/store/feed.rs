@@ -11,6 +11,7 @@
 //!   memory.
 
 use super::connection::{AnyConnection, Location, Purpose};
+use super::contract;
 use super::error::StoreError;
 use super::memory::{Coherence, Forgetful};
 use crate::domain::chance::Entropy;
@@ -212,10 +213,10 @@ impl Listener {
     ///
     /// # Errors
     /// The operating system refuses a thread.
-    pub(super) fn start(location: &Location, feed: Feed, entropy: &Entropy) -> Result<Self, StoreError> {
+    pub(super) fn start(location: &Location, feed: Feed, schema: i64, entropy: &Entropy) -> Result<Self, StoreError> {
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
         let node: String = entropy.bytes::<8>().iter().map(|b| format!("{b:02x}")).collect();
-        let keeper = Keeper { location: location.clone(), feed, node, stop: Arc::clone(&stop) };
+        let keeper = Keeper { location: location.clone(), feed, schema, node, stop: Arc::clone(&stop) };
         let thread = std::thread::Builder::new().name("listener".to_owned()).spawn(move || keeper.keep());
         let thread = thread.map_err(|e| StoreError::Broken(format!("cannot start the listener: {e}")))?;
         Ok(Self { stop, thread: Some(thread) })
@@ -243,6 +244,7 @@ impl Drop for Listener {
 struct Keeper {
     location: Location,
     feed: Feed,
+    schema: i64,
     node: String,
     stop: Arc<(Mutex<bool>, Condvar)>,
 }
@@ -264,10 +266,11 @@ impl Keeper {
     /// Has someone listen, until that fails, is stuck, or is to stop.
     fn listen(&self, ears: &Arc<()>) {
         let (location, feed, node, stop) = (self.location.clone(), self.feed.clone(), self.node.clone(), Arc::clone(&self.stop));
+        let schema = self.schema;
         let (is_current, ear) = (Arc::new(AtomicBool::new(true)), Arc::clone(ears));
         let still = Arc::clone(&is_current);
         let hear = move || {
-            let heard = hear(&location, &feed, &node, || still.load(Ordering::Acquire) && !has_stopped(&stop, FETCH));
+            let heard = hear(&location, &feed, schema, &node, || still.load(Ordering::Acquire) && !has_stopped(&stop, FETCH));
             drop(ear);
             heard
         };
@@ -304,9 +307,10 @@ fn has_stopped(stop: &(Mutex<bool>, Condvar), span: Duration) -> bool {
 }
 
 /// Listens until the connection fails or it is not to go on; `goes_on` takes its time.
-fn hear(location: &Location, feed: &Feed, node: &str, goes_on: impl Fn() -> bool) -> Result<(), StoreError> {
+fn hear(location: &Location, feed: &Feed, schema: i64, node: &str, goes_on: impl Fn() -> bool) -> Result<(), StoreError> {
     let AnyConnection::Postgres(mut connection) = AnyConnection::open(location, Purpose::Writing)? else { return Ok(()) };
     connection.batch_execute("LISTEN usher")?;
+    contract::announce(&mut connection, schema)?;
     // What was announced before is not known.
     feed.touch(&[Touched::Everything]);
     let (mut number, mut sent) = (0u64, None::<Instant>);

@@ -1,50 +1,104 @@
 //! Migrations: embedded in the binary, the same names for both databases, applied in order of their names.
+//! Nodes of the release before may be at work meanwhile: [`contract`] says when, and a migration does not keep them waiting.
 
 use super::connection::{AnyConnection, Location, Purpose};
+use super::contract;
 use super::error::StoreError;
 use super::search;
 use diesel::RunQueryDsl as _;
 use diesel::connection::SimpleConnection as _;
 use diesel::migration::{Migration, MigrationSource};
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Bool};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
+use std::time::Duration;
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
-/// Keeps two nodes from migrating one database at once.
-const LOCK: &str = "SELECT pg_advisory_lock(8461300257123104)";
+/// Keeps two nodes from migrating one database at once. Asked for again and again rather than waited for: whoever waits inside a statement
+/// holds up an index that another one makes beside running transactions.
+const LOCK: &str = "SELECT pg_try_advisory_lock(8461300257123104) AS is_held";
 const UNLOCK: &str = "SELECT pg_advisory_unlock(8461300257123104)";
+/// Between two tries, and how often the lock of a table in use is tried for. A migration that waits for a table keeps every call waiting
+/// that comes after it, so it gives way before they give up.
+const PAUSE: Duration = Duration::from_millis(250);
+const GIVES_WAY: &str = "SET statement_timeout = 0; SET lock_timeout = '300ms'";
+const WAITS: &str = "SET statement_timeout = 0; SET lock_timeout = 0";
+const TRIES: usize = 120;
 /// How it is called among the pending migrations that what finds users is of an older version.
 const SEARCH: &str = "search_index";
+
+#[derive(diesel::QueryableByName)]
+struct Lock {
+    #[diesel(sql_type = Bool)]
+    is_held: bool,
+}
+
+/// The schema of this program: the number of its last migration.
+pub(super) fn schema() -> Result<i64, StoreError> {
+    Ok(all()?.last().map_or(0, |name| contract::schema_of(name)))
+}
 
 /// Applies what is pending, each migration in a transaction; returns their names. Makes an SQLite file if there is none.
 ///
 /// # Errors
-/// The database cannot be reached, or a migration fails.
+/// The database cannot be reached, demands a newer program, is at work for one that a migration would leave behind, or a migration fails.
 pub fn migrate(location: &Location) -> Result<Vec<String>, StoreError> {
     let mut connection = AnyConnection::open(location, Purpose::Writing)?;
     if !connection.is_postgres() {
         return run(&mut connection);
     }
-    connection.batch_execute(LOCK)?;
+    while !diesel::sql_query(LOCK).get_result::<Lock>(&mut connection)?.is_held {
+        std::thread::park_timeout(PAUSE);
+    }
     let applied = run(&mut connection);
     connection.batch_execute(UNLOCK)?;
     applied
 }
 
 fn run(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
-    let broken =
-        |e: Box<dyn std::error::Error + Send + Sync>| StoreError::Unavailable(format!("cannot migrate: {}", one_line(&e)));
-    let pending = pending_on(connection)?;
-    match connection {
-        AnyConnection::Sqlite(c) => c.run_pending_migrations(SQLITE).map(drop).map_err(broken)?,
-        AnyConnection::Postgres(c) => c.run_pending_migrations(POSTGRES).map(drop).map_err(broken)?,
+    let migrations = pending_on(connection)?;
+    for name in migrations.iter().filter(|name| *name != SEARCH) {
+        // Before the first migration there is nothing that could be demanded.
+        if !is_first(name)? {
+            contract::check(schema()?, contract::oldest(connection)?)?;
+            contract::prepare(connection, name)?;
+        }
+        apply_next(connection)?;
     }
     if search::is_outdated(connection)? {
         search::renew(connection)?;
     }
-    Ok(pending)
+    Ok(migrations)
+}
+
+fn is_first(name: &str) -> Result<bool, StoreError> {
+    Ok(all()?.first().is_some_and(|first| first == name))
+}
+
+/// Applies the next migration. On PostgreSQL it gives way to what is at work, and tries again, unless it is one that does not stand in
+/// anybody's way (`run_in_transaction = false` in its `metadata.toml`).
+fn apply_next(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    let broken =
+        |e: Box<dyn std::error::Error + Send + Sync>| StoreError::Unavailable(format!("cannot migrate: {}", one_line(&e)));
+    let connection = match connection {
+        AnyConnection::Sqlite(c) => return c.run_next_migration(SQLITE).map(drop).map_err(broken),
+        AnyConnection::Postgres(c) => c,
+    };
+    let next = connection.pending_migrations(POSTGRES).map_err(broken)?;
+    let Some(next) = next.first() else { return Ok(()) };
+    connection.batch_execute(if next.metadata().run_in_transaction() { GIVES_WAY } else { WAITS })?;
+    let mut tried = 1;
+    loop {
+        match connection.run_migration(next) {
+            Ok(_) => return Ok(()),
+            Err(error) if tried < TRIES && error.to_string().contains("lock timeout") => {
+                tried += 1;
+                std::thread::park_timeout(PAUSE);
+            }
+            Err(error) => return Err(broken(error)),
+        }
+    }
 }
 
 /// The names of the migrations that are not applied yet.

@@ -9,6 +9,7 @@ mod audit;
 mod backup;
 mod bulk;
 pub mod connection;
+mod contract;
 mod custom_attributes;
 mod data_keys;
 pub mod error;
@@ -45,7 +46,7 @@ use feed::{Feed, Listener};
 use memory::{Memory, Reading};
 use std::hash::Hash;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -53,6 +54,7 @@ use writer::{Kind, Means, Writer};
 
 pub use audit::{Finding, Position, Search, Verified};
 pub use bulk::NewUserRow;
+pub use contract::CONTRACTS;
 pub use data_keys::PLACES;
 pub use hooks::Lane;
 pub use listing::Slice;
@@ -113,19 +115,25 @@ struct Inner {
     listener: Mutex<Option<Listener>>,
     key: MacKey,
     entropy: Entropy,
+    /// The number of this program's last migration.
+    schema: i64,
+    /// The oldest that the database was last seen to demand.
+    oldest: AtomicI64,
 }
 
 impl Store {
     /// Opens the database, which must be migrated, with `readers` reading connections at most.
     ///
     /// # Errors
-    /// It cannot be reached, or lacks migrations.
+    /// It cannot be reached, lacks migrations, or demands a newer program.
     pub fn open(location: &Location, readers: u32, key: MacKey, entropy: Entropy) -> Result<Self, StoreError> {
         let mut first = AnyConnection::open(location, Purpose::Writing)?;
         let lacking = migrations::pending_on(&mut first)?;
         if let Some(name) = lacking.first() {
             return Err(StoreError::Unavailable(format!("the database lacks the migration {name}: run `usher migrate`")));
         }
+        let (schema, oldest) = (migrations::schema()?, contract::oldest(&mut first)?);
+        contract::check(schema, oldest)?;
         audit::prepare(&mut first, &key)?;
         // Whoever cannot write cannot record a call either: better told at the start.
         first.begin_write()?;
@@ -142,7 +150,7 @@ impl Store {
         let feed = Feed::new();
         let listener = match location {
             Location::Sqlite(_) => None,
-            Location::Postgres(_) => Some(Listener::start(location, feed.clone(), &entropy)?),
+            Location::Postgres(_) => Some(Listener::start(location, feed.clone(), schema, &entropy)?),
         };
         let means = Means { location: location.clone(), key: key.clone(), entropy: entropy.clone(), feed: feed.clone() };
         let writer = Writer::start(&means)?;
@@ -158,6 +166,8 @@ impl Store {
                 listener: Mutex::new(listener),
                 key,
                 entropy,
+                schema,
+                oldest: AtomicI64::new(oldest),
             }),
         })
     }
@@ -170,6 +180,21 @@ impl Store {
     /// Up to when every change is heard of, whoever made it; `None` if changes are not heard of now, and every call reads the database.
     pub fn heard(&self) -> Option<std::time::Instant> {
         self.inner.feed.coherence().heard()
+    }
+
+    /// Looks at what the database demands; if that is a newer program, the reason why nothing is read or written any more.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn look_at_contract(&self) -> Result<Option<String>> {
+        let oldest = self.read_anyway(PATIENCE, |snapshot| Ok(contract::oldest(snapshot.0)?)).await?;
+        self.inner.oldest.store(oldest, Ordering::Release);
+        Ok(contract::check(self.inner.schema, oldest).err().map(|outgrown| outgrown.to_string()))
+    }
+
+    /// Whether this program may work on the database as it is now.
+    fn is_fit(&self) -> Result<()> {
+        Ok(contract::check(self.inner.schema, self.inner.oldest.load(Ordering::Acquire))?)
     }
 
     /// How the writer fares.
@@ -204,6 +229,15 @@ impl Store {
     }
 
     async fn read_within<T: Send + 'static>(
+        &self,
+        span: Duration,
+        work: impl FnOnce(&mut Snapshot<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.is_fit()?;
+        self.read_anyway(span, work).await
+    }
+
+    async fn read_anyway<T: Send + 'static>(
         &self,
         span: Duration,
         work: impl FnOnce(&mut Snapshot<'_>) -> Result<T> + Send + 'static,
@@ -253,7 +287,7 @@ impl Store {
         &self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<(T, Event)> + Send + 'static,
     ) -> Result<T> {
-        self.inner.writer.submit(Kind::Change, |tx| work(tx).map(|(value, event)| (value, vec![event]))).await
+        self.write(Kind::Change, |tx| work(tx).map(|(value, event)| (value, vec![event]))).await
     }
 
     /// Like [`Store::change`], for work on many things: with an event for each of those that it changed.
@@ -264,7 +298,7 @@ impl Store {
         &self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<(T, Vec<Event>)> + Send + 'static,
     ) -> Result<T> {
-        self.inner.writer.submit(Kind::Change, work).await
+        self.write(Kind::Change, work).await
     }
 
     /// Runs `work` as a change would be run, and keeps nothing of it but what it returns.
@@ -272,7 +306,7 @@ impl Store {
     /// # Errors
     /// Those of [`Store::change`].
     pub async fn rehearse<T: Send + 'static>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static) -> Result<T> {
-        self.inner.writer.submit(Kind::Rehearsal, |tx| work(tx).map(|value| (value, Vec::new()))).await
+        self.write(Kind::Rehearsal, |tx| work(tx).map(|value| (value, Vec::new()))).await
     }
 
     /// Makes an event durable that has no change of its own: a read, or a refusal. After an outage nobody is kept waiting long for it.
@@ -280,7 +314,7 @@ impl Store {
     /// # Errors
     /// [`Code::Unavailable`] if it cannot be written.
     pub async fn record(&self, event: Event, is_outage: bool) -> Result<()> {
-        let writing = self.inner.writer.submit(Kind::Event, |_| Ok(((), vec![event])));
+        let writing = self.write(Kind::Event, |_| Ok(((), vec![event])));
         if !is_outage {
             return writing.await;
         }
@@ -303,7 +337,16 @@ impl Store {
     /// # Errors
     /// Those of `work`; [`Code::Unavailable`] if it cannot be made durable.
     pub async fn keep_count<T: Send + 'static>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static) -> Result<T> {
-        self.inner.writer.submit(Kind::Change, |tx| work(tx).map(|value| (value, Vec::new()))).await
+        self.write(Kind::Change, |tx| work(tx).map(|value| (value, Vec::new()))).await
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        kind: Kind,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<(T, Vec<Event>)> + Send + 'static,
+    ) -> Result<T> {
+        self.is_fit()?;
+        self.inner.writer.submit(kind, work).await
     }
 
     /// Whether writes are waiting for their turn.

@@ -132,8 +132,8 @@ fn schema(folder: &Path) -> (BTreeMap<String, Vec<String>>, BTreeSet<String>) {
                     let columns: &mut Vec<String> = tables.get_mut(*name).unwrap();
                     columns.push(column(statement.split_once("COLUMN").unwrap().1));
                 }
-                ["CREATE", "INDEX", ..] => {
-                    indexes.insert(words.join(" "));
+                ["CREATE", "INDEX", ..] | ["CREATE", "UNIQUE", "INDEX", ..] => {
+                    indexes.insert(words.join(" ").replace(" CONCURRENTLY", ""));
                 }
                 _ => {}
             }
@@ -162,6 +162,117 @@ fn the_two_folders_of_migrations_make_one_schema() {
     assert_eq!(sqlite, postgres);
 }
 
+/// The statements of a migration, without comments; a function's body stays whole.
+fn statements(text: &str) -> Vec<String> {
+    let text: String = text.lines().map(|line| line.split("--").next().unwrap()).collect::<Vec<_>>().join(" ");
+    let mut statements = vec![String::new()];
+    for (number, part) in text.split("$$").enumerate() {
+        if number % 2 == 1 {
+            statements.last_mut().unwrap().push_str("$$");
+            continue;
+        }
+        for (number, piece) in part.split(';').enumerate() {
+            if number > 0 {
+                statements.push(String::new());
+            }
+            statements.last_mut().unwrap().push_str(piece);
+        }
+    }
+    let words = |statement: &String| statement.split_whitespace().collect::<Vec<_>>().join(" ");
+    statements.iter().map(words).filter(|statement| !statement.is_empty()).collect()
+}
+
+/// Why nodes that do not know a statement could not go on beside it; `None`: they can (docs/UPGRADING.md). `made` are the tables that
+/// its migration makes.
+fn takes_away(statement: &str, made: &BTreeSet<String>) -> Option<&'static str> {
+    let words: Vec<&str> = statement.split(' ').collect();
+    match words.as_slice() {
+        ["CREATE", "TABLE" | "FUNCTION" | "TRIGGER", ..] | ["CREATE", "OR", "REPLACE", "FUNCTION", ..] => None,
+        ["SELECT", "1"] | ["INSERT", "INTO", ..] | ["DROP", "INDEX", ..] | ["CREATE", "INDEX", ..] => None,
+        ["ALTER", "TABLE", _, "ADD", "COLUMN", column @ ..] => {
+            let column = column.join(" ");
+            let demands = column.contains("NOT NULL") && !column.contains("DEFAULT");
+            let is_plain = !["UNIQUE", "CHECK", "PRIMARY", "ADD COLUMN"].iter().any(|word| column.contains(word));
+            if demands { Some("a column that must be written") } else { (!is_plain).then_some("a column with a condition") }
+        }
+        ["CREATE", "UNIQUE", "INDEX", _, "ON", table, ..] if made.contains(*table) => None,
+        ["CREATE", "UNIQUE", ..] => Some("a condition on a table that is there"),
+        _ => Some("it is none of what only adds"),
+    }
+}
+
+/// The migrations of before the rule on indexes.
+const LAST_WITHOUT_RULE: &str = "0014_linked_accounts";
+
+/// A migration only adds, or is listed as a contract with the oldest schema whose nodes may go on beside it. An index on a table that is
+/// there is made beside running transactions, by a migration of its own.
+#[test]
+fn migrations_expand_or_are_listed_as_contracts() {
+    let contracts: BTreeMap<&str, i64> = usher::store::CONTRACTS.iter().copied().collect();
+    let mut breaches = Vec::new();
+    for database in ["postgres", "sqlite"] {
+        let mut names = BTreeSet::new();
+        for entry in fs::read_dir(root().join("migrations").join(database)).unwrap() {
+            let folder = entry.unwrap().path();
+            let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+            let statements = statements(&fs::read_to_string(folder.join("up.sql")).unwrap());
+            let table = |statement: &String| Some(statement.strip_prefix("CREATE TABLE ")?.split([' ', '(']).next()?.to_owned());
+            let made: BTreeSet<String> = statements.iter().filter_map(table).collect();
+            for statement in &statements {
+                if let Some(why) = takes_away(statement, &made).filter(|_| !contracts.contains_key(name.as_str())) {
+                    breaches.push(format!("{database}/{name}: {statement}: {why}"));
+                }
+                let on = statement.split_once(" ON ").map(|(_, on)| on.split([' ', '(']).next().unwrap().to_owned());
+                let is_index = statement.starts_with("CREATE INDEX") || statement.starts_with("CREATE UNIQUE INDEX");
+                if database == "postgres" && name.as_str() > LAST_WITHOUT_RULE && is_index && !made.contains(&on.unwrap()) {
+                    let metadata = fs::read_to_string(folder.join("metadata.toml")).unwrap_or_default();
+                    let is_alone = statements.len() == 1 && metadata.contains("run_in_transaction = false");
+                    if !statement.contains("INDEX CONCURRENTLY ") || !is_alone {
+                        breaches.push(format!("{database}/{name}: {statement}: it keeps writers waiting"));
+                    }
+                }
+            }
+            names.insert(name);
+        }
+        assert!(names.len() >= 10 && contracts.keys().all(|name| names.contains(*name)), "{contracts:?} of {names:?}");
+    }
+    assert_eq!(breaches, [""; 0], "see docs/UPGRADING.md");
+}
+
+/// What takes away is told from what adds.
+#[test]
+fn what_takes_away_is_recognised() {
+    let made = BTreeSet::from(["fresh".to_owned()]);
+    let text = "CREATE TABLE fresh (id uuid); -- with a comment; or two\nALTER TABLE users ADD COLUMN a text;
+        ALTER TABLE users ADD COLUMN b bigint NOT NULL DEFAULT 0; CREATE UNIQUE INDEX f ON fresh (id); DROP INDEX old;
+        CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM users; RETURN NEW; END $$;
+        INSERT INTO counters (name, value) VALUES ('x', 1);";
+    let adds = statements(text);
+    assert_eq!(adds.len(), 7, "{adds:#?}");
+    for statement in adds {
+        assert_eq!(takes_away(&statement, &made), None, "{statement}");
+    }
+    for statement in [
+        "DROP TABLE users",
+        "ALTER TABLE users DROP COLUMN a",
+        "ALTER TABLE users RENAME COLUMN a TO b",
+        "ALTER TABLE users RENAME TO people",
+        "ALTER TABLE users ADD COLUMN a text NOT NULL",
+        "ALTER TABLE users ADD COLUMN a text UNIQUE",
+        "ALTER TABLE users ADD COLUMN a text, ADD COLUMN b text NOT NULL",
+        "ALTER TABLE users ADD CONSTRAINT c CHECK (a > 0)",
+        "ALTER TABLE users ALTER COLUMN a SET NOT NULL",
+        "ALTER TABLE users ALTER COLUMN a TYPE bigint",
+        "CREATE UNIQUE INDEX u ON users (a)",
+        "UPDATE users SET a = 1",
+        "DELETE FROM users",
+        "DROP TRIGGER t ON users",
+        "TRUNCATE users",
+    ] {
+        assert!(takes_away(statement, &made).is_some(), "{statement}");
+    }
+}
+
 /// The settings table of the README is the default file's.
 #[test]
 fn the_readme_names_every_setting() {
@@ -187,6 +298,47 @@ fn the_documents_name_what_the_code_has() {
     let audit = read("AUDIT.md");
     for action in usher::domain::audit::Action::ALL {
         assert!(audit.contains(&format!("`{action}`")), "docs/AUDIT.md says nothing of {action}");
+    }
+}
+
+/// What the composition names is there: mounted files, settings, nodes, secrets; and the proxy's address is the one that nodes believe.
+#[test]
+fn the_composition_names_what_is_there() {
+    let compose = fs::read_to_string(root().join("docker-compose.yml")).unwrap();
+    let proxy = fs::read_to_string(root().join("packaging/haproxy.cfg")).unwrap();
+    let (head, services) = compose.split_once("\nservices:\n").unwrap();
+    let (services, tail) = services.split_once("\nsecrets:\n").unwrap();
+    let values =
+        |key: &str| services.lines().filter_map(|line| line.trim().strip_prefix(key)?.strip_prefix(": ")).collect::<Vec<_>>();
+
+    let mounts: Vec<&str> = services.lines().filter_map(|line| line.trim().strip_prefix("- ./")?.split(':').next()).collect();
+    assert!(mounts.len() >= 4, "{mounts:?}");
+    for mount in mounts {
+        assert!(root().join(mount).is_file(), "{mount} is mounted and is not there");
+    }
+    let known: BTreeSet<String> = usher::settings::documented_keys().into_iter().collect();
+    let settings = compose.lines().filter_map(|line| line.trim().strip_prefix("USHER__")?.split_once(": ").map(|(key, _)| key));
+    let settings: Vec<String> = settings.map(|key| key.to_lowercase().replacen("__", ".", 1)).collect();
+    assert!(settings.len() >= 5 && settings.iter().all(|key| known.contains(key)), "{settings:?}");
+    for node in ["NODE_1", "NODE_2", "NODE_3"] {
+        let [address] = values(node)[..] else { panic!("{node}") };
+        let service = address.strip_suffix(":8080").unwrap();
+        assert!(services.contains(&format!("\n  {service}:")) || services.starts_with(&format!("  {service}:")), "{service}");
+    }
+    for variable in proxy.split("${").skip(1).map(|text| text.split('}').next().unwrap()) {
+        assert_eq!(values(variable).len(), 1, "haproxy.cfg reads {variable}");
+    }
+    let [address] = values("ipv4_address")[..] else { panic!("the proxy has no address") };
+    assert!(head.contains(&format!("USHER__SERVER__TRUSTED_PROXIES: '[\"{address}/32\"]'")), "nodes do not believe {address}");
+    let secrets: BTreeSet<&str> = compose
+        .split("/run/secrets/")
+        .skip(1)
+        .map(|text| text.split(|c: char| !c.is_ascii_lowercase() && c != '_').next().unwrap())
+        .collect();
+    assert!(secrets.len() >= 6, "{secrets:?}");
+    for secret in secrets {
+        assert!(tail.contains(&format!("  {secret}:\n    file: ./secrets/{secret}\n")), "{secret} is no secret");
+        assert!(compose.lines().any(|line| line.trim() == format!("- {secret}")), "{secret} is given to nobody");
     }
 }
 

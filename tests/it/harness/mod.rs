@@ -1,6 +1,7 @@
 //! What every test uses.
 
 pub mod client;
+pub mod collector;
 pub mod mail;
 pub mod matrix;
 pub mod postgres;

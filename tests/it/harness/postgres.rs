@@ -78,10 +78,17 @@ impl Postgres {
 
     /// Every row of every table, as text.
     pub fn dump(url: &str) -> String {
-        let tables = lines(url, "SELECT tablename::text AS line FROM pg_tables WHERE schemaname = 'public'");
+        let tables = Self::lines(url, "SELECT tablename::text AS line FROM pg_tables WHERE schemaname = 'public'");
         assert!(tables.len() > 5, "{tables:?}");
-        let rows = tables.iter().flat_map(|table| lines(url, &format!("SELECT t::text AS line FROM \"{table}\" t")));
+        let rows = tables.iter().flat_map(|table| Self::lines(url, &format!("SELECT t::text AS line FROM \"{table}\" t")));
         rows.collect::<Vec<_>>().join("\n")
+    }
+
+    /// What a query finds in its only column, which is named `line`.
+    pub fn lines(url: &str, query: &str) -> Vec<String> {
+        let mut connection = PgConnection::establish(url).unwrap();
+        let found: Vec<Line> = diesel::sql_query(query).load(&mut connection).unwrap();
+        found.into_iter().map(|l| l.line).collect()
     }
 
     /// Runs statements.
@@ -94,13 +101,6 @@ impl Postgres {
 struct Line {
     #[diesel(sql_type = diesel::sql_types::Text)]
     line: String,
-}
-
-/// What a query finds in its only column, which is named `line`.
-fn lines(url: &str, query: &str) -> Vec<String> {
-    let mut connection = PgConnection::establish(url).unwrap();
-    let found: Vec<Line> = diesel::sql_query(query).load(&mut connection).unwrap();
-    found.into_iter().map(|l| l.line).collect()
 }
 
 /// A server that a test starts, stops and starts again.
