@@ -4,7 +4,7 @@
 //! The disk's end is played by a limit on the size of files, which makes writes fail as a full disk does.
 
 use crate::both;
-use crate::faults::{create, furnished, is_unavailable, newcomer, root, text, until_answered};
+use crate::faults::{create, furnished, is_unavailable, newcomer, root, text, until_answered, until_nothing_fits};
 use crate::harness::postgres::{self, Server};
 use crate::harness::process::{Process, usher};
 use crate::harness::{Engine, Over, PASSWORD, Site, Town, at_once};
@@ -46,7 +46,7 @@ fn a_full_disk_of_the_database_server_stops_calls_but_not_the_service() {
     });
     let created = created.into_inner().unwrap();
     // Events are smaller than what was just refused: until they do not fit either, reads are answered, and the service is ready.
-    while ann.get(ME).status == 200 {}
+    until_nothing_fits(&ann);
     until_answered(&anon, "/readyz", 503);
     for round in 0..5 {
         is_unavailable(&by, "POST", USERS, Some(json!({"username": format!("late-{round}")})));

@@ -206,11 +206,14 @@ impl Server {
     /// Limits the size of the files that its processes write, those to come included, as a full disk would; `None` lifts that.
     pub fn limit_files(&self, bytes: Option<u64>) {
         let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
-        self.to_each(|pid| {
-            let mut command = Command::new("prlimit");
-            command.args(["--pid", pid, &format!("--fsize={limit}:")]);
-            command
-        });
+        // Twice, for a child that came to be before the first one was at it.
+        for _ in 0..2 {
+            self.to_each(|pid| {
+                let mut command = Command::new("prlimit");
+                command.args(["--pid", pid, &format!("--fsize={limit}:")]);
+                command
+            });
+        }
     }
 
     /// Has it hang: connections are accepted and stay open, and nothing is answered on them.
