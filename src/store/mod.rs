@@ -329,6 +329,7 @@ impl Store {
     /// # Errors
     /// [`Code::Unavailable`] if too many wait already.
     pub fn record_soon(&self, event: Event) -> Result<()> {
+        self.is_fit()?;
         self.inner.writer.submit_soon(event)
     }
 

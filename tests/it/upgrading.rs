@@ -19,7 +19,7 @@ const EXPAND: &str = "
     ALTER TABLE users ADD COLUMN nickname text;
     ALTER TABLE users ADD COLUMN stars bigint NOT NULL DEFAULT 3;
     ALTER TABLE sessions ADD COLUMN device text NOT NULL DEFAULT 'unknown';
-    ALTER TABLE audit_events ADD COLUMN region text;
+    ALTER TABLE audit_batches ADD COLUMN region text;
     CREATE TABLE nicknames (user_id uuid NOT NULL PRIMARY KEY REFERENCES users (user_id) ON DELETE CASCADE, nickname text NOT NULL);
     CREATE FUNCTION keep_nickname() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN NEW.nickname := lower(NEW.username); RETURN NEW; END $$;
