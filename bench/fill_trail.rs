@@ -23,7 +23,8 @@ const PEOPLE: usize = 100_000;
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [url, keys, events, months] = arguments.as_slice() else {
-        panic!("fill_trail <database url> <key file> <events> <months>");
+        println!("fill_trail <database url> <key file> <events> <months>");
+        return;
     };
     let (events, months): (i64, i64) = (events.parse().expect("a number of events"), months.parse().expect("a number of months"));
     let keys = Keys::load(keys.as_ref()).expect("the key file");

@@ -152,7 +152,7 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
     line.write(&context);
     if let Some(spans) = desk.spans.as_ref().filter(|_| !is_probe) {
         spans.tell(&RequestSpan {
-            parent: text(&headers, "traceparent").filter(|parent| is_traceparent(parent)),
+            parent: text(headers, "traceparent").filter(|parent| is_traceparent(parent)),
             method: method.as_str(),
             route: pattern,
             status: line.status,
