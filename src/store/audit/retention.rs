@@ -168,7 +168,8 @@ fn drop_partitions(location: &Location, month: i64) -> Result<(), StoreError> {
     if !is_so {
         return Ok(());
     }
-    for parent in BY_MONTH {
+    // The batches last: as long as they are there, who was interrupted is found to have left something, changed values above all.
+    for parent in BY_MONTH.into_iter().rev() {
         // Those detached whose table was left behind as well.
         let listed = format!(
             "SELECT substr(c.relname, {}) ::bigint AS month, coalesce(i.inhdetachpending, false) AS is_pending FROM pg_class c \
