@@ -181,7 +181,7 @@ impl Services {
         };
         let cause: String = cause.chars().map(|c| if c.is_control() { ' ' } else { c }).take(CAUSE).collect();
         tracing::warn!(%message_id, %kind, attempts, cause, is_given_up = next_time.is_none(), "a message was not delivered");
-        self.inner.store.keep_count(move |tx| Ok(tx.postpone_message(message_id, next_time, &cause)?)).await
+        self.inner.store.keep_count(move |tx| Ok(tx.postpone_message(message_id, attempts, next_time, &cause)?)).await
     }
 }
 

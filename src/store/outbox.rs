@@ -91,14 +91,25 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// A message was not delivered: it is tried again at `next_time`, or given up.
+    /// A message that was claimed for the `attempts`th time was not delivered: it is tried again at `next_time`, or given up. One that was
+    /// given up or begun anew while it was carried stays so.
     ///
     /// # Errors
     /// The database fails.
-    pub fn postpone_message(&mut self, message_id: MessageId, next_time: Option<Utc>, cause: &str) -> Result<(), StoreError> {
-        diesel::update(outbox::table.find(message_id))
-            .set((outbox::next_time.eq(next_time), outbox::last_error.eq(Some(cause))))
-            .execute(self.0)?;
+    pub fn postpone_message(
+        &mut self,
+        message_id: MessageId,
+        attempts: i64,
+        next_time: Option<Utc>,
+        cause: &str,
+    ) -> Result<(), StoreError> {
+        let claimed = outbox::table.find(message_id).filter(outbox::attempts.eq(attempts));
+        let outcome = (outbox::next_time.eq(next_time), outbox::last_error.eq(Some(cause)));
+        if next_time.is_some() {
+            diesel::update(claimed.filter(outbox::next_time.is_not_null())).set(outcome).execute(self.0)?;
+        } else {
+            diesel::update(claimed).set(outcome).execute(self.0)?;
+        }
         Ok(())
     }
 

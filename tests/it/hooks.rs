@@ -318,6 +318,27 @@ both! {
         assert_eq!(receiver.next().json["id"], id.as_str());
     }
 
+    /// What is given up while it is carried stays given up, whatever comes of it.
+    fn switched_off_while_it_is_carried(engine) {
+        let receiver = Receiver::new();
+        receiver.react(&[Reaction::Hang]);
+        let town = town_for(engine, &receiver);
+        let root = town.root();
+        let (hook_id, _) = hook(&root, "crm", &receiver.url("/"), json!(["user.created"]));
+        let path = format!("{HOOKS}/{hook_id}");
+        town.create("ann");
+        let carried = receiver.next();
+        for is_active in [false, true] {
+            root.patch(&path, &json!({"is_active": is_active})).expect(200);
+        }
+        let bob = town.create("bob");
+        // The lane goes on to the next message once it is done with the one before.
+        assert_eq!(receiver.next().json["subject"], bob.as_str());
+        until("bob's message is gone", || deliveries(&root, &hook_id).len() == 1);
+        let left = &deliveries(&root, &hook_id)[0];
+        assert_eq!((&left["delivery_id"], &left["state"]), (&carried.json["id"], &json!("given_up")), "{left}");
+    }
+
     /// A receiver that hangs holds up nobody else, whatever waits for it.
     fn a_receiver_that_hangs(engine) {
         let (slow, quick) = (Receiver::new(), Receiver::in_clear());
