@@ -38,7 +38,7 @@ pub use schema::sessions;
 pub const RENEWAL_WINDOW: Duration = Duration::from_secs(2);
 
 /// A session as the database holds it.
-#[derive(Clone, Debug, diesel::Queryable, diesel::Insertable)]
+#[derive(Clone, Debug, diesel::Queryable, diesel::QueryableByName, diesel::Insertable)]
 #[diesel(table_name = sessions, treat_none_as_default_value = false)]
 pub struct Session {
     /// Its public key.

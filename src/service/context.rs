@@ -10,7 +10,7 @@ use super::notices::notify;
 use super::proof::{Credential, Places, Proof};
 use crate::domain::application::Application;
 use crate::domain::audit::{Action, Actor, Changes, Event, Outcome};
-use crate::domain::ids::{ApplicationId, UserId};
+use crate::domain::ids::{ApplicationId, SessionId, UserId};
 use crate::domain::time::Utc;
 use crate::error::{Code, Error, Result};
 use crate::settings::OwnReads;
@@ -374,10 +374,27 @@ impl Context {
         &self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<(T, Did)> + Send + 'static,
     ) -> Result<T> {
+        self.change_of(None, work).await
+    }
+
+    /// The same for work that locks one session and what hangs on it, and nothing else; many of these share a transaction.
+    pub(super) async fn change_session<T: Send + 'static>(
+        &self,
+        session_id: SessionId,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<(T, Did)> + Send + 'static,
+    ) -> Result<T> {
+        self.change_of(Some(session_id), work).await
+    }
+
+    async fn change_of<T: Send + 'static>(
+        &self,
+        session_id: Option<SessionId>,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<(T, Did)> + Send + 'static,
+    ) -> Result<T> {
         let context = self.clone();
         let is_decided = Arc::new(AtomicBool::new(false));
         let was_decided = Arc::clone(&is_decided);
-        let done = self.services.inner.store.change(move |tx| {
+        let decided = move |tx: &mut Tx<'_>| {
             context.check_bond(tx)?;
             let (value, did) = work(tx)?;
             let event = context.event(did);
@@ -388,8 +405,13 @@ impl Context {
                 return Err(Error::new(Code::Internal).cause("the change was given up before it was made"));
             }
             Ok((value, event))
-        });
-        let value = match done.await {
+        };
+        let store = &self.services.inner.store;
+        let done = match session_id {
+            Some(session_id) => store.change_session(session_id, decided).await,
+            None => store.change(decided).await,
+        };
+        let value = match done {
             Ok(value) => value,
             Err(error) => {
                 if error.code() == Code::Unavailable && is_decided.swap(true, Ordering::AcqRel) {

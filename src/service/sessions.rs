@@ -55,7 +55,7 @@ impl Context {
             }
             Ok(((), Did::to(user_id)))
         };
-        self.change(end).await
+        self.change_session(session_id, end).await
     }
 
     async fn end_all(&self, user_id: UserId) -> Result<usize> {
@@ -95,7 +95,7 @@ impl SignedIn {
             let user_id = session.user_id;
             Ok((session, Did::to(user_id)))
         };
-        let session = self.context.change(renew).await?;
+        let session = self.context.change_session(session_id, renew).await?;
         Ok(SessionView::of(&session, self.opened.application.name.as_str(), Some(session_id)))
     }
 }

@@ -1,6 +1,7 @@
 //! Applications, and the groups that they list.
 
 use super::error::StoreError;
+use super::sessions::Opener;
 use super::{Snapshot, Tx, is_unstorable};
 use crate::domain::application::{Access, Application, application_groups, applications};
 use crate::domain::group::group_members;
@@ -147,6 +148,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database fails.
     pub fn delete_application(&mut self, application_id: ApplicationId) -> Result<(), StoreError> {
+        self.hold_sessions(Opener::Application(application_id))?;
         diesel::delete(applications::table.find(application_id)).execute(self.0)?;
         Ok(())
     }

@@ -36,6 +36,7 @@ mod zato;
 
 use crate::domain::audit::Event;
 use crate::domain::chance::Entropy;
+use crate::domain::ids::SessionId;
 use crate::domain::secret::MacKey;
 use crate::error::{Code, Error, Result};
 use connection::{AnyConnection, Location, Purpose};
@@ -288,6 +289,19 @@ impl Store {
         work: impl FnOnce(&mut Tx<'_>) -> Result<(T, Event)> + Send + 'static,
     ) -> Result<T> {
         self.write(Kind::Change, |tx| work(tx).map(|(value, event)| (value, vec![event]))).await
+    }
+
+    /// Like [`Store::change`], for work that locks the session of this id and what hangs on it, and nothing else: it shares its transaction
+    /// with that of other sessions, on PostgreSQL too.
+    ///
+    /// # Errors
+    /// Those of [`Store::change`].
+    pub async fn change_session<T: Send + 'static>(
+        &self,
+        session_id: SessionId,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<(T, Event)> + Send + 'static,
+    ) -> Result<T> {
+        self.write(Kind::OfSession(session_id), |tx| work(tx).map(|(value, event)| (value, vec![event]))).await
     }
 
     /// Like [`Store::change`], for work on many things: with an event for each of those that it changed.

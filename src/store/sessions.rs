@@ -95,6 +95,12 @@ impl Snapshot<'_> {
     }
 }
 
+/// Whose sessions are meant.
+pub(super) enum Opener {
+    User(UserId),
+    Application(ApplicationId),
+}
+
 impl Tx<'_> {
     /// Opens a session.
     ///
@@ -111,9 +117,8 @@ impl Tx<'_> {
     /// The database fails.
     pub fn hold_session(&mut self, session_id: SessionId) -> Result<Option<Session>, StoreError> {
         if self.0.is_postgres() {
-            diesel::sql_query("SELECT 1 FROM sessions WHERE session_id = $1 FOR UPDATE")
-                .bind::<sql::Uuid, _>(session_id)
-                .execute(self.0)?;
+            let held = diesel::sql_query("SELECT * FROM sessions WHERE session_id = $1 FOR UPDATE");
+            return Ok(held.bind::<sql::Uuid, _>(session_id).get_result(self.0).optional()?);
         }
         self.read().session(session_id)
     }
@@ -138,11 +143,31 @@ impl Tx<'_> {
         Ok(diesel::delete(one).execute(self.0)? > 0)
     }
 
+    /// Holds all sessions of a user or an application in the order of their ids, as everybody does who holds several: so nobody waits for
+    /// one who waits in turn.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub(super) fn hold_sessions(&mut self, of: Opener) -> Result<(), StoreError> {
+        if self.0.is_postgres() {
+            let held =
+                |column| diesel::sql_query(format!("SELECT 1 FROM sessions WHERE {column} = $1 ORDER BY session_id FOR UPDATE"));
+            match of {
+                Opener::User(user_id) => held("user_id").bind::<sql::Uuid, _>(user_id).execute(self.0)?,
+                Opener::Application(application_id) => {
+                    held("application_id").bind::<sql::Uuid, _>(application_id).execute(self.0)?
+                }
+            };
+        }
+        Ok(())
+    }
+
     /// Ends all sessions of a user; tells how many there were.
     ///
     /// # Errors
     /// The database fails.
     pub fn end_sessions(&mut self, user_id: UserId) -> Result<usize, StoreError> {
+        self.hold_sessions(Opener::User(user_id))?;
         Ok(diesel::delete(sessions::table.filter(sessions::user_id.eq(user_id))).execute(self.0)?)
     }
 
@@ -157,7 +182,7 @@ impl Tx<'_> {
     ) -> Result<usize, StoreError> {
         let mut meant = "($1 IS NULL OR session_id <> $1) AND ($2 IS NULL OR application_id = $2)".to_owned();
         if self.0.is_postgres() {
-            // In the order in which those of a user are ended, so that the two cannot wait for each other.
+            // In the common order.
             meant = format!("session_id IN (SELECT session_id FROM sessions WHERE {meant} ORDER BY session_id FOR UPDATE)");
         }
         let delete = format!("DELETE FROM sessions WHERE {meant}");
@@ -172,6 +197,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database fails.
     pub fn end_other_sessions(&mut self, user_id: UserId, kept: SessionId) -> Result<(), StoreError> {
+        self.hold_sessions(Opener::User(user_id))?;
         let others = sessions::table.filter(sessions::user_id.eq(user_id).and(sessions::session_id.ne(kept)));
         diesel::delete(others).execute(self.0)?;
         Ok(())

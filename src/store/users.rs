@@ -4,6 +4,7 @@ use super::bulk::NewUserRow;
 use super::connection::AnyConnection;
 use super::error::StoreError;
 use super::search::Terms;
+use super::sessions::Opener;
 use super::{Snapshot, Tx, is_unstorable};
 use crate::domain::group::{group_members, groups};
 use crate::domain::ids::{GroupId, UserId};
@@ -221,6 +222,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database fails.
     pub fn delete_user(&mut self, user_id: UserId) -> Result<(), StoreError> {
+        self.hold_sessions(Opener::User(user_id))?;
         diesel::delete(users::table.find(user_id)).execute(self.0)?;
         Ok(())
     }

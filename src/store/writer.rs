@@ -6,8 +6,8 @@
 //! nothing of it happened.
 //!
 //! SQLite has one writer thread, which takes whole batches. PostgreSQL has several, each with a connection of its own; there a
-//! batch holds at most one change, beside any number of mere events, so that two nodes can only ever wait for each other, not
-//! deadlock.
+//! batch holds one change, or changes of one session each in the order of their ids, beside any number of mere events: locks are
+//! taken in one order everywhere, so that two nodes can only ever wait for each other, not deadlock.
 
 use super::connection::{AnyConnection, Location, Purpose};
 use super::error::StoreError;
@@ -15,6 +15,7 @@ use super::feed::{self, Feed, Witness};
 use super::{Tx, audit};
 use crate::domain::audit::Event;
 use crate::domain::chance::Entropy;
+use crate::domain::ids::SessionId;
 use crate::domain::meter::{Counted, Histogram};
 use crate::domain::secret::MacKey;
 use crate::error::{Code, Error, Result};
@@ -52,8 +53,8 @@ enum Ran {
 
 /// A write in the queue.
 trait Job: Send {
-    /// Whether it needs a savepoint of its own.
-    fn is_change(&self) -> bool;
+    /// What kind of a write it is.
+    fn kind(&self) -> Kind;
     /// Takes it up, unless its caller has given up.
     fn claim(&self) -> bool;
     /// Does the work.
@@ -73,8 +74,42 @@ pub(super) enum Kind {
     Event,
     /// A change.
     Change,
+    /// A change that locks one session and what hangs on it, and nothing else.
+    OfSession(SessionId),
     /// A change that is tried out: it is run, and nothing of it is kept.
     Rehearsal,
+}
+
+impl Kind {
+    fn is_change(self) -> bool {
+        self != Self::Event
+    }
+
+    /// Whether it may be in one transaction with others of which `first` is the first change, where no lock must be waited for in
+    /// another order than elsewhere.
+    fn goes_with(self, first: Option<Self>) -> bool {
+        match (first, self) {
+            (_, Self::Event) | (None, _) | (Some(Self::OfSession(_)), Self::OfSession(_)) => true,
+            (Some(_), _) => false,
+        }
+    }
+
+    /// Sessions are locked by their ids, here as elsewhere.
+    fn order(self) -> Option<SessionId> {
+        match self {
+            Self::OfSession(session_id) => Some(session_id),
+            Self::Event | Self::Change | Self::Rehearsal => None,
+        }
+    }
+}
+
+/// What a batch may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mix {
+    /// Whatever waits: nobody else writes meanwhile.
+    All,
+    /// What cannot deadlock with the batches of others.
+    Ordered,
 }
 
 type Work<T> = Box<dyn FnOnce(&mut Tx<'_>) -> Result<(T, Vec<Event>)> + Send>;
@@ -88,11 +123,8 @@ struct Change<T> {
 }
 
 impl<T: Send> Job for Change<T> {
-    fn is_change(&self) -> bool {
-        match self.kind {
-            Kind::Event => false,
-            Kind::Change | Kind::Rehearsal => true,
-        }
+    fn kind(&self) -> Kind {
+        self.kind
     }
 
     fn claim(&self) -> bool {
@@ -177,9 +209,8 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for jobs and takes a batch with at most `changes` changes; an empty one if there are none for `patience`. `None` once closed
-    /// and drained.
-    fn take(&self, changes: usize, patience: Duration) -> Option<Vec<Box<dyn Job>>> {
+    /// Waits for jobs and takes a batch; an empty one if there are none for `patience`. `None` once closed and drained.
+    fn take(&self, mix: Mix, patience: Duration) -> Option<Vec<Box<dyn Job>>> {
         let mut queue = self.lock();
         if queue.jobs.is_empty() && !queue.closed {
             queue = self.filled.wait_timeout(queue, patience).unwrap_or_else(PoisonError::into_inner).0;
@@ -187,16 +218,18 @@ impl Shared {
         if queue.jobs.is_empty() && queue.closed {
             return None;
         }
-        let mut batch = Vec::new();
-        let mut taken = 0;
+        let mut batch: Vec<Box<dyn Job>> = Vec::new();
+        let mut first = None;
         while batch.len() < BATCH {
-            match queue.jobs.front() {
-                Some(job) if job.is_change() && taken == changes => break,
-                Some(job) if job.is_change() => taken += 1,
-                Some(_) => {}
-                None => break,
+            let Some(kind) = queue.jobs.front().map(|job| job.kind()) else { break };
+            if mix == Mix::Ordered && !kind.goes_with(first) {
+                break;
             }
+            first = first.or(Some(kind).filter(|kind| kind.is_change()));
             batch.extend(queue.jobs.pop_front());
+        }
+        if mix == Mix::Ordered {
+            batch.sort_by_key(|job| job.kind().order());
         }
         if !queue.jobs.is_empty() {
             self.filled.notify_one();
@@ -227,16 +260,16 @@ impl Writer {
     /// The operating system refuses a thread.
     pub(super) fn start(means: &Means) -> Result<Self, StoreError> {
         let shared = Arc::new(Shared::default());
-        let (count, changes) = match means.location {
-            Location::Sqlite(_) => (1, BATCH),
-            Location::Postgres(_) => (4, 1),
+        let (count, mix) = match means.location {
+            Location::Sqlite(_) => (1, Mix::All),
+            Location::Postgres(_) => (4, Mix::Ordered),
         };
         let mut threads = Vec::new();
         for number in 0..count {
             let (shared, means) = (Arc::clone(&shared), means.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("writer-{number}"))
-                .spawn(move || Thread { means, connection: None }.serve(&shared, changes))
+                .spawn(move || Thread { means, connection: None }.serve(&shared, mix))
                 .map_err(|e| StoreError::Broken(format!("cannot start a writer: {e}")))?;
             threads.push(thread);
         }
@@ -334,8 +367,8 @@ struct Thread {
 }
 
 impl Thread {
-    fn serve(mut self, shared: &Shared, changes: usize) {
-        while let Some(mut batch) = shared.take(changes, feed::LOOK) {
+    fn serve(mut self, shared: &Shared, mix: Mix) {
+        while let Some(mut batch) = shared.take(mix, feed::LOOK) {
             if batch.is_empty() {
                 self.look_around();
                 continue;
@@ -385,27 +418,28 @@ impl Thread {
         let (connection, witness) = self.connection()?;
         connection.begin_write()?;
         witness.look_around(connection)?;
-        let has_changes = batch.iter().any(|job| job.is_change());
+        let has_changes = batch.iter().any(|job| job.kind().is_change());
         let mut events = Vec::with_capacity(batch.len());
         // A job that is alone needs no savepoint: what undoes it undoes the transaction. A savepoint copies every page that is touched.
         let is_alone = batch.len() == 1;
+        let mut is_open = false;
         for job in batch {
-            let is_change = job.is_change() && !is_alone;
+            let is_change = job.kind().is_change() && !is_alone;
             if is_change {
-                connection.batch_execute("SAVEPOINT job")?;
+                // In one round trip.
+                connection.batch_execute(if is_open { "RELEASE SAVEPOINT job; SAVEPOINT job" } else { "SAVEPOINT job" })?;
+                is_open = true;
             }
             match job.run(&mut Tx(connection)) {
-                Ran::Done(done) => {
-                    events.extend(done);
-                    if is_change {
-                        connection.batch_execute("RELEASE SAVEPOINT job")?;
-                    }
-                }
-                Ran::Undone if is_change => connection.batch_execute("ROLLBACK TO SAVEPOINT job; RELEASE SAVEPOINT job")?,
+                Ran::Done(done) => events.extend(done),
+                Ran::Undone if is_change => connection.batch_execute("ROLLBACK TO SAVEPOINT job")?,
                 Ran::Undone if is_alone => return Ok(connection.batch_execute("ROLLBACK")?),
                 Ran::Undone => {}
                 Ran::Lost(error) => return Err(error),
             }
+        }
+        if is_open {
+            connection.batch_execute("RELEASE SAVEPOINT job")?;
         }
         if !events.is_empty() {
             audit::append(connection, events, &means.key, &means.entropy)?;
