@@ -73,7 +73,7 @@ pub(super) async fn import(common: &Common, Import { file, moving, dry_run }: Im
         counts.push_str(&format!("; {} attributes set, {} refused", brought.set, brought.refused));
     }
     if settled > 0 {
-        counts.push_str(&format!("; {settled} groups {}", if dry_run { "would be settled" } else { "were settled" }));
+        counts.push_str(&format!("; {} settled", subject(settled as u64, dry_run)));
     }
     match failure {
         Some(failure) => {
@@ -90,9 +90,20 @@ pub(super) async fn import(common: &Common, Import { file, moving, dry_run }: Im
     }
 }
 
+/// So many groups, as the subject of what became of them.
+fn subject(count: u64, dry_run: bool) -> String {
+    let groups = if count == 1 { "group" } else { "groups" };
+    let verb = match (dry_run, count) {
+        (true, _) => "would be",
+        (false, 1) => "was",
+        (false, _) => "were",
+    };
+    format!("{count} {groups} {verb}")
+}
+
 fn counts(summary: &Summary) -> String {
     let Summary { rows, created, updated, unchanged, refused, groups_created, dry_run, .. } = summary;
-    let groups = if *groups_created > 0 { format!("; {groups_created} groups were made") } else { String::new() };
+    let groups = if *groups_created > 0 { format!("; {} made", subject(*groups_created, *dry_run)) } else { String::new() };
     let dry = if *dry_run { "; nothing was changed (dry run)" } else { "" };
     format!("{rows} rows: {created} created, {updated} updated, {unchanged} unchanged, {refused} refused{groups}{dry}")
 }

@@ -57,7 +57,7 @@ pub struct LinkedAccount {
 }
 
 /// An account as super-users and its user see it: without its password.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct LinkedAccountView {
     /// Its id.
     pub account_id: LinkedAccountId,

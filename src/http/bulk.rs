@@ -4,9 +4,11 @@ use super::crowd::{Busy, Place};
 use super::input::{Input, Parts, Query, UserSegment};
 use super::reply::{ByteStream, JsonStream, LINES, LineStream, UserAnswer};
 use super::spool::spool;
+use crate::domain::api_key::ApiKeyView;
 use crate::domain::audit::EventView;
 use crate::domain::bulk::{RowResult, Summary};
 use crate::domain::custom_attribute::AttributeView;
+use crate::domain::linked_account::LinkedAccountView;
 use crate::domain::ndjson::Line;
 use crate::domain::own_event::OwnEvent;
 use crate::domain::session::SessionView;
@@ -174,6 +176,10 @@ pub(super) struct PersonDocument<E> {
     groups: Vec<GroupRef>,
     /// The person's live sessions.
     sessions: Vec<SessionView>,
+    /// The person's API keys, without their tokens.
+    api_keys: Vec<ApiKeyView>,
+    /// The accounts of HTTP Basic that act as the person.
+    linked_accounts: Vec<LinkedAccountView>,
     /// The person's custom attributes, those that are kept encrypted as well.
     attributes: Vec<AttributeView>,
     /// The events on the person and by the person, oldest first.

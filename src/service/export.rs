@@ -7,10 +7,12 @@
 use super::caller::{Authenticated, SuperUser};
 use super::context::Context;
 use super::custom_attributes::Attributes;
+use crate::domain::api_key::{ApiKey, ApiKeyView};
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::{EventView, Link};
 use crate::domain::custom_attribute::{AttributeView, Holder};
 use crate::domain::ids::{SessionId, UserId};
+use crate::domain::linked_account::{LinkedAccount, LinkedAccountView};
 use crate::domain::own_event::OwnEvent;
 use crate::domain::session::SessionView;
 use crate::domain::user::Account;
@@ -77,6 +79,8 @@ pub struct PersonData {
     /// As whom the caller sees the person.
     viewer: Viewer,
     sessions: Vec<SessionView>,
+    api_keys: Vec<ApiKeyView>,
+    linked_accounts: Vec<LinkedAccountView>,
     attributes: Vec<AttributeView>,
     part: Part,
     /// The events on the person, and those by the person.
@@ -125,7 +129,12 @@ impl Authenticated {
 impl PersonData {
     async fn of(context: Context, account: Account, viewer: Viewer, current: Option<SessionId>) -> Result<Self> {
         let (user_id, now) = (account.user.user_id, context.now());
-        let listed = context.services.inner.store.read(move |snapshot| Ok(snapshot.sessions_of(user_id, now)?)).await?;
+        let read = move |snapshot: &mut Snapshot<'_>| {
+            let keys = snapshot.api_keys(Some(user_id), None, i64::MAX)?.iter().map(ApiKey::view).collect();
+            let linked = snapshot.linked_accounts(Some(user_id))?.iter().map(LinkedAccount::view).collect();
+            Ok((snapshot.sessions_of(user_id, now)?, keys, linked))
+        };
+        let (listed, api_keys, linked_accounts) = context.services.inner.store.read(read).await?;
         let sessions = listed.iter().map(|(session, name)| SessionView::of(session, name.as_str(), current)).collect();
         let attributes = Attributes::new(context.clone(), Holder::User(user_id), user_id).list().await?;
         context.conclude(Ok(())).await?;
@@ -135,7 +144,19 @@ impl PersonData {
         let on = events(Search { subject: Some(user_id.to_string()), ..until.clone() });
         let by = events(Search { actor: Some(user_id.to_string()), ..until });
         let account = Box::new(account);
-        Ok(Self { context, account, viewer, sessions, attributes, part: Part::Beginning, on, by, has_events: false })
+        Ok(Self {
+            context,
+            account,
+            viewer,
+            sessions,
+            api_keys,
+            linked_accounts,
+            attributes,
+            part: Part::Beginning,
+            on,
+            by,
+            has_events: false,
+        })
     }
 
     /// The next piece; `None` at the end.
@@ -178,6 +199,10 @@ impl PersonData {
         append(&mut piece, &self.account.groups)?;
         piece.extend_from_slice(b",\"sessions\":");
         append(&mut piece, &self.sessions)?;
+        piece.extend_from_slice(b",\"api_keys\":");
+        append(&mut piece, &self.api_keys)?;
+        piece.extend_from_slice(b",\"linked_accounts\":");
+        append(&mut piece, &self.linked_accounts)?;
         piece.extend_from_slice(b",\"attributes\":");
         append(&mut piece, &self.attributes)?;
         piece.extend_from_slice(b",\"audit_events\":[");

@@ -26,7 +26,7 @@ pub const BOUND: Duration = Duration::from_secs(1);
 /// Parts that are locked each on its own.
 const SHARDS: usize = 16;
 /// Readings in each generation of a part.
-const GENERATION: usize = 1024;
+const GENERATION: usize = 512;
 
 /// What a reading depends on, besides what everything depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -45,12 +45,14 @@ use diesel::r2d2::{ManageConnection, Pool, PooledConnection};
 use error::StoreError;
 use feed::{Feed, Listener};
 use memory::{Memory, Reading};
+use std::fmt::Display;
 use std::hash::Hash;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use writer::{Kind, Means, Writer};
 
 pub use audit::{Finding, Position, Search, Verified};
@@ -105,6 +107,8 @@ pub struct Store {
 struct Inner {
     location: Location,
     readers: Pool<Readers>,
+    /// As many as there are reading connections at most: who has none yet waits in his task, and not in a thread.
+    turns: Arc<Semaphore>,
     epoch: Arc<AtomicU64>,
     /// Connections that could not be opened.
     failures: Arc<AtomicU64>,
@@ -142,8 +146,9 @@ impl Store {
         drop(first);
         let (epoch, failures) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let manager = Readers { location: location.clone(), epoch: Arc::clone(&epoch) };
+        let most = readers.max(1);
         let readers = Pool::builder()
-            .max_size(readers.max(1))
+            .max_size(most)
             .min_idle(Some(1))
             .connection_timeout(PATIENCE)
             .error_handler(Box::new(Failures(Arc::clone(&failures))))
@@ -159,6 +164,7 @@ impl Store {
             inner: Arc::new(Inner {
                 location: location.clone(),
                 readers,
+                turns: Arc::new(Semaphore::new(most as usize)),
                 epoch,
                 failures,
                 stuck: AtomicU64::new(0),
@@ -244,6 +250,7 @@ impl Store {
         work: impl FnOnce(&mut Snapshot<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let inner = Arc::clone(&self.inner);
+        let turn = inner.turn().await?;
         let (began, has_begun) = oneshot::channel();
         let is_given_up = Arc::new(AtomicBool::new(false));
         let was_given_up = Arc::clone(&is_given_up);
@@ -256,12 +263,13 @@ impl Store {
             if was_given_up.swap(true, Ordering::AcqRel) {
                 inner.stuck.fetch_sub(1, Ordering::AcqRel);
             }
-            outcome
+            // The turn is over when this thread is free again, not a moment before: else the next one would start another.
+            (outcome, turn)
         });
         // Waiting for a connection is bounded by the pool, and is not the query's time. If none was to be had, the outcome says so.
         let _ = has_begun.await;
         match tokio::time::timeout(span, reading).await {
-            Ok(Ok(outcome)) => outcome,
+            Ok(Ok((outcome, _turn))) => outcome,
             Ok(Err(_)) => Err(Error::new(Code::Internal).cause("a read panicked")),
             Err(_) => {
                 if !is_given_up.swap(true, Ordering::AcqRel) {
@@ -400,7 +408,26 @@ impl Inner {
         outcome
     }
 
-    /// A reading connection. It is waited for while others use them all, but not while none can be opened.
+    /// A turn at reading. It is waited for while others read, but not while none of them comes back.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit> {
+        let failures = self.failures.load(Ordering::Acquire);
+        let mut waited = Duration::ZERO;
+        let mut turn = pin!(Arc::clone(&self.turns).acquire_owned());
+        loop {
+            match tokio::time::timeout(GLANCE, &mut turn).await {
+                Ok(Ok(turn)) => return Ok(turn),
+                Ok(Err(closed)) => return Err(no_connection(&closed)),
+                Err(elapsed) => {
+                    waited += GLANCE;
+                    if self.is_hopeless(failures, waited) {
+                        return Err(no_connection(&elapsed));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A reading connection, which is opened if need be.
     fn reader(&self) -> Result<PooledConnection<Readers>> {
         let failures = self.failures.load(Ordering::Acquire);
         let mut waited = Duration::ZERO;
@@ -409,16 +436,23 @@ impl Inner {
                 Ok(pooled) => return Ok(pooled),
                 Err(error) => {
                     waited += GLANCE;
-                    let is_failing = self.failures.load(Ordering::Acquire) != failures || self.stuck.load(Ordering::Acquire) > 0;
-                    let is_down = is_failing && waited >= GLANCE * 3;
-                    if is_down || waited >= LONGEST_WAIT {
-                        let cause = error.to_string().replace('\n', "; ");
-                        return Err(Error::new(Code::Unavailable).cause(format!("no connection for reading: {cause}")));
+                    if self.is_hopeless(failures, waited) {
+                        return Err(no_connection(&error));
                     }
                 }
             }
         }
     }
+
+    /// Whether someone who has waited for so long for a connection, since there were so many failures, had better come back later.
+    fn is_hopeless(&self, failures: u64, waited: Duration) -> bool {
+        let is_failing = self.failures.load(Ordering::Acquire) != failures || self.stuck.load(Ordering::Acquire) > 0;
+        waited >= LONGEST_WAIT || is_failing && waited >= GLANCE * 3
+    }
+}
+
+fn no_connection(cause: &impl Display) -> Error {
+    Error::new(Code::Unavailable).cause(format!("no connection for reading: {}", cause.to_string().replace('\n', "; ")))
 }
 
 /// Opens reading connections for the pool. A connection is as good as its epoch: no query is spent on asking it.

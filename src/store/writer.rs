@@ -450,3 +450,22 @@ impl Thread {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_share_a_batch_and_other_changes_do_not() {
+        let of_session = |byte| Kind::OfSession(SessionId::from_bytes([byte; 16]));
+        assert!(of_session(1).goes_with(Some(of_session(2))) && of_session(1).goes_with(None));
+        for change in [Kind::Change, Kind::Rehearsal] {
+            assert!(change.goes_with(None) && !change.goes_with(Some(Kind::Change)));
+            assert!(!change.goes_with(Some(of_session(1))) && !of_session(1).goes_with(Some(change)));
+        }
+        for first in [None, Some(Kind::Change), Some(of_session(1))] {
+            assert!(Kind::Event.goes_with(first));
+        }
+        assert!(Kind::Event.order() < of_session(1).order() && of_session(1).order() < of_session(2).order());
+    }
+}

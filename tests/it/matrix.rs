@@ -652,7 +652,11 @@ fn compare_shape(row: &Row, caller: Caller, answer: &Answer, what: &str) {
             }
         }
         Shape::Data => {
-            assert_eq!(answer.keys(), ["user", "groups", "sessions", "attributes", "audit_events"], "{what}");
+            assert_eq!(
+                answer.keys(),
+                ["user", "groups", "sessions", "api_keys", "linked_accounts", "attributes", "audit_events"],
+                "{what}"
+            );
             assert_eq!(keys(&answer.json["user"]), user_keys(caller, false), "{what}");
             assert_eq!(keys(&answer.json["sessions"][0]), SESSION, "{what}");
             let sees_all = answer.json["audit_events"][0].get("hash").is_some();

@@ -95,7 +95,7 @@ both! {
         newer["users"][1]["locked"] = json!(false);
         newer["groups"][0]["description"] = json!("everyone else");
         let updated = import(&town, &newer, &[]).expect(0);
-        assert!(updated.err.contains("0 created, 2 updated, 1 unchanged") && updated.err.contains("1 groups"), "{updated:?}");
+        assert!(updated.err.contains("0 created, 2 updated, 1 unchanged") && updated.err.contains("1 group was settled"), "{updated:?}");
         assert_eq!((&seen("ann.miller")["guid"], &seen("bob")["locked"]), (&ann["guid"], &json!(false)));
         assert_eq!((members("Staff").len(), &group("Staff")["description"]), (0, &json!("everyone else")));
         town.usher(&["audit", "verify"]).expect(0);

@@ -2,7 +2,7 @@
 
 use crate::both;
 use crate::bulk::{HASH, PHRASE, import};
-use crate::harness::{PASSWORD, Town};
+use crate::harness::{PASSWORD, Town, process};
 use crate::matrix::{OWNER, SUPER_USER};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -19,6 +19,21 @@ fn actions(data: &Value) -> Vec<&str> {
 }
 
 both! {
+    /// What acts as a person is kept of the person as well: API keys and linked accounts, without what opens them.
+    fn what_acts_as_the_person(engine) {
+        let town = Town::new(engine);
+        let ann = town.user("ann");
+        let of_ann = ["--user", "ann"];
+        let key = town.usher(&[&["key", "create", "nightly", "--json"], &of_ann[..]].concat()).expect(0).json();
+        process::usher(&town.site, &[&["linked", "create", "script", "--password-stdin"], &of_ann[..]].concat(), PASSWORD).expect(0);
+        for answer in [ann.get(OWN).expect(200), town.root().get(&format!("/api/v1/users/{}/data", ann.id())).expect(200)] {
+            let data = &answer.json;
+            assert_eq!((&data["api_keys"][0]["key_id"], &data["api_keys"][0]["name"]), (&key["key_id"], &json!("nightly")));
+            assert_eq!((&data["linked_accounts"][0]["name"], &data["linked_accounts"][0]["user_id"]), (&json!("script"), &json!(ann.id())));
+            assert!(!answer.text.contains("$argon2") && !answer.text.contains(key["key"].as_str().unwrap()), "{}", answer.text);
+        }
+    }
+
     /// One document has it all: the view, groups, live sessions, and the events on and by the person, each once, oldest first.
     fn one_document(engine) {
         let town = Town::new(engine);
@@ -38,7 +53,7 @@ both! {
         let answer = root.get(&format!("/api/v1/users/{id}/data")).expect(200);
         assert_eq!(answer.headers["content-type"], "application/json");
         let data = answer.json;
-        assert_eq!(keys(&data), ["user", "groups", "sessions", "attributes", "audit_events"]);
+        assert_eq!(keys(&data), ["user", "groups", "sessions", "api_keys", "linked_accounts", "attributes", "audit_events"]);
         assert_eq!(keys(&data["user"]), SUPER_USER);
         assert_eq!((&data["groups"][0]["name"], &data["sessions"][0]["session_id"]), (&json!("staff"), &json!(ann.session_id)));
         let all = ["user.create", "session.sign_in", "session.sign_in", "user.update_current", "user.update", "user.read", "user.set_attributes", "user.read_data"];

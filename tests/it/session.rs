@@ -165,6 +165,34 @@ both! {
         assert_eq!(town.usher(&["session", "revoke", "--all"]).expect(0).out, "0 sessions ended\n");
     }
 
+    /// Renewals, sign-outs, and endings of whole users' sessions, at once and on two nodes: none fails for another's sake, and what ended has
+    /// ended.
+    fn many_sessions_change_at_once(engine) {
+        let town = Town::new(engine);
+        let other = town.another_node();
+        let nodes = [&town, &other];
+        let roots = nodes.map(Town::root);
+        let people: Vec<String> = (0..3).map(|number| town.create(&format!("user-{number}"))).collect();
+        for _ in 0..2 {
+            let clients: Vec<Client> =
+                (0..24).map(|number| nodes[number % 2].anon().sign_in(&format!("user-{}", number % 3), PASSWORD)).collect();
+            town.advance(Duration::from_secs(3));
+            let answers = at_once(clients.len() + people.len(), |number| match clients.get(number) {
+                Some(client) if number % 4 < 2 => (200, client.post("/api/v1/sessions/current/renew", &json!({}))),
+                Some(client) => (204, client.delete("/api/v1/sessions/current")),
+                None => {
+                    let place = number - clients.len();
+                    (204, roots[place % 2].delete(&format!("/api/v1/users/{}/sessions", people[place])))
+                }
+            });
+            for (done, answer) in answers {
+                assert!(answer.status == done || answer.json["code"] == "session_invalid", "{}", answer.text);
+            }
+            let left = "SELECT count(*) AS count FROM sessions s JOIN users u USING (user_id) WHERE u.username LIKE 'user-%'";
+            assert_eq!(town.count(left), 0);
+        }
+    }
+
     /// S21, R9, R11: whatever takes the right away ends the session at the very next call, and a restart does not bring it back.
     fn what_ends_a_session_ends_it_at_once(engine) {
         let town = Town::new(engine);

@@ -184,6 +184,9 @@ both! {
                 assert_eq!((sorted(&none), &none["found"]), (vec!["cid", "found", "status", "sub_status"], &json!(false)));
                 // Several, all or none; each keeps its kind.
                 call("POST", "", json!({"data": [{"name": "b", "value": 1}, {"name": "a", "value": 2}]})).no("E009001");
+                for wrong in [json!({"name": "d", "value": 1, "expiration": -5}), json!({"data": []}), json!({"data": [{"name": "d", "expiration": -1}]})] {
+                    call("POST", "", wrong).no("E008002");
+                }
                 call("POST", "", json!({"expiration": 60, "data": [{"name": "b", "value": {"x": [1, null]}}, {"name": "c", "value": true, "expiration": "120", "encrypt": true}]})).done();
                 let got = call("GET", "", json!({"data": ["b", "c", "d"]})).done().json["result"].clone();
                 assert_eq!((&got["b"]["value"], &got["c"]["value"], &got["d"]), (&json!({"x": [1, null]}), &json!(true), &Value::Null));

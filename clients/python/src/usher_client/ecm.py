@@ -148,9 +148,9 @@ class ECMUserAttributes:
     """Consecutive failed sign-ins."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class ECMGroup:
-    """A group."""
+    """A group. It can be changed and handed to `update_group`."""
 
     id: int = -1
     name: str = ""

@@ -14,9 +14,18 @@ impl<T: FromStr> FromStr for Guid<T> {
             Some((prefix, number)) if prefix.eq_ignore_ascii_case("zusr") => {
                 format!("{:032x}", crockford(number).ok_or(())?).parse()
             }
-            _ => text.parse(),
+            _ => bare(text).parse(),
         };
         parsed.map(Self).map_err(drop)
+    }
+}
+
+/// An id without its wrapping; what is wrapped may lack dashes here, which `uuid` does not take.
+fn bare(text: &str) -> &str {
+    let unbraced = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+    match text.split_at_checked("urn:uuid:".len()) {
+        Some((prefix, id)) if prefix.eq_ignore_ascii_case("urn:uuid:") => id,
+        _ => unbraced.unwrap_or(text),
     }
 }
 
@@ -73,8 +82,9 @@ mod tests {
             let id = UserId::from_bytes(bytes);
             let ecm = spell(&id.to_string());
             prop_assert!(ecm.len() == 32 && ecm.bytes().all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(&b)));
-            let spellings = [ecm.clone(), ecm.to_lowercase(), id.to_string(), format!("{{{id}}}"), format!("urn:uuid:{id}")];
-            for spelling in spellings {
+            let plain = [ecm.clone(), ecm.to_lowercase(), id.to_string(), id.to_string().to_uppercase()];
+            let wrapped = plain.clone().map(|id| [format!("{{{id}}}"), format!("urn:uuid:{id}"), format!("URN:UUID:{id}")]);
+            for spelling in plain.into_iter().chain(wrapped.into_iter().flatten()) {
                 prop_assert_eq!(read(&spelling), Some(id));
             }
             if bytes != [0; 16] {

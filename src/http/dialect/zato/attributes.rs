@@ -44,7 +44,7 @@ fn which(sent: &Sent) -> Result<Which> {
     if let Some(name) = sent.filled("name")? {
         return name_of(&name).map(Which::One);
     }
-    let Some(Value::Array(items)) = sent.value("data") else { return Err(unfit("data", "is no list of names")) };
+    let items = several(sent, "is no list of names, or an empty one")?;
     let names = items.iter().map(|item| item.as_str().map_or_else(|| Err(unfit("data", "has what is no name")), name_of));
     names.collect::<Result<_>>().map(Which::Several)
 }
@@ -69,18 +69,28 @@ fn as_text(value: &Value) -> Value {
     }
 }
 
-fn life(seconds: Option<i64>) -> Option<Duration> {
-    let seconds = seconds.filter(|seconds| *seconds > 0)?;
-    Some(Duration::from_secs(seconds.unsigned_abs()).min(LONGEST_LIFE))
+/// For how long an attribute lives; zero is for ever, as with Zato. In Zato a negative span makes what has expired already.
+fn life(seconds: Option<i64>) -> Result<Option<Duration>> {
+    let Some(seconds) = seconds.filter(|seconds| *seconds != 0) else { return Ok(None) };
+    let seconds = u64::try_from(seconds).map_err(|_| unfit("expiration", "is negative"))?;
+    Ok(Some(Duration::from_secs(seconds).min(LONGEST_LIFE)))
+}
+
+/// The list of several.
+fn several<'a>(sent: &'a Sent, no_list: &'static str) -> Result<&'a [Value]> {
+    match sent.value("data") {
+        Some(Value::Array(items)) if !items.is_empty() => Ok(items),
+        _ => Err(unfit("data", no_list)),
+    }
 }
 
 fn writes(sent: &Sent, writing: Writing) -> Result<Vec<Write>> {
-    let (expires_in, is_encrypted) = (life(sent.number("expiration")?), sent.flag("encrypt")?);
+    let (expires_in, is_encrypted) = (life(sent.number("expiration")?)?, sent.flag("encrypt")?);
     if let Some(name) = sent.filled("name")? {
         let value = value_of(sent.value("value").map(as_text), writing)?;
         return Ok(vec![Write { user_id: None, name: name_of(&name)?, value, expires_in, is_encrypted }]);
     }
-    let Some(Value::Array(items)) = sent.value("data") else { return Err(unfit("data", "is no list")) };
+    let items = several(sent, "is no list, or an empty one")?;
     let write = |item: &Value| {
         let no_item = || unfit("data", "has what is no attribute");
         let item = item.as_object().ok_or_else(no_item)?;
@@ -100,7 +110,7 @@ fn writes(sent: &Sent, writing: Writing) -> Result<Vec<Write>> {
             Some(_) => return Err(no_item()),
         };
         let value = value_of(item.get("value").cloned(), writing)?;
-        Ok(Write { user_id, name: name_of(name)?, value, expires_in: life(own).or(expires_in), is_encrypted })
+        Ok(Write { user_id, name: name_of(name)?, value, expires_in: life(own)?.or(expires_in), is_encrypted })
     };
     items.iter().map(write).collect()
 }
