@@ -17,8 +17,9 @@ use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool};
 
-/// Batches removed in one transaction on SQLite.
-const STRIDE: i64 = 16;
+/// Events after which no batch more is removed in the same transaction on SQLite: their entries lie all over the index, so each may cost
+/// a read of the disk, and everybody waits for it.
+const STRIDE: usize = 128;
 /// Keeps two nodes from removing the same at once.
 const LOCK: &str = "SELECT pg_try_advisory_lock(8461300257123106) AS is_so";
 const UNLOCK: &str = "SELECT pg_advisory_unlock(8461300257123106)";
@@ -111,26 +112,33 @@ impl Tx<'_> {
         Ok(gone)
     }
 
-    /// Removes a stride of what comes before the chains' beginnings; tells how many batches.
+    /// Removes a stride of what comes before the chains' beginnings; tells how many events.
     fn remove_audit(&mut self) -> Result<usize, StoreError> {
         let beginnings: Vec<(i64, i64)> =
             audit_beginnings::table.select((audit_beginnings::chain, audit_beginnings::seq)).load(self.0)?;
         for (chain, beginning) in beginnings {
-            let of_chain = audit_batches::chain.eq(chain);
-            let older = audit_batches::table.filter(of_chain.and(audit_batches::last.le(beginning)));
-            let oldest: Vec<i64> =
-                older.order(audit_batches::last.asc()).limit(STRIDE).select(audit_batches::last).load(self.0)?;
-            let Some(last) = oldest.last() else { continue };
-            let links = Snapshot(&mut *self.0).links_after(chain, 0, STRIDE)?;
-            for Entry { key, micros, chain, seq, month } in links.iter().flat_map(|(month, link)| Entry::of_link(link, *month)) {
-                if seq <= *last {
-                    diesel::delete(audit_index::table.find((key, micros, chain, seq, month))).execute(self.0)?;
-                }
+            let mut links = Vec::new();
+            let mut last = 0;
+            while links.len() < STRIDE && last < beginning {
+                let batch = Snapshot(&mut *self.0).links_after(chain, last, 1)?;
+                let Some(end) = batch.last().map(|(_, link)| link.seq).filter(|end| *end <= beginning) else { break };
+                last = end;
+                links.extend(batch);
+            }
+            if links.is_empty() {
+                continue;
+            }
+            let mut entries: Vec<Entry> = links.iter().flat_map(|(month, link)| Entry::of_link(link, *month)).collect();
+            // In the order of the table, as neighbours share a page.
+            entries.sort_unstable();
+            for Entry { key, micros, chain, seq, month } in entries {
+                diesel::delete(audit_index::table.find((key, micros, chain, seq, month))).execute(self.0)?;
             }
             let changes = audit_changes::chain.eq(chain).and(audit_changes::seq.le(last));
             diesel::delete(audit_changes::table.filter(changes)).execute(self.0)?;
-            diesel::delete(audit_batches::table.filter(of_chain.and(audit_batches::last.le(last)))).execute(self.0)?;
-            return Ok(oldest.len());
+            let batches = audit_batches::chain.eq(chain).and(audit_batches::last.le(last));
+            diesel::delete(audit_batches::table.filter(batches)).execute(self.0)?;
+            return Ok(links.len());
         }
         Ok(0)
     }
