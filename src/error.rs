@@ -137,7 +137,7 @@ codes! {
     /// The URL is too long.
     UrlTooLong = "url_too_long", 414, "The URL is too long.";
     /// The body is not declared as JSON.
-    NotJsonType = "unsupported_media_type", 415, "The body must be application/json.";
+    NotJsonType = "unsupported_media_type", 415, "The body is not of the media type that is asked for.";
     /// A member of the body is unknown or its value does not fit.
     Invalid = "invalid", 422, "A member of the body is unknown or does not fit.";
     /// The new password does not meet the policy.

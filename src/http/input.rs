@@ -2,12 +2,13 @@
 //!
 //! Bounds (S38): a body of 64 KiB, within ten seconds; JSON nested 32 deep. An unknown member is refused, never ignored.
 
+use super::misfit;
 use crate::domain::raw::{NoMembers, RawObject, UniqueMembers};
 use crate::error::{Code, Error, Fault, Result};
 use crate::service::LARGEST_PAGE;
 use actix_web::HttpRequest;
 use actix_web::http::header;
-use actix_web::web::{Bytes, BytesMut, Payload, Query as ActixQuery};
+use actix_web::web::{Bytes, BytesMut, Payload};
 use futures_util::{FutureExt as _, StreamExt as _};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::de::DeserializeOwned;
@@ -163,11 +164,11 @@ impl<T: DeserializeOwned + JsonSchema> Input for Query<T> {
 
 /// Reads a query string.
 pub(super) fn read_query<T: DeserializeOwned>(text: &str) -> Result<T> {
-    let bad = |e: actix_web::error::QueryPayloadError| {
-        let text = e.to_string();
-        Error::new(Code::BadQuery).detail(text.strip_prefix("Query deserialize error: ").unwrap_or(&text).to_owned())
-    };
-    ActixQuery::<T>::from_query(text).map(ActixQuery::into_inner).map_err(bad)
+    if unquoted(text).is_none() {
+        return Err(Error::new(Code::BadQuery).detail("It is no UTF-8."));
+    }
+    let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(text.as_bytes()));
+    serde_path_to_error::deserialize(pairs).map_err(|refused| misfit::of_query(&refused))
 }
 
 /// The number of items on a page: 50 unless told otherwise (S38: 0 is refused).
@@ -292,24 +293,7 @@ pub(super) fn take_members<T: DeserializeOwned + JsonSchema>(members: Map<String
         let fault = |member: &String| Fault { member: member.clone(), code: "unknown_member", detail: "is not known".to_owned() };
         return Err(unknown.into_iter().map(fault).fold(Error::new(Code::Invalid), Error::fault));
     }
-    // serde's message names types and members, and quotes values only of numbers and words that are no secrets: where the member is
-    // one (a password), its type is a string and the message says no more than that it is not one.
-    T::deserialize(Value::Object(members)).map_err(|e| Error::new(Code::BadType).detail(shape_of(&e)))
-}
-
-/// What of a serde message does not repeat the value that was sent.
-fn shape_of(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected ")) {
-        Some((found, expected)) => {
-            let kind = found.split([' ', '`']).next().unwrap_or_default();
-            format!("A member is of the wrong type: {kind} where {expected} is expected.")
-        }
-        None => match text.strip_prefix("missing field ") {
-            Some(name) => format!("The member {} is missing.", name.replace('`', "")),
-            None => "A member does not fit.".to_owned(),
-        },
-    }
+    serde_path_to_error::deserialize(Value::Object(members)).map_err(|refused| misfit::of_body(&refused))
 }
 
 /// Reads the body as a JSON object whose members are kept as they are.

@@ -25,6 +25,7 @@ mod hooks;
 mod input;
 mod meter;
 mod metrics;
+mod misfit;
 mod networks;
 mod openapi;
 #[doc(hidden)]

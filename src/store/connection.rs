@@ -139,9 +139,10 @@ impl AnyConnection {
 }
 
 /// Durable at every commit. What a transaction of an import touches fits into the cache (KiB); what a savepoint keeps stays in memory; and
-/// a checkpoint comes when pages that are written over and over, the ends of indexes above all, have been (pages).
+/// a checkpoint comes when pages that are written over and over, the ends of indexes above all, have been (pages). What is deleted is
+/// overwritten: who was deleted is to be found nowhere in the file.
 const WRITING: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; \
-                       PRAGMA cache_size = -49152; PRAGMA wal_autocheckpoint = 8000;";
+                       PRAGMA cache_size = -49152; PRAGMA wal_autocheckpoint = 8000; PRAGMA secure_delete = ON;";
 
 fn open_sqlite(path: &Path, purpose: Purpose) -> Result<SqliteConnection, StoreError> {
     let fail = |cause: String| StoreError::Unavailable(format!("cannot open the SQLite file {}: {cause}", path.display()));

@@ -2,7 +2,7 @@
 
 use crate::both;
 use crate::bulk::{HASH, PHRASE, import};
-use crate::harness::{PASSWORD, Town, process};
+use crate::harness::{Engine, PASSWORD, Site, Town, process};
 use crate::matrix::{OWNER, SUPER_USER};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -16,6 +16,26 @@ fn keys(value: &Value) -> Vec<&str> {
 
 fn actions(data: &Value) -> Vec<&str> {
     data["audit_events"].as_array().unwrap().iter().map(|e| e["action"].as_str().unwrap()).collect()
+}
+
+/// Who was deleted is found nowhere in the file, not in what is free in it either.
+#[test]
+fn nothing_is_left_in_the_file() {
+    let town = Town::new(Engine::Sqlite);
+    let root = town.root();
+    let ann = json!({"username": "quaggaxylo", "last_name": "Quaggaxylo", "remark": "quaggaxylo ".repeat(350), "email": "quaggaxylo@example.com"});
+    let id = root.post("/api/v1/users", &ann).expect(201).json["user_id"].as_str().unwrap().to_owned();
+    let attribute = format!("/api/v1/users/{id}/attributes/song");
+    root.put(&attribute, &json!({"value": "quaggaxylo ".repeat(500)})).expect(201);
+    root.patch(&format!("/api/v1/users/{id}"), &json!({"remark": "quaggaxylo, the second"})).expect(200);
+    let found = |site: &Site| {
+        // The last one to close the file takes the log of writes into it.
+        process::usher(site, &["audit", "verify"], "").expect(0);
+        let bytes = std::fs::read(site.url.strip_prefix("sqlite:").unwrap()).unwrap();
+        bytes.windows(10).filter(|window| window.eq_ignore_ascii_case(b"quaggaxylo")).count()
+    };
+    root.delete(&format!("/api/v1/users/{id}")).expect(204);
+    assert_eq!(found(&town.halt()), 0);
 }
 
 both! {
