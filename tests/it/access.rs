@@ -156,10 +156,10 @@ both! {
         let unknown = "018f0000-0000-7000-8000-000000000000";
         for (change, status, code) in [
             (json!({}), 422, "invalid"),
-            (json!({"access": "nobody"}), 400, "bad_type"),
+            (json!({"access": "nobody"}), 422, "invalid"),
             (json!({"access": null}), 400, "bad_type"),
             (json!({"allowed_networks": null}), 400, "bad_type"),
-            (json!({"allowed_roles": ["emperor"]}), 400, "bad_type"),
+            (json!({"allowed_roles": ["emperor"]}), 422, "invalid"),
             (json!({"allowed_groups": [unknown]}), 422, "invalid"),
             (json!({"allowed_groups": ["nonsense"]}), 422, "invalid"),
             (json!({"allowed_groups": vec![staff.as_str(); 65]}), 200, ""),

@@ -92,6 +92,8 @@ fn suspicious_members<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
         "key_id",
         // Of an audit event: the public part of a key that was made or revoked.
         "api_key",
+        // Of the document on a person: what is told of them, without the keys.
+        "api_keys",
         // What kind of token it is.
         "token_type",
         // Of an audit event: its place in the chain.

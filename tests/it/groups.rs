@@ -97,7 +97,7 @@ both! {
         let vault = root.post("/api/v1/applications", &body).expect(201).json;
         root.post("/api/v1/applications", &json!({"name": "VAULT"})).refused(409, "value_taken");
         root.post("/api/v1/applications", &json!({"name": "Büro"})).refused(422, "invalid");
-        root.post("/api/v1/applications", &json!({"name": "x", "session_scope": "all"})).refused(400, "bad_type");
+        root.post("/api/v1/applications", &json!({"name": "x", "session_scope": "all"})).refused(422, "invalid");
         let through = town.anon().with("x-current-app", "vault");
         through.try_sign_in("ann", PASSWORD).refused(401, "application_invalid");
         let keyed = through.with("x-application-key", vault["key"].as_str().unwrap()).sign_in("ann", PASSWORD);
