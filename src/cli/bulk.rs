@@ -73,7 +73,7 @@ pub(super) async fn import(common: &Common, Import { file, moving, dry_run }: Im
         counts.push_str(&format!("; {} attributes set, {} refused", brought.set, brought.refused));
     }
     if settled > 0 {
-        counts.push_str(&format!("; {} settled", subject(settled as u64, dry_run)));
+        counts.push_str(&format!("; {} settled", subject(settled, dry_run)));
     }
     match failure {
         Some(failure) => {
