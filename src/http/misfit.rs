@@ -48,8 +48,8 @@ fn read(path: &Path, text: &str) -> (String, Flaw) {
         return (below(name.trim_end_matches('`')), Flaw::Type("is missing".to_owned()));
     }
     if let Some(rest) = text.strip_prefix("unknown field `") {
-        let name = rest.rsplit_once("`, ").map_or(rest, |(name, _)| name);
-        return (name.split("`, ").next().unwrap_or(name).to_owned(), Flaw::Type("is not known".to_owned()));
+        let name = rest.split("`, ").next().unwrap_or_default();
+        return (name.to_owned(), Flaw::Type("is not known".to_owned()));
     }
     let expected = text.rsplit_once(", expected ").map(|(_, expected)| expected);
     let flaw = match expected {
@@ -121,6 +121,17 @@ mod tests {
             let error = refused(body.clone());
             let fault = &error.faults()[0];
             assert_eq!((error.code(), fault.member.as_str(), fault.detail.as_str()), (code, member, flaw), "{body}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_named() {
+        let cases = [("name=a&seconds=x", "seconds", "invalid digit found in string"), ("seconds=1", "name", "is missing")];
+        for (text, member, flaw) in cases {
+            let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(text.as_bytes()));
+            let error = of_query(&serde_path_to_error::deserialize::<_, Sent>(pairs).unwrap_err());
+            let fault = &error.faults()[0];
+            assert_eq!((error.code(), fault.member.as_str(), fault.detail.as_str()), (Code::BadQuery, member, flaw), "{text}");
         }
     }
 }

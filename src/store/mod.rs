@@ -263,13 +263,13 @@ impl Store {
             if was_given_up.swap(true, Ordering::AcqRel) {
                 inner.stuck.fetch_sub(1, Ordering::AcqRel);
             }
-            // The turn is over when this thread is free again, not a moment before: else the next one would start another.
-            (outcome, turn)
+            drop(turn);
+            outcome
         });
         // Waiting for a connection is bounded by the pool, and is not the query's time. If none was to be had, the outcome says so.
         let _ = has_begun.await;
         match tokio::time::timeout(span, reading).await {
-            Ok(Ok((outcome, _turn))) => outcome,
+            Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(Error::new(Code::Internal).cause("a read panicked")),
             Err(_) => {
                 if !is_given_up.swap(true, Ordering::AcqRel) {

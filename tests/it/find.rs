@@ -108,9 +108,13 @@ both! {
         assert_eq!((&counted["total"], counted["items"].as_array().unwrap().len()), (&json!(5), 2));
         assert_eq!(root.get("/api/v1/users").json.get("total"), None);
         for bad in ["limit=0", "limit=501", "user_role=root", "user_role=", "account_status=x", "sort=password_hash", "sort=email", "password_hash=x",
-            "is_locked=true", "with_total=maybe", "offset=3", "prefix=a&prefix=b"]
+            "is_locked=true", "with_total=maybe", "offset=3", "prefix=a&prefix=b", "username=%ff"]
         {
             root.get(&format!("/api/v1/users?{bad}")).refused(400, "bad_query");
+        }
+        for (bad, pointer) in [("limit=x", "/limit"), ("with_total=maybe", "/with_total"), ("offset=3", "/offset")] {
+            let refused = root.get(&format!("/api/v1/users?{bad}")).refused(400, "bad_query");
+            assert_eq!(refused.json["errors"][0]["pointer"], pointer, "{}", refused.text);
         }
         for bad in ["limit=5", "sort=number", "with_total=true", "cursor=x"] {
             root.get(&format!("/api/v1/users/count?{bad}")).refused(400, "bad_query");

@@ -15,11 +15,8 @@ const USERS: &str = "/api/v1/users";
 const SESSIONS: &str = "/api/v1/sessions";
 /// A read is given up after 0.9 s, a change that has been taken up after 10 s more, as it may yet happen; and a busy machine's share.
 const LONGEST: Duration = Duration::from_secs(13);
-/// Calls that are made meanwhile.
-const CALLS: usize = 40;
-/// Threads that may be added by it: one for each call that waits, one for each reading connection that does not come back, and those that
-/// open new ones.
-const THREADS: usize = CALLS + 24;
+/// Threads that may be added by it: those of reads that have not come back, one for each reading connection, and those that open new ones.
+const THREADS: usize = 40;
 
 fn threads(service: &Process) -> usize {
     std::fs::read_dir(format!("/proc/{}/task", service.id())).unwrap().count()
@@ -48,7 +45,7 @@ fn survives_hanging(rounds: usize) {
     for round in 0..rounds {
         let made = Mutex::new(Vec::new());
         server.freeze();
-        let waits = at_once(CALLS, |number| match number % 4 {
+        let waits = at_once(40, |number| match number % 4 {
             0 => is_given_up(&ann, "GET", ME, None),
             1 => is_given_up(&anon, "POST", SESSIONS, Some(json!({"username": "ann", "password": PASSWORD}))),
             2 => is_given_up(&by, "POST", USERS, Some(json!({"username": format!("frozen-{round}-{number}")}))),
@@ -78,7 +75,7 @@ fn survives_hanging(rounds: usize) {
             by.get(&format!("{USERS}/{user_id}")).expect(200);
         }
         // Of a change that was given up there is all or nothing.
-        for number in (2..CALLS).step_by(4) {
+        for number in (2..40).step_by(4) {
             let found = by.get(&format!("{USERS}?username=frozen-{round}-{number}")).expect(200).json;
             let count = found["items"].as_array().unwrap().len();
             assert!(count <= 1, "{found}");
