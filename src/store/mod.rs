@@ -87,8 +87,8 @@ fn is_unstorable(text: &str) -> bool {
     text.contains('\0')
 }
 
-/// How long a read may take once it has a connection; and how long a new connection may take.
-const PATIENCE: Duration = Duration::from_millis(900);
+/// How long a new connection may take.
+const OPENING: Duration = Duration::from_millis(900);
 /// How long a call waits for a connection while others use them all.
 const LONGEST_WAIT: Duration = Duration::from_secs(4);
 /// How long a call that has failed for the database's sake waits for its event to be written.
@@ -150,7 +150,7 @@ impl Store {
         let readers = Pool::builder()
             .max_size(most)
             .min_idle(Some(1))
-            .connection_timeout(PATIENCE)
+            .connection_timeout(OPENING)
             .error_handler(Box::new(Failures(Arc::clone(&failures))))
             .build_unchecked(manager);
         let feed = Feed::new();
@@ -194,7 +194,7 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub async fn look_at_contract(&self) -> Result<Option<String>> {
-        let oldest = self.read_anyway(PATIENCE, |snapshot| Ok(contract::oldest(snapshot.0)?)).await?;
+        let oldest = self.read_anyway(self.inner.location.patience(), |snapshot| Ok(contract::oldest(snapshot.0)?)).await?;
         self.inner.oldest.store(oldest, Ordering::Release);
         Ok(contract::check(self.inner.schema, oldest).err().map(|outgrown| outgrown.to_string()))
     }
@@ -221,7 +221,7 @@ impl Store {
     /// # Errors
     /// Those of `work`; [`Code::Unavailable`] if there is no connection, or no result, in time.
     pub async fn read<T: Send + 'static>(&self, work: impl FnOnce(&mut Snapshot<'_>) -> Result<T> + Send + 'static) -> Result<T> {
-        self.read_within(PATIENCE, work).await
+        self.read_within(self.inner.location.patience(), work).await
     }
 
     /// Like [`Store::read`], for what may take seconds: a search that no index serves.

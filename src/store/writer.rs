@@ -34,9 +34,8 @@ const QUEUE: usize = 8192;
 const BATCH: usize = 512;
 /// Bounds of batches in the meter: jobs.
 static SIZES: [u64; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, BATCH as u64];
-/// How long a caller waits for its job to be taken up while no batch comes to an end: then the database has gone away.
-const PATIENCE: Duration = Duration::from_millis(900);
-/// How long it waits at most while batches do come to an end: then the database is merely slow.
+/// How long a caller waits at most for its job to be taken up while batches do come to an end: the database is merely slow. While none does,
+/// the database has gone away after [`Location::patience`].
 const LONGEST_WAIT: Duration = Duration::from_secs(8);
 /// How long a caller waits for a job that has been taken up: longer, for it may yet happen.
 const OUTCOME: Duration = Duration::from_secs(10);
@@ -241,6 +240,7 @@ impl Shared {
 /// The queue's entrance, and the threads behind it.
 pub(super) struct Writer {
     shared: Arc<Shared>,
+    patience: Duration,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -273,7 +273,7 @@ impl Writer {
                 .map_err(|e| StoreError::Broken(format!("cannot start a writer: {e}")))?;
             threads.push(thread);
         }
-        Ok(Self { shared, threads: Mutex::new(threads) })
+        Ok(Self { shared, patience: means.location.patience(), threads: Mutex::new(threads) })
     }
 
     /// Queues a write.
@@ -313,10 +313,10 @@ impl Writer {
         let mut waited = Duration::ZERO;
         loop {
             let batches = self.shared.batches.load(Ordering::Acquire);
-            if let Ok(answered) = tokio::time::timeout(PATIENCE, &mut answer).await {
+            if let Ok(answered) = tokio::time::timeout(self.patience, &mut answer).await {
                 return answered.unwrap_or_else(|_| Err(lost()));
             }
-            waited += PATIENCE;
+            waited += self.patience;
             let is_moving = self.shared.batches.load(Ordering::Acquire) != batches;
             if is_moving && waited < LONGEST_WAIT {
                 continue;

@@ -282,6 +282,35 @@ fn a_full_disk_stops_calls_but_not_the_service() {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------------------
+// A slow disk
+
+/// S46: a write that stands still for two seconds, here behind another process's lock as elsewhere behind a disk that stalls, is waited for: no
+/// other node could answer instead, and whoever asks again would only wait again.
+#[test]
+fn a_file_that_stands_still_is_waited_for() {
+    use diesel::connection::SimpleConnection as _;
+    let site = furnished(Site::new(Engine::Sqlite));
+    let service = Process::serve(&site);
+    let by = root(&service);
+    let (anon, ann) = (service.anon(), newcomer(&service, &by, "ann"));
+    let mut other = crate::harness::open_sqlite(&site.file());
+    other.batch_execute("BEGIN IMMEDIATE; UPDATE counters SET value = value").unwrap();
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        let calls = [
+            scope.spawn(|| ann.get(ME)),
+            scope.spawn(|| create(&by, "late")),
+            scope.spawn(|| anon.try_sign_in("ann", PASSWORD)),
+        ];
+        crate::harness::wait_until("two seconds", || began.elapsed() > Duration::from_secs(2));
+        assert!(calls.iter().all(|call| !call.is_finished()), "a call was answered though its event could not be written");
+        other.batch_execute("COMMIT").unwrap();
+        let statuses = calls.map(|call| call.join().unwrap().status);
+        assert_eq!(statuses, [200, 201, 201]);
+    });
+}
+
+// ---------------------------------------------------------------------------------------------------------------------------------
 // Two services on one database
 
 /// S21: two services on one PostgreSQL database are one service: a session opened on one is good on the other and, once ended, soon refused

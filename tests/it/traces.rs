@@ -119,8 +119,8 @@ fn nobody_waits_for_a_collector() {
             calls += 2;
             assert!(calls < 100_000, "the log tells nothing");
         }
-        // Half a second is left to the scheduler; a message to the collector takes five.
-        assert!(longest < Duration::from_millis(1500), "{longest:?}");
+        // A call that waited for the collector would take five seconds. Less than that may be the disk's share.
+        assert!(longest < Duration::from_millis(4500), "{longest:?}");
         let began = Instant::now();
         let ended = service.terminate();
         assert!(began.elapsed() < Duration::from_secs(4), "it took {:?} to end", began.elapsed());

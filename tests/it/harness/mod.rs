@@ -401,12 +401,19 @@ struct Line {
     line: String,
 }
 
+/// A connection to an SQLite file, which waits for others.
+pub fn open_sqlite(file: &Path) -> diesel::SqliteConnection {
+    use diesel::Connection as _;
+    use diesel::connection::SimpleConnection as _;
+    let mut connection = diesel::SqliteConnection::establish(&file.to_string_lossy()).unwrap();
+    connection.batch_execute("PRAGMA busy_timeout = 10000").unwrap();
+    connection
+}
+
 /// Runs a statement on an SQLite file.
 pub fn sqlite(file: &Path, statement: &str) {
     use diesel::connection::SimpleConnection as _;
-    use diesel::{Connection as _, SqliteConnection};
-    let mut connection = SqliteConnection::establish(&file.to_string_lossy()).unwrap();
-    connection.batch_execute(&format!("PRAGMA busy_timeout = 10000; {statement}")).unwrap();
+    open_sqlite(file).batch_execute(statement).unwrap();
 }
 
 /// Tells threads that it is over when it is dropped, also by a panic.
