@@ -297,11 +297,8 @@ fn a_file_that_stands_still_is_waited_for() {
     other.batch_execute("BEGIN IMMEDIATE; UPDATE counters SET value = value").unwrap();
     let began = Instant::now();
     std::thread::scope(|scope| {
-        let calls = [
-            scope.spawn(|| ann.get(ME)),
-            scope.spawn(|| create(&by, "late")),
-            scope.spawn(|| anon.try_sign_in("ann", PASSWORD)),
-        ];
+        let calls =
+            [scope.spawn(|| ann.get(ME)), scope.spawn(|| create(&by, "late")), scope.spawn(|| anon.try_sign_in("ann", PASSWORD))];
         crate::harness::wait_until("two seconds", || began.elapsed() > Duration::from_secs(2));
         assert!(calls.iter().all(|call| !call.is_finished()), "a call was answered though its event could not be written");
         other.batch_execute("COMMIT").unwrap();
