@@ -464,7 +464,7 @@ impl Context {
                 Did { outcome, reason: Some(error.reason()), subject: None, changes: None, actor: None, action: None }
             }
         };
-        let is_outage = did.outcome == Outcome::Failed;
+        let is_outage = outcome.is_err_and(|error| error.code() == Code::Unavailable);
         let inner = &self.services.inner;
         let event = self.event(did);
         let is_own_read = event.action == Action::CurrentUserRead && event.outcome == Outcome::Success;
