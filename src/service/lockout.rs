@@ -20,6 +20,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Attempts on one account that may be under way at once on one node: on two nodes still fewer than what brings a delay.
 const AT_ONCE: usize = 2;
 
+/// How many more may stand in line for one account: whoever comes then is told to come back, as where the hashing threads have no place.
+const LINE: usize = 64;
+
 /// Consecutive failures of an account from which on there is a delay where clients are given more of them.
 const LENIENT_FREE: i64 = 25;
 
@@ -82,7 +85,7 @@ impl Lockout {
     /// Waits until few enough attempts on this account are under way.
     ///
     /// # Errors
-    /// [`Code::Unavailable`] while stopping.
+    /// [`Code::Unavailable`] if too many wait already, or while stopping.
     pub async fn line_up(&self, target: &Bucket) -> Result<OwnedSemaphorePermit> {
         let line = {
             let mut lines = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,6 +93,10 @@ impl Lockout {
             lines.retain(|_, line| Arc::strong_count(line) > 1);
             Arc::clone(lines.entry(target.key()).or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE))))
         };
+        // Each of them holds it, as do the map and whoever asks.
+        if Arc::strong_count(&line) >= AT_ONCE + LINE + 2 {
+            return Err(Error::new(Code::Unavailable).because("attempts_in_line").cause("too many attempts on one account wait"));
+        }
         line.acquire_owned().await.map_err(|_| Error::new(Code::Unavailable).cause("the service is stopping"))
     }
 
@@ -221,5 +228,29 @@ impl Lockout {
         let Some(bucket) = bucket else { return Ok(()) };
         let Some(tally): Option<Tally> = tx.hold_tally(bucket)? else { return Ok(()) };
         tx.save_tally(bucket, rule.take_back(tally))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+
+    /// S2: however many try one account at once, only so many wait; others do not feel it.
+    #[test]
+    fn a_line_has_an_end() {
+        let settings = settings::parse("").unwrap();
+        let lockout = Lockout::new(&settings.lockout, &settings.links);
+        let wanted = Bucket::of_attempts(None, None, "wanted");
+        let mut places: Vec<_> = (0..AT_ONCE).map(|_| lockout.line_up(&wanted).now_or_never().unwrap().unwrap()).collect();
+        let mut waiting: Vec<_> = (0..LINE).map(|_| Box::pin(lockout.line_up(&wanted))).collect();
+        assert!(waiting.iter_mut().all(|one| one.now_or_never().is_none()));
+        let refused = lockout.line_up(&wanted).now_or_never().unwrap().unwrap_err();
+        assert_eq!((refused.code(), refused.reason()), (Code::Unavailable, "attempts_in_line"));
+        assert!(lockout.line_up(&Bucket::of_attempts(None, None, "other")).now_or_never().unwrap().is_ok());
+        // Whoever goes makes room, the first in line as well as the last.
+        drop((places.pop(), waiting.pop()));
+        assert!(waiting.first_mut().unwrap().now_or_never().unwrap().is_ok());
+        assert!(lockout.line_up(&wanted).now_or_never().is_none());
     }
 }

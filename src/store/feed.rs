@@ -14,6 +14,7 @@ use super::connection::{AnyConnection, Location, Purpose};
 use super::contract;
 use super::error::StoreError;
 use super::memory::{Coherence, Forgetful};
+use super::prepared::prepared;
 use crate::domain::chance::Entropy;
 use crate::domain::ids::{CredentialId, UserId};
 use crate::domain::sql;
@@ -172,11 +173,10 @@ impl Witness {
     /// What the transaction that is about to be committed has touched.
     pub(super) fn touched(&self, connection: &mut AnyConnection) -> Result<Vec<Touched>, StoreError> {
         if connection.is_postgres() {
-            let setting: Setting =
-                diesel::sql_query("SELECT current_setting('usher.touched', true) AS touched").get_result(connection)?;
+            let setting: Setting = prepared("SELECT current_setting('usher.touched', true) AS touched").get_result(connection)?;
             return Ok(setting.touched.unwrap_or_default().split_whitespace().map(Touched::parse).collect());
         }
-        let noted: Vec<Noted> = diesel::sql_query("DELETE FROM touched RETURNING kind, id").load(connection)?;
+        let noted: Vec<Noted> = prepared("DELETE FROM touched RETURNING kind, id").load(connection)?;
         let touched = |noted: Noted| match (noted.kind, noted.id) {
             (1, Some(id)) => Touched::User(id),
             (2, Some(id)) => Touched::Credential(CredentialId::from_bytes(*id.as_bytes())),

@@ -23,6 +23,7 @@ pub mod memory;
 mod migrations;
 mod names;
 mod outbox;
+mod prepared;
 mod rehearsal;
 mod scratch;
 mod search;

@@ -1,6 +1,7 @@
 //! Sessions. Of a session's token the database has only the hash, and finds a session by it.
 
 use super::error::StoreError;
+use super::prepared::{Statement as _, prepared};
 use super::{Snapshot, Tx};
 use crate::domain::application::{Application, applications};
 use crate::domain::ids::{ApplicationId, SessionId, UserId};
@@ -18,7 +19,7 @@ diesel::joinable!(sessions -> applications (application_id));
 diesel::allow_tables_to_appear_in_same_query!(sessions, users, applications);
 
 /// A session with those it belongs to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Queryable)]
 pub struct Opened {
     /// The session.
     pub session: Session,
@@ -28,15 +29,19 @@ pub struct Opened {
     pub application: Application,
 }
 
+/// All of them, in one query.
+#[diesel::dsl::auto_type(no_type_alias)]
+fn opened() -> _ {
+    sessions::table.inner_join(users::table).inner_join(applications::table)
+}
+
 impl Snapshot<'_> {
     /// The session of a token, ended or not.
     ///
     /// # Errors
     /// The database fails.
     pub fn session_by_token(&mut self, hash: &TokenHash) -> Result<Option<Opened>, StoreError> {
-        let found = sessions::table.inner_join(applications::table).filter(sessions::token_hash.eq(hash));
-        let found = found.get_result(self.0).optional()?;
-        self.with_user(found)
+        Ok(opened().filter(sessions::token_hash.eq(hash)).get_result(self.0).optional()?)
     }
 
     /// The session of this id with those it belongs to, ended or not.
@@ -44,15 +49,7 @@ impl Snapshot<'_> {
     /// # Errors
     /// The database fails.
     pub fn session_with_user(&mut self, session_id: SessionId) -> Result<Option<Opened>, StoreError> {
-        let found = sessions::table.inner_join(applications::table).filter(sessions::session_id.eq(session_id));
-        let found = found.get_result(self.0).optional()?;
-        self.with_user(found)
-    }
-
-    fn with_user(&mut self, found: Option<(Session, Application)>) -> Result<Option<Opened>, StoreError> {
-        let Some((session, application)) = found else { return Ok(None) };
-        let Some(user) = self.user(session.user_id)? else { return Ok(None) };
-        Ok(Some(Opened { session, user, application }))
+        Ok(opened().filter(sessions::session_id.eq(session_id)).get_result(self.0).optional()?)
     }
 
     /// The live sessions of a user with the names of their applications, oldest first.
@@ -117,7 +114,11 @@ impl Tx<'_> {
     /// The database fails.
     pub fn hold_session(&mut self, session_id: SessionId) -> Result<Option<Session>, StoreError> {
         if self.0.is_postgres() {
-            let held = diesel::sql_query("SELECT * FROM sessions WHERE session_id = $1 FOR UPDATE");
+            // Columns are named: more may be added while the statement is kept.
+            let held = prepared(
+                "SELECT session_id, token_hash, user_id, application_id, created_time, renewed_time, idle_expiry, absolute_expiry, \
+                 remote_addr, user_agent FROM sessions WHERE session_id = ? FOR UPDATE",
+            );
             return Ok(held.bind::<sql::Uuid, _>(session_id).get_result(self.0).optional()?);
         }
         self.read().session(session_id)
@@ -128,8 +129,10 @@ impl Tx<'_> {
     /// # Errors
     /// The database fails.
     pub fn renew_session(&mut self, session_id: SessionId, idle_expiry: Utc, now: Utc) -> Result<(), StoreError> {
-        diesel::update(sessions::table.find(session_id))
-            .set((sessions::idle_expiry.eq(idle_expiry), sessions::renewed_time.eq(Some(now))))
+        prepared("UPDATE sessions SET idle_expiry = ?, renewed_time = ? WHERE session_id = ?")
+            .bind::<sql::Instant, _>(idle_expiry)
+            .bind::<sql::Instant, _>(now)
+            .bind::<sql::Uuid, _>(session_id)
             .execute(self.0)?;
         Ok(())
     }

@@ -103,8 +103,13 @@ impl Snapshot<'_> {
     /// # Errors
     /// The database fails.
     pub fn account(&mut self, user: User, now: Utc) -> Result<Account, StoreError> {
-        let mut groups = self.groups_of(&[user.user_id])?;
-        let groups = groups.remove(&user.user_id).unwrap_or_default();
+        let groups: Vec<(GroupId, Name)> = group_members::table
+            .inner_join(groups::table)
+            .filter(group_members::user_id.eq(user.user_id))
+            .order(groups::name_key.asc())
+            .select((groups::group_id, groups::name))
+            .load(self.0)?;
+        let groups = groups.into_iter().map(|(group_id, name)| GroupRef { group_id, name }).collect();
         Ok(Account { user, groups, enrolment: None, as_of: now })
     }
 

@@ -269,7 +269,7 @@ impl Writer {
             let (shared, means) = (Arc::clone(&shared), means.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("writer-{number}"))
-                .spawn(move || Thread { means, connection: None }.serve(&shared, mix))
+                .spawn(move || Thread { means, line: None }.serve(&shared, mix))
                 .map_err(|e| StoreError::Broken(format!("cannot start a writer: {e}")))?;
             threads.push(thread);
         }
@@ -363,7 +363,15 @@ impl Drop for Writer {
 
 struct Thread {
     means: Means,
-    connection: Option<(AnyConnection, Witness)>,
+    line: Option<Line>,
+}
+
+/// A connection that writes, and what goes with it.
+struct Line {
+    connection: AnyConnection,
+    witness: Witness,
+    /// Where the chain ends that it wrote to last.
+    tail: Option<audit::Tail>,
 }
 
 impl Thread {
@@ -379,7 +387,7 @@ impl Thread {
             if let Err(error) = &committed {
                 tracing::error!(cause = %error, jobs = batch.len(), "a batch of writes was lost");
                 // Whatever state the connection is in, a new one starts clean.
-                self.connection = None;
+                self.line = None;
                 shared.lost.fetch_add(1, Ordering::Relaxed);
             }
             for job in batch {
@@ -390,23 +398,23 @@ impl Thread {
     }
 
     /// The connection, opened if there is none.
-    fn connection(&mut self) -> Result<&mut (AnyConnection, Witness), StoreError> {
-        let Self { means, connection } = self;
-        match connection {
-            Some(connection) => Ok(connection),
+    fn line(&mut self) -> Result<&mut Line, StoreError> {
+        let Self { means, line } = self;
+        match line {
+            Some(line) => Ok(line),
             none => {
-                let mut fresh = AnyConnection::open(&means.location, Purpose::Writing)?;
-                let witness = Witness::new(&mut fresh, means.feed.clone())?;
-                Ok(none.insert((fresh, witness)))
+                let mut connection = AnyConnection::open(&means.location, Purpose::Writing)?;
+                let witness = Witness::new(&mut connection, means.feed.clone())?;
+                Ok(none.insert(Line { connection, witness, tail: None }))
             }
         }
     }
 
     /// Nothing is to be written: a moment to see what others have written.
     fn look_around(&mut self) {
-        let looked = self.connection().and_then(|(connection, witness)| witness.look_around(connection));
+        let looked = self.line().and_then(|line| line.witness.look_around(&mut line.connection));
         if looked.is_err() {
-            self.connection = None;
+            self.line = None;
         }
     }
 
@@ -415,11 +423,21 @@ impl Thread {
             return Ok(());
         }
         let means = self.means.clone();
-        let (connection, witness) = self.connection()?;
-        connection.begin_write()?;
-        witness.look_around(connection)?;
+        let Line { connection, witness, tail } = self.line()?;
         let has_changes = batch.iter().any(|job| job.kind().is_change());
         let mut events = Vec::with_capacity(batch.len());
+        if !has_changes && connection.is_postgres() {
+            for job in batch {
+                match job.run(&mut Tx(connection)) {
+                    Ran::Done(done) => events.extend(done),
+                    Ran::Undone => {}
+                    Ran::Lost(error) => return Err(error),
+                }
+            }
+            return audit::append_alone(connection, events, &means.key, &means.entropy, tail);
+        }
+        connection.begin_write()?;
+        witness.look_around(connection)?;
         // A job that is alone needs no savepoint: what undoes it undoes the transaction. A savepoint copies every page that is touched.
         let is_alone = batch.len() == 1;
         let mut is_open = false;
@@ -442,7 +460,7 @@ impl Thread {
             connection.batch_execute("RELEASE SAVEPOINT job")?;
         }
         if !events.is_empty() {
-            audit::append(connection, events, &means.key, &means.entropy)?;
+            audit::append(connection, events, &means.key, &means.entropy, tail)?;
         }
         let touched = if has_changes { witness.touched(connection)? } else { Vec::new() };
         connection.batch_execute("COMMIT")?;

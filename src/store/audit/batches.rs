@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 /// Events in one row at most.
-const EVENTS: usize = 512;
+pub(super) const EVENTS: usize = 512;
 /// The tables that have a partition for each month.
 pub(super) const BY_MONTH: [&str; 3] = ["audit_batches", "audit_changes", "audit_index"];
 
@@ -58,10 +58,15 @@ macro_rules! on {
 }
 pub(super) use on;
 
+/// What a row has of links that follow each other.
+pub(super) fn pack(links: &[Link]) -> Result<Packed, StoreError> {
+    Packed::of(links).map_err(|e| StoreError::Broken(format!("an event cannot be packed: {e}")))
+}
+
 /// Writes links that follow each other.
 pub(super) fn insert(connection: &mut AnyConnection, month: i64, links: &[Link]) -> Result<(), StoreError> {
     for links in links.chunks(EVENTS) {
-        let packed = Packed::of(links).map_err(|e| StoreError::Broken(format!("an event cannot be packed: {e}")))?;
+        let packed = pack(links)?;
         let Some(Link { chain, seq, .. }) = links.last() else { continue };
         let batch = (
             audit_batches::month.eq(month),

@@ -8,10 +8,12 @@
 //! the beginning of the SHA-256 of what is looked for; two texts may share one, so what an entry leads to is compared once more. With it goes the month of
 //! the event's batch, for it goes when that goes.
 
+use super::super::connection::AnyConnection;
 use super::super::error::StoreError;
+use super::super::prepared::{Statement as _, prepared};
 use super::super::{Snapshot, Tx};
 use super::batches::Place;
-use crate::domain::audit::{Link, audit_chains, audit_indexed};
+use crate::domain::audit::{Link, audit_chains, audit_index, audit_indexed};
 use crate::domain::time::Utc;
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
@@ -55,7 +57,8 @@ fn key(kind: &[u8], text: &str) -> i64 {
 }
 
 /// What the index says of one event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Insertable)]
+#[diesel(table_name = audit_index, treat_none_as_default_value = false)]
 pub(super) struct Entry {
     pub(super) key: i64,
     pub(super) micros: i64,
@@ -150,17 +153,33 @@ impl Tx<'_> {
         let mut entries: Vec<Entry> = links.iter().flat_map(|(month, link)| Entry::of_link(link, *month)).collect();
         // In the order of the table, so that neighbours are written together.
         entries.sort_unstable();
-        // Numbers alone: as text they are as safe as parameters, and many go in one statement.
-        let mut insert = "INSERT INTO audit_index (key, micros, chain, seq, month) VALUES ".to_owned();
-        for (at, Entry { key, micros, chain, seq, month }) in entries.iter().enumerate() {
-            let comma = if at == 0 { "" } else { "," };
-            let _ = write!(insert, "{comma}({key},{micros},{chain},{seq},{month})");
-        }
-        insert.push_str(" ON CONFLICT (key, micros, chain, seq, month) DO NOTHING");
-        self.0.batch_execute(&insert)?;
-        diesel::update(audit_indexed::table.find(chain)).set(audit_indexed::seq.eq(last)).execute(self.0)?;
+        entries.dedup();
+        insert(self.0, &entries)?;
+        prepared("UPDATE audit_indexed SET seq = ? WHERE chain = ?")
+            .bind::<BigInt, _>(last)
+            .bind::<BigInt, _>(chain)
+            .execute(self.0)?;
         Ok(links.len())
     }
+}
+
+/// Adds entries, none of which is there yet: a chain is taken in only once.
+fn insert(connection: &mut AnyConnection, entries: &[Entry]) -> Result<(), StoreError> {
+    match connection {
+        AnyConnection::Postgres(c) => {
+            diesel::copy_from(audit_index::table).from_insertable(entries).execute(c)?;
+        }
+        AnyConnection::Sqlite(c) => {
+            // Numbers alone: as text they are as safe as parameters, and many go in one statement.
+            let mut insert = "INSERT INTO audit_index (key, micros, chain, seq, month) VALUES ".to_owned();
+            for (at, Entry { key, micros, chain, seq, month }) in entries.iter().enumerate() {
+                let comma = if at == 0 { "" } else { "," };
+                let _ = write!(insert, "{comma}({key},{micros},{chain},{seq},{month})");
+            }
+            c.batch_execute(&insert)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

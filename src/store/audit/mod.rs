@@ -19,12 +19,14 @@ pub use verify::{Finding, Verified};
 use super::Snapshot;
 use super::connection::AnyConnection;
 use super::error::StoreError;
-use crate::domain::audit::{Action, Event, Head, Link, Outcome, audit_batches, audit_chains};
+use super::prepared::{Statement as _, prepared};
+use crate::domain::audit::{Action, Event, Head, Link, Outcome, audit_batches};
 use crate::domain::chance::Entropy;
 use crate::domain::secret::MacKey;
 use batches::on;
+use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary};
+use diesel::sql_types::{BigInt, Binary, Text};
 
 const SQLITE_CHAINS: i64 = 1;
 const POSTGRES_CHAINS: i64 = 8;
@@ -99,60 +101,175 @@ fn is_unused(connection: &mut AnyConnection) -> Result<bool, StoreError> {
 
 const HEADS: &str = "SELECT chain, seq, hash, mac FROM audit_chains";
 
-/// Takes a free chain and holds it until the transaction ends; with the month of its last batch.
-fn take_chain(connection: &mut AnyConnection, key: &MacKey, entropy: &Entropy) -> Result<(Head, i64), StoreError> {
-    let row: Option<TakenRow> = match connection {
-        AnyConnection::Sqlite(c) => Some(audit_chains::table.get_result(c)?),
-        AnyConnection::Postgres(c) => {
-            audit_chains::table.order(audit_chains::chain).limit(1).for_update().skip_locked().get_result(c).optional()?
-        }
-    };
-    let row = match (row, connection) {
-        (Some(row), _) => row,
-        (None, AnyConnection::Postgres(c)) => {
-            // All are busy: wait for any one.
-            let [byte] = entropy.bytes();
-            audit_chains::table.find(1 + i64::from(byte) % POSTGRES_CHAINS).for_update().get_result(c)?
-        }
-        (None, AnyConnection::Sqlite(_)) => return Err(StoreError::Broken("the trail has no chain".to_owned())),
-    };
-    let (chain, seq, hash, mac, month) = row;
-    Ok((HeadRow { chain, seq, hash, mac }.confirmed(key)?, month))
+/// Where a chain ended when a writer last saw it: whoever goes on from there need not look, as long as nobody else has gone on.
+pub(super) struct Tail {
+    head: Head,
+    mac: Vec<u8>,
+    /// The month of its last batch.
+    month: i64,
 }
 
-type TakenRow = (i64, i64, Vec<u8>, Vec<u8>, i64);
+#[derive(diesel::QueryableByName)]
+struct TailRow {
+    #[diesel(embed)]
+    head: HeadRow,
+    #[diesel(sql_type = BigInt)]
+    month: i64,
+}
 
-/// Appends events to a chain, within the transaction that `connection` is in. The event of a deletion erases the values that the trail has
-/// of the deleted user's attributes: those of the events that were appended with it too.
+/// Takes a free chain, any one, and holds it until the transaction ends.
+fn take_chain(connection: &mut AnyConnection, key: &MacKey, entropy: &Entropy) -> Result<Tail, StoreError> {
+    let free = if connection.is_postgres() {
+        "SELECT chain, seq, hash, mac, month FROM audit_chains ORDER BY (chain + ?) % 8 LIMIT 1 FOR UPDATE SKIP LOCKED"
+    } else {
+        "SELECT chain, seq, hash, mac, month FROM audit_chains ORDER BY chain + ? LIMIT 1"
+    };
+    let [byte] = entropy.bytes();
+    let mut row: Option<TailRow> = prepared(free).bind::<BigInt, _>(i64::from(byte)).get_result(connection).optional()?;
+    if row.is_none() && connection.is_postgres() {
+        // All are busy: wait for any one.
+        row = prepared("SELECT chain, seq, hash, mac, month FROM audit_chains WHERE chain = ? FOR UPDATE")
+            .bind::<BigInt, _>(1 + i64::from(byte) % POSTGRES_CHAINS)
+            .get_result(connection)
+            .optional()?;
+    }
+    let TailRow { head, month } = row.ok_or_else(|| StoreError::Broken("the trail has no chain".to_owned()))?;
+    let mac = head.mac.clone();
+    Ok(Tail { head: head.confirmed(key)?, mac, month })
+}
+
+/// A statement that begins by moving the end of a chain, if it is still there, from one place to another.
+macro_rules! moving {
+    ($begin:literal, $end:literal, $from:expr, $to:expr) => {
+        prepared(concat!(
+            $begin,
+            "UPDATE audit_chains SET seq = ?, hash = ?, mac = ?, month = ? \
+             WHERE chain = ? AND seq = ? AND hash = ? AND mac = ? AND month = ?",
+            $end
+        ))
+        .bind::<BigInt, _>($to.head.seq)
+        .bind::<Binary, _>(&$to.head.hash)
+        .bind::<Binary, _>(&$to.mac)
+        .bind::<BigInt, _>($to.month)
+        .bind::<BigInt, _>($from.head.chain)
+        .bind::<BigInt, _>($from.head.seq)
+        .bind::<Binary, _>(&$from.head.hash)
+        .bind::<Binary, _>(&$from.mac)
+        .bind::<BigInt, _>($from.month)
+    };
+}
+
+/// What a chain grows by.
+struct Growth {
+    from: Tail,
+    to: Tail,
+    links: Vec<Link>,
+    /// Of whom nothing may be left but ids.
+    deleted: Vec<String>,
+}
+
+impl Growth {
+    fn of(from: Tail, events: Vec<Event>, key: &MacKey, entropy: &Entropy) -> Self {
+        let mut head = from.head.clone();
+        // Along a chain months only grow, whatever a clock does: what is dropped one day is then the beginning of each chain.
+        let month = events.iter().map(|event| event.time.month()).max().unwrap_or_default().max(from.month);
+        let (mut deleted, mut links) = (Vec::new(), Vec::with_capacity(events.len()));
+        for event in events {
+            if event.action == Action::UserDelete && event.outcome == Outcome::Success {
+                deleted.extend(event.subject.clone());
+            }
+            let salt = if event.changes.is_some() { entropy.bytes() } else { [0; 16] };
+            let link = Link::forge(&head, event, salt);
+            head = link.as_head();
+            links.push(link);
+        }
+        let mac = key.mac(&head.canonical());
+        Self { from, to: Tail { head, mac, month }, links, deleted }
+    }
+
+    /// The events, to be appended elsewhere.
+    fn into_events(self) -> Vec<Event> {
+        self.links.into_iter().map(|link| link.event).collect()
+    }
+
+    /// Writes it within a transaction. Nothing is done, and the answer is no, if the chain does not end any more where it was last seen.
+    fn write(&self, connection: &mut AnyConnection) -> Result<bool, StoreError> {
+        let Self { from, to, links, deleted } = self;
+        if to.month != from.month {
+            batches::prepare_month(connection, to.month)?;
+        }
+        if on!(&mut *connection, c => moving!("", "", from, to).execute(c)?) == 0 {
+            return Ok(false);
+        }
+        batches::insert(connection, to.month, links)?;
+        deleted.iter().try_for_each(|subject| batches::erase_changes(connection, subject))?;
+        Ok(true)
+    }
+
+    /// Writes it to PostgreSQL by one statement, which is a transaction of its own: one wait for the server instead of five. No is the answer
+    /// where it takes more than that, too.
+    fn write_at_once(&self, connection: &mut PgConnection) -> Result<bool, StoreError> {
+        let Self { from, to, links, deleted } = self;
+        let has_more = links.len() > batches::EVENTS || links.iter().any(|link| link.event.changes.is_some());
+        if to.month != from.month || has_more || !deleted.is_empty() {
+            return Ok(false);
+        }
+        let batch = batches::pack(links)?;
+        let grow = moving!(
+            "WITH grown AS (",
+            " RETURNING month, chain, seq) \
+             INSERT INTO audit_batches (month, chain, last, events, hashes) SELECT month, chain, seq, ?, ? FROM grown",
+            from,
+            to
+        );
+        Ok(grow.bind::<Text, _>(batch.events).bind::<Binary, _>(batch.hashes).execute(connection)? > 0)
+    }
+}
+
+/// Appends events to a chain, within the transaction that `connection` is in: to the one that ended at `tail`, if it still does. The event
+/// of a deletion erases the values that the trail has of the deleted user's attributes: those of the events that were appended with it too.
 pub(super) fn append(
     connection: &mut AnyConnection,
-    events: Vec<Event>,
+    mut events: Vec<Event>,
     key: &MacKey,
     entropy: &Entropy,
+    tail: &mut Option<Tail>,
 ) -> Result<(), StoreError> {
-    let (mut head, last_month) = take_chain(connection, key, entropy)?;
-    // Along a chain months only grow, whatever a clock does: what is dropped one day is then the beginning of each chain.
-    let month = events.iter().map(|event| event.time.month()).max().unwrap_or_default().max(last_month);
-    if month != last_month {
-        batches::prepare_month(connection, month)?;
-    }
-    let (mut deleted, mut links) = (Vec::new(), Vec::with_capacity(events.len()));
-    for event in events {
-        if event.action == Action::UserDelete && event.outcome == Outcome::Success {
-            deleted.extend(event.subject.clone());
+    if let Some(known) = tail.take() {
+        let growth = Growth::of(known, events, key, entropy);
+        if growth.write(connection)? {
+            *tail = Some(growth.to);
+            return Ok(());
         }
-        let salt = if event.changes.is_some() { entropy.bytes() } else { [0; 16] };
-        let link = Link::forge(&head, event, salt);
-        head = link.as_head();
-        links.push(link);
+        events = growth.into_events();
     }
-    batches::insert(connection, month, &links)?;
-    let grown = (
-        audit_chains::seq.eq(head.seq),
-        audit_chains::hash.eq(&head.hash),
-        audit_chains::mac.eq(key.mac(&head.canonical())),
-        audit_chains::month.eq(month),
-    );
-    on!(&mut *connection, c => diesel::update(audit_chains::table.find(head.chain)).set(grown).execute(c)?);
-    deleted.iter().try_for_each(|subject| batches::erase_changes(connection, subject))
+    let growth = Growth::of(take_chain(connection, key, entropy)?, events, key, entropy);
+    if !growth.write(connection)? {
+        return Err(StoreError::Broken(format!("audit chain {} moved while it was held", growth.from.head.chain)));
+    }
+    *tail = Some(growth.to);
+    Ok(())
+}
+
+/// Appends events outside of a transaction: in one of their own, which is committed.
+pub(super) fn append_alone(
+    connection: &mut AnyConnection,
+    mut events: Vec<Event>,
+    key: &MacKey,
+    entropy: &Entropy,
+    tail: &mut Option<Tail>,
+) -> Result<(), StoreError> {
+    if let AnyConnection::Postgres(c) = connection
+        && let Some(known) = tail.take()
+    {
+        let growth = Growth::of(known, events, key, entropy);
+        if growth.write_at_once(c)? {
+            *tail = Some(growth.to);
+            return Ok(());
+        }
+        events = growth.into_events();
+    }
+    connection.begin_write()?;
+    append(connection, events, key, entropy, tail)?;
+    Ok(connection.batch_execute("COMMIT")?)
 }
