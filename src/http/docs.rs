@@ -16,13 +16,13 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
 
 static BROWSER: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(Config::from("/openapi.json").validator_url("none")));
 
-/// The OpenAPI document, as it was made at the start.
+/// The OpenAPI document of the routes that are served.
 pub(super) struct Published(String);
 
 impl Input for Published {
     async fn read(parts: &mut Parts) -> Result<Self> {
         let desk = parts.request.app_data::<Data<Desk>>();
-        desk.map(|desk| Self(desk.document.clone())).ok_or_else(|| Error::new(Code::Internal))
+        desk.map(|desk| Self(desk.document().to_owned())).ok_or_else(|| Error::new(Code::Internal))
     }
 
     fn describe(_: &mut schemars::SchemaGenerator) -> Value {

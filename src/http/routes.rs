@@ -9,6 +9,7 @@ use super::{
     second_factor, sessions, sign_ups, tokens, users, views,
 };
 use crate::domain::audit::Action;
+use crate::settings;
 use actix_web::http::Method;
 
 /// The table.
@@ -125,4 +126,9 @@ pub fn table() -> Vec<Route> {
         route(get(),    "/api/v1/views",                                 Some(A::ViewsRead),             "Which attributes exist for the caller.",                  views::list),
     ];
     table.into_iter().chain(dialect::tables()).collect()
+}
+
+/// Those rows whose dialects are switched on.
+pub(super) fn served(dialects: &settings::Dialects) -> Vec<Route> {
+    table().into_iter().filter(|route| route.dialect.is_enabled(dialects)).collect()
 }

@@ -6,9 +6,8 @@ use super::desk::Desk;
 use super::dialect::Dialect;
 use super::meter::Meter;
 use super::metrics;
-use super::openapi::document;
 use super::route::Route;
-use super::routes::table;
+use super::routes;
 use crate::domain::audit::Action;
 use crate::domain::span::Spans;
 use crate::error::{Code, Error};
@@ -23,7 +22,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// A request's header must have arrived by then (S39).
@@ -75,14 +74,13 @@ pub fn start(
     let (listener, address) = bind("server.listen", settings.listen)?;
     let metrics = metrics.map(|address| bind("metrics.listen", address)).transpose()?;
     let cannot = |cause| ListenError { setting: "server.listen", address, cause };
-    let table: Vec<Route> = table().into_iter().filter(|route| route.dialect.is_enabled(dialects)).collect();
-    let document = document(&table).to_string();
+    let table = routes::served(dialects);
     let desk = Data::new(Desk {
         services,
         trusted_proxies: settings.trusted_proxies.clone(),
         dialects: dialects.clone(),
         spans,
-        document,
+        document: OnceLock::new(),
         other_method: Meter::default(),
         no_route: Meter::default(),
     });

@@ -159,7 +159,8 @@ impl Store {
             Location::Sqlite(_) => None,
             Location::Postgres(_) => Some(Listener::start(location, feed.clone(), schema, &entropy)?),
         };
-        let means = Means { location: location.clone(), key: key.clone(), entropy: entropy.clone(), feed: feed.clone() };
+        let tails = Arc::new(audit::Tails::new(&entropy));
+        let means = Means { location: location.clone(), key: key.clone(), entropy: entropy.clone(), feed: feed.clone(), tails };
         let writer = Writer::start(&means)?;
         Ok(Self {
             inner: Arc::new(Inner {

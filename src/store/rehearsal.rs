@@ -25,7 +25,8 @@ impl Store {
     /// It could not be kept.
     pub async fn rehearse_event(&self, event: Event) -> Result<()> {
         let (key, entropy, rehearsed) = (self.inner.key.clone(), self.inner.entropy.clone(), event.clone());
-        self.rehearse(move |tx| Ok(audit::append(tx.0, vec![rehearsed], &key, &entropy, &mut None)?)).await?;
+        let tails = audit::Tails::new(&entropy);
+        self.rehearse(move |tx| Ok(audit::append(tx.0, vec![rehearsed], &key, &entropy, &tails).map(drop)?)).await?;
         if self.inner.location.file().is_none() {
             return Ok(());
         }
@@ -41,6 +42,6 @@ fn spill(location: &Location, event: Event, key: &MacKey, entropy: &Entropy) -> 
     connection.batch_execute("PRAGMA cache_size = 1")?;
     connection.begin_write()?;
     let event = Event { changes: Some(Changes::from_text("x".repeat(BALLAST))), ..event };
-    audit::append(&mut connection, vec![event], key, entropy, &mut None)?;
+    audit::append(&mut connection, vec![event], key, entropy, &audit::Tails::new(entropy))?;
     Ok(connection.batch_execute("ROLLBACK")?)
 }

@@ -251,6 +251,8 @@ pub(super) struct Means {
     pub(super) key: MacKey,
     pub(super) entropy: Entropy,
     pub(super) feed: Feed,
+    /// Where the chains of the trail end.
+    pub(super) tails: Arc<audit::Tails>,
 }
 
 impl Writer {
@@ -370,8 +372,6 @@ struct Thread {
 struct Line {
     connection: AnyConnection,
     witness: Witness,
-    /// Where the chain ends that it wrote to last.
-    tail: Option<audit::Tail>,
 }
 
 impl Thread {
@@ -405,7 +405,7 @@ impl Thread {
             none => {
                 let mut connection = AnyConnection::open(&means.location, Purpose::Writing)?;
                 let witness = Witness::new(&mut connection, means.feed.clone())?;
-                Ok(none.insert(Line { connection, witness, tail: None }))
+                Ok(none.insert(Line { connection, witness }))
             }
         }
     }
@@ -423,7 +423,7 @@ impl Thread {
             return Ok(());
         }
         let means = self.means.clone();
-        let Line { connection, witness, tail } = self.line()?;
+        let Line { connection, witness } = self.line()?;
         let has_changes = batch.iter().any(|job| job.kind().is_change());
         let mut events = Vec::with_capacity(batch.len());
         if !has_changes && connection.is_postgres() {
@@ -434,7 +434,7 @@ impl Thread {
                     Ran::Lost(error) => return Err(error),
                 }
             }
-            return audit::append_alone(connection, events, &means.key, &means.entropy, tail);
+            return audit::append_alone(connection, events, &means.key, &means.entropy, &means.tails);
         }
         connection.begin_write()?;
         witness.look_around(connection)?;
@@ -459,12 +459,14 @@ impl Thread {
         if is_open {
             connection.batch_execute("RELEASE SAVEPOINT job")?;
         }
-        if !events.is_empty() {
-            audit::append(connection, events, &means.key, &means.entropy, tail)?;
-        }
+        let tail = match events.is_empty() {
+            true => None,
+            false => Some(audit::append(connection, events, &means.key, &means.entropy, &means.tails)?),
+        };
         let touched = if has_changes { witness.touched(connection)? } else { Vec::new() };
         connection.batch_execute("COMMIT")?;
         witness.committed(&touched);
+        tail.into_iter().for_each(|tail| means.tails.put(tail));
         Ok(())
     }
 }

@@ -2,8 +2,8 @@
 
 use super::super::error::StoreError;
 use super::super::{Snapshot, Store};
+use super::chains::{HEADS, HeadRow, chains};
 use super::index::Entry;
-use super::{HEADS, HeadRow, chains};
 use crate::domain::audit::{Head, Link, audit_batches, audit_chains, audit_changes, audit_index};
 use crate::domain::secret::MacKey;
 use crate::error::Result;
