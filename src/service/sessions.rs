@@ -39,11 +39,12 @@ impl Bearer {
         let found = context.services.inner.store.read(move |snapshot| Ok(snapshot.session_by_token(&token)?)).await?;
         let Some(Opened { session, user, .. }) = found else { return Ok(()) };
         context.trail.set_actor(user_actor(&user, session.session_id));
+        let session_id = session.session_id;
         let end = move |tx: &mut Tx<'_>| {
-            tx.end_session(user.user_id, session.session_id)?;
+            tx.end_session(user.user_id, session_id)?;
             Ok(((), Did::to(user.user_id)))
         };
-        context.change(end).await
+        context.change_session(session_id, end).await
     }
 }
 

@@ -159,7 +159,7 @@ impl Store {
             Location::Sqlite(_) => None,
             Location::Postgres(_) => Some(Listener::start(location, feed.clone(), schema, &entropy)?),
         };
-        let tails = Arc::new(audit::Tails::new(&entropy));
+        let tails = Arc::new(audit::Tails::default());
         let means = Means { location: location.clone(), key: key.clone(), entropy: entropy.clone(), feed: feed.clone(), tails };
         let writer = Writer::start(&means)?;
         Ok(Self {

@@ -25,8 +25,8 @@ impl Store {
     /// It could not be kept.
     pub async fn rehearse_event(&self, event: Event) -> Result<()> {
         let (key, entropy, rehearsed) = (self.inner.key.clone(), self.inner.entropy.clone(), event.clone());
-        let tails = audit::Tails::new(&entropy);
-        self.rehearse(move |tx| Ok(audit::append(tx.0, vec![rehearsed], &key, &entropy, &tails).map(drop)?)).await?;
+        self.rehearse(move |tx| Ok(audit::append(tx.0, vec![rehearsed], &key, &entropy, &audit::Tails::default()).map(drop)?))
+            .await?;
         if self.inner.location.file().is_none() {
             return Ok(());
         }
@@ -42,6 +42,6 @@ fn spill(location: &Location, event: Event, key: &MacKey, entropy: &Entropy) -> 
     connection.batch_execute("PRAGMA cache_size = 1")?;
     connection.begin_write()?;
     let event = Event { changes: Some(Changes::from_text("x".repeat(BALLAST))), ..event };
-    audit::append(&mut connection, vec![event], key, entropy, &audit::Tails::new(entropy))?;
+    let _taken_back = audit::append(&mut connection, vec![event], key, entropy, &audit::Tails::default())?;
     Ok(connection.batch_execute("ROLLBACK")?)
 }

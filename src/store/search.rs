@@ -188,10 +188,13 @@ fn end_of(prefix: &str) -> String {
 }
 
 impl Filter {
-    /// Whether nothing can match: a text that no stored one can be equal to.
+    /// Whether nothing can match: a text that no stored one can be equal to, or signs alone where words are looked for.
     pub(super) fn is_hopeless(&self) -> bool {
         let texts = [&self.prefix, &self.words, &self.username, &self.email, &self.group];
-        self.is_contradiction || texts.into_iter().flatten().chain(&self.person_prefixes).any(|text| is_unstorable(text))
+        let has_no_word = self.words.as_ref().is_some_and(|words| !words.trim().is_empty() && words_of(words).is_empty());
+        self.is_contradiction
+            || has_no_word
+            || texts.into_iter().flatten().chain(&self.person_prefixes).any(|text| is_unstorable(text))
     }
 
     /// Whether every user matches.

@@ -459,14 +459,15 @@ impl Thread {
         if is_open {
             connection.batch_execute("RELEASE SAVEPOINT job")?;
         }
-        let tail = match events.is_empty() {
-            true => None,
-            false => Some(audit::append(connection, events, &means.key, &means.entropy, &means.tails)?),
+        let appended = if events.is_empty() {
+            None
+        } else {
+            Some(audit::append(connection, events, &means.key, &means.entropy, &means.tails)?)
         };
         let touched = if has_changes { witness.touched(connection)? } else { Vec::new() };
         connection.batch_execute("COMMIT")?;
         witness.committed(&touched);
-        tail.into_iter().for_each(|tail| means.tails.put(tail));
+        appended.into_iter().for_each(|appended| means.tails.put(appended));
         Ok(())
     }
 }

@@ -77,6 +77,10 @@ both! {
         assert_eq!(find(&root, "q=dam%20zo"), ["zoe"]);
         assert_eq!(find(&root, "q=example.com"), ["joanna"]);
         assert_eq!(find(&root, "q=dam%20bob"), [""; 0]);
+        // Signs alone are no word of anyone's; a search that is blank looks for nothing.
+        assert_eq!(find(&root, "q=%3F%21"), [""; 0]);
+        assert_eq!(root.get("/api/v1/users/count?q=%2A").expect(200).json["total"], 0);
+        assert_eq!(find(&root, "q=%20"), find(&root, "sort=username"));
     }
 
     /// Exact attributes, roles, statuses, groups, alone and together.

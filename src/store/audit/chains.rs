@@ -20,7 +20,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Text};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const SQLITE_CHAINS: i64 = 1;
 const POSTGRES_CHAINS: i64 = 8;
@@ -103,28 +103,61 @@ pub(in super::super) struct Tail {
     month: i64,
 }
 
+/// After so many ends in a row that had moved, a node goes elsewhere.
+const MISSES: u32 = 8;
+
 /// The ends that a node remembers, and that nobody is at work on.
-pub(in super::super) struct Tails {
+#[derive(Default)]
+pub(in super::super) struct Tails(Mutex<Remembered>);
+
+#[derive(Default)]
+struct Remembered {
     /// Chains are taken in their order from here on.
     first: i64,
-    free: Mutex<BTreeMap<i64, Tail>>,
+    free: BTreeMap<i64, Tail>,
+    misses: u32,
 }
 
 impl Tails {
-    pub(in super::super) fn new(entropy: &Entropy) -> Self {
-        let [byte] = entropy.bytes();
-        Self { first: i64::from(byte) % POSTGRES_CHAINS, free: Mutex::default() }
+    fn lock(&self) -> MutexGuard<'_, Remembered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn first(&self) -> i64 {
+        self.lock().first
     }
 
     fn take(&self) -> Option<Tail> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).pop_first().map(|(_, tail)| tail)
+        self.lock().free.pop_first().map(|(_, tail)| tail)
+    }
+
+    /// An end had moved.
+    fn miss(&self, entropy: &Entropy) {
+        let mut remembered = self.lock();
+        remembered.misses += 1;
+        if remembered.misses >= MISSES {
+            let [byte] = entropy.bytes();
+            *remembered = Remembered { first: i64::from(byte) % POSTGRES_CHAINS, ..Remembered::default() };
+        }
     }
 
     /// Remembers where a chain ends, once that is committed.
-    pub(in super::super) fn put(&self, tail: Tail) {
-        let place = (tail.head.chain - self.first).rem_euclid(POSTGRES_CHAINS);
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).insert(place, tail);
+    pub(in super::super) fn put(&self, Appended { tail, was_known }: Appended) {
+        let mut remembered = self.lock();
+        if was_known {
+            remembered.misses = 0;
+        }
+        let place = (tail.head.chain - 1 - remembered.first).rem_euclid(POSTGRES_CHAINS);
+        remembered.free.insert(place, tail);
     }
+}
+
+/// Where a chain ends after events were appended.
+#[must_use]
+pub(in super::super) struct Appended {
+    tail: Tail,
+    /// Whether its end was where it had been remembered.
+    was_known: bool,
 }
 
 #[derive(diesel::QueryableByName)]
@@ -138,7 +171,7 @@ struct TailRow {
 /// Takes the first free chain and holds it until the transaction ends.
 fn take_chain(connection: &mut AnyConnection, key: &MacKey, first: i64) -> Result<Tail, StoreError> {
     let free = if connection.is_postgres() {
-        "SELECT chain, seq, hash, mac, month FROM audit_chains ORDER BY (chain - ? + 8) % 8 LIMIT 1 FOR UPDATE SKIP LOCKED"
+        "SELECT chain, seq, hash, mac, month FROM audit_chains ORDER BY (chain + 7 - ?) % 8 LIMIT 1 FOR UPDATE SKIP LOCKED"
     } else {
         "SELECT chain, seq, hash, mac, month FROM audit_chains ORDER BY chain - ? LIMIT 1"
     };
@@ -223,13 +256,13 @@ impl Growth {
         Ok(true)
     }
 
-    /// Writes it to PostgreSQL by one statement, which is a transaction of its own: one wait for the server instead of five. No is the answer
-    /// where it takes more than that, too.
-    fn write_at_once(&self, connection: &mut PgConnection) -> Result<bool, StoreError> {
+    /// Writes it to PostgreSQL by one statement, which is a transaction of its own: one wait for the server instead of five. Tells whether the
+    /// chain ended where it was last seen; `None` if it takes more than one statement.
+    fn write_at_once(&self, connection: &mut PgConnection) -> Result<Option<bool>, StoreError> {
         let Self { from, to, links, deleted } = self;
         let has_more = links.len() > batches::EVENTS || links.iter().any(|link| link.event.changes.is_some());
         if to.month != from.month || has_more || !deleted.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
         let batch = batches::pack(links)?;
         let grow = moving!(
@@ -239,7 +272,7 @@ impl Growth {
             from,
             to
         );
-        Ok(grow.bind::<Text, _>(batch.events).bind::<Binary, _>(batch.hashes).execute(connection)? > 0)
+        Ok(Some(grow.bind::<Text, _>(batch.events).bind::<Binary, _>(batch.hashes).execute(connection)? > 0))
     }
 }
 
@@ -252,17 +285,21 @@ pub(in super::super) fn append(
     key: &MacKey,
     entropy: &Entropy,
     tails: &Tails,
-) -> Result<Tail, StoreError> {
+) -> Result<Appended, StoreError> {
     if let Some(known) = tails.take() {
         let growth = Growth::of(known, events, key, entropy);
-        if growth.write(connection)? {
-            return Ok(growth.to);
+        // A new month is made by who holds a chain already: everybody waits for the one and the other in this order.
+        if growth.from.month == growth.to.month {
+            if growth.write(connection)? {
+                return Ok(Appended { tail: growth.to, was_known: true });
+            }
+            tails.miss(entropy);
         }
         events = growth.into_events();
     }
-    let growth = Growth::of(take_chain(connection, key, tails.first)?, events, key, entropy);
+    let growth = Growth::of(take_chain(connection, key, tails.first())?, events, key, entropy);
     if growth.write(connection)? {
-        return Ok(growth.to);
+        return Ok(Appended { tail: growth.to, was_known: false });
     }
     Err(StoreError::Broken(format!("audit chain {} moved while it was held", growth.from.head.chain)))
 }
@@ -279,15 +316,19 @@ pub(in super::super) fn append_alone(
         && let Some(known) = tails.take()
     {
         let growth = Growth::of(known, events, key, entropy);
-        if growth.write_at_once(c)? {
-            tails.put(growth.to);
-            return Ok(());
+        match growth.write_at_once(c)? {
+            Some(true) => {
+                tails.put(Appended { tail: growth.to, was_known: true });
+                return Ok(());
+            }
+            Some(false) => tails.miss(entropy),
+            None => {}
         }
         events = growth.into_events();
     }
     connection.begin_write()?;
-    let tail = append(connection, events, key, entropy, tails)?;
+    let appended = append(connection, events, key, entropy, tails)?;
     connection.batch_execute("COMMIT")?;
-    tails.put(tail);
+    tails.put(appended);
     Ok(())
 }
