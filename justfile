@@ -24,6 +24,10 @@ serve:
 soak:
     cargo test --release --test it -- --ignored --test-threads 1
 
+# Replace three nodes of one release by those of the next, under load
+rolling-upgrade old new:
+    tools/rolling-upgrade {{old}} {{new}}
+
 # Measure the times of refused sign-ins; bench/RESULTS.md has figures and bounds
 bench:
     cargo bench --bench sign_in_times

@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const AT_ONCE: usize = 2;
 
 /// How many more may stand in line for one account: whoever comes then is told to come back, as where the hashing threads have no place.
-const LINE: usize = 64;
+const LINE: usize = 256;
 
 /// Consecutive failures of an account from which on there is a delay where clients are given more of them.
 const LENIENT_FREE: i64 = 25;

@@ -2,9 +2,9 @@
 //!
 //! Diesel takes the text of an `UPDATE`, and of SQL written by hand, for another one every time. It is parsed anew, and on PostgreSQL that is
 //! a message of its own: two waits for the server instead of one. What every call runs is therefore written as a text that never
-//! changes, with a question mark for each parameter:
+//! changes, with a question mark for each parameter. It names its columns: a release to come may add some while the statement is kept.
 //!
-//! ```ignore
+//! ```text
 //! prepared("UPDATE counters SET value = ? WHERE name = ?").bind::<BigInt, _>(1).bind::<Text, _>("ants").execute(connection)?;
 //! ```
 
