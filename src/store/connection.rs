@@ -155,7 +155,8 @@ impl AnyConnection {
 const WRITING: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; \
                        PRAGMA cache_size = -49152; PRAGMA wal_autocheckpoint = 8000; PRAGMA secure_delete = ON;";
 
-/// How long the write lock is tried for while other processes hold it, and how often.
+/// How long the write lock is tried for while other processes hold it, and how often. There is nothing to be woken by. (A service that is told to
+/// stop waits for it, too.)
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 const LOCK_PAUSE: Duration = Duration::from_millis(1);
 

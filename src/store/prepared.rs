@@ -15,7 +15,7 @@ use diesel::serialize::ToSql;
 use diesel::sql_types::{HasSqlType, Untyped};
 use std::marker::PhantomData;
 
-/// A statement of this text.
+/// A statement of this text, which has question marks for parameters and nowhere else.
 pub(super) const fn prepared(text: &'static str) -> Prepared {
     Prepared(text)
 }

@@ -1,6 +1,6 @@
 //! The writer: how changes and audit events become durable.
 //!
-//! Writes are jobs in one bounded queue. A writer thread takes what is waiting, runs it inside **one** transaction, each job in a
+//! Writes are jobs in one bounded queue. A writer thread takes what is waiting, runs it inside **one** transaction, each change in a
 //! savepoint of its own, appends the audit events of all of them to a chain, commits once, and only then answers everyone: group
 //! commit. A job that is refused leaves nothing but its place in the batch; if the commit fails, every job of the batch failed and
 //! nothing of it happened.
@@ -35,7 +35,7 @@ const BATCH: usize = 512;
 /// Bounds of batches in the meter: jobs.
 static SIZES: [u64; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, BATCH as u64];
 /// How long a caller waits at most for its job to be taken up while batches do come to an end: the database is merely slow. While none does,
-/// the database has gone away after [`Location::patience`].
+/// the database has gone away after [`Location::patience`]; it is looked at so often, too.
 const LONGEST_WAIT: Duration = Duration::from_secs(8);
 /// How long a caller waits for a job that has been taken up: longer, for it may yet happen.
 const OUTCOME: Duration = Duration::from_secs(10);
@@ -69,7 +69,7 @@ const ABANDONED: u8 = 2;
 /// What kind of a write it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// An event alone.
+    /// An event alone; its work asks nothing of the database.
     Event,
     /// A change.
     Change,

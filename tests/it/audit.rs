@@ -1,7 +1,7 @@
 //! The audit trail: what it records, how it is searched, and that it notices what is done to it (S46).
 
 use crate::both;
-use crate::harness::{Client, Engine, PASSWORD, Site, Town, at_once, wait_until};
+use crate::harness::{Client, Engine, PASSWORD, Site, Town, at_once, postgres, wait_until};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
@@ -373,6 +373,29 @@ both! {
             assert!(found.err.contains(flaw) && found.err.contains("at event"), "{statement}: {found:?}");
         }
     }
+}
+
+/// S46: an end of a chain that somebody holds and does not let go of, as a node does that hangs, keeps nobody waiting: there are others.
+#[test]
+fn a_chain_that_is_held_is_passed_over() {
+    use diesel::connection::SimpleConnection as _;
+    use diesel::{Connection as _, PgConnection};
+    if !postgres::is_there() {
+        return;
+    }
+    let town = Town::new(Engine::Postgres);
+    let (ann, root) = (town.user("ann"), town.root());
+    let mut other = PgConnection::establish(&town.site.url).unwrap();
+    for (chains, name) in [("chain = 1", "one"), ("chain < 4", "three")] {
+        other.batch_execute(&format!("BEGIN; SELECT 1 FROM audit_chains WHERE {chains} ORDER BY chain FOR UPDATE")).unwrap();
+        for round in 0..5 {
+            // Whoever waited for it would be given up after 0.9 s and told so.
+            ann.get("/api/v1/users/me").expect(200);
+            root.post("/api/v1/users", &json!({"username": format!("{name}-{round}")})).expect(201);
+        }
+        other.batch_execute("COMMIT").unwrap();
+    }
+    town.usher(&["audit", "verify"]).expect(0);
 }
 
 /// One byte flipped anywhere in the file where the trail lies is found: in an event, and in what the index says of it.

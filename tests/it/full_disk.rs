@@ -114,4 +114,20 @@ both! {
         until_answered(&anon, "/readyz", 503);
         assert_ne!(anon.try_sign_in("root", PASSWORD).status, 201);
     }
+
+    /// S46: nor with one of its chains altered: no call is answered by way of another one. Once it is as it was, all goes on.
+    fn one_unsound_chain_is_enough(engine) {
+        let town = Town::new(engine);
+        let ann = town.user("ann");
+        // Some calls at once, so that ends of several chains are remembered.
+        at_once(16, |_| ann.get("/api/v1/users/me").expect(200));
+        town.sql("CREATE TABLE kept AS SELECT chain, hash FROM audit_chains");
+        town.sql("UPDATE audit_chains SET hash = mac WHERE chain = 1");
+        for _ in 0..20 {
+            ann.get("/api/v1/users/me").refused(500, "internal");
+        }
+        town.sql("UPDATE audit_chains SET hash = (SELECT hash FROM kept WHERE kept.chain = audit_chains.chain)");
+        ann.get("/api/v1/users/me").expect(200);
+        town.usher(&["audit", "verify"]).expect(0);
+    }
 }

@@ -56,7 +56,6 @@ macro_rules! on {
         }
     };
 }
-pub(super) use on;
 
 /// What a row has of links that follow each other.
 pub(super) fn pack(links: &[Link]) -> Result<Packed, StoreError> {

@@ -12,7 +12,7 @@ use super::super::Snapshot;
 use super::super::connection::AnyConnection;
 use super::super::error::StoreError;
 use super::super::prepared::{Statement as _, prepared};
-use super::batches::{self, on};
+use super::batches;
 use crate::domain::audit::{Action, Event, Head, Link, Outcome, audit_batches};
 use crate::domain::chance::Entropy;
 use crate::domain::secret::MacKey;
@@ -103,8 +103,9 @@ pub(in super::super) struct Tail {
     month: i64,
 }
 
-/// After so many ends in a row that had moved, a node goes elsewhere.
-const MISSES: u32 = 8;
+/// What an end that had moved counts, where one that had not takes one off; and how many let a node begin elsewhere.
+const MISS: u32 = 2;
+const MISSES: u32 = 16;
 
 /// The ends that a node remembers, and that nobody is at work on.
 #[derive(Default)]
@@ -112,10 +113,13 @@ pub(in super::super) struct Tails(Mutex<Remembered>);
 
 #[derive(Default)]
 struct Remembered {
-    /// Chains are taken in their order from here on.
+    /// Chains are taken in their order from here on; 0 stands for the first.
     first: i64,
+    /// By their places in that order.
     free: BTreeMap<i64, Tail>,
     misses: u32,
+    /// An end did not match its MAC.
+    is_doubted: bool,
 }
 
 impl Tails {
@@ -131,10 +135,10 @@ impl Tails {
         self.lock().free.pop_first().map(|(_, tail)| tail)
     }
 
-    /// An end had moved.
+    /// An end had moved, or somebody held it.
     fn miss(&self, entropy: &Entropy) {
         let mut remembered = self.lock();
-        remembered.misses += 1;
+        remembered.misses += MISS;
         if remembered.misses >= MISSES {
             let [byte] = entropy.bytes();
             *remembered = Remembered { first: i64::from(byte) % POSTGRES_CHAINS, ..Remembered::default() };
@@ -145,10 +149,28 @@ impl Tails {
     pub(in super::super) fn put(&self, Appended { tail, was_known }: Appended) {
         let mut remembered = self.lock();
         if was_known {
-            remembered.misses = 0;
+            remembered.misses = remembered.misses.saturating_sub(1);
         }
         let place = (tail.head.chain - 1 - remembered.first).rem_euclid(POSTGRES_CHAINS);
-        remembered.free.insert(place, tail);
+        // Somebody else may have gone on meanwhile, and have been here first.
+        if remembered.free.get(&place).is_none_or(|there| there.head.seq < tail.head.seq) {
+            remembered.free.insert(place, tail);
+        }
+    }
+
+    /// Looks at all ends, if one did not match its MAC.
+    fn check(&self, connection: &mut AnyConnection, key: &MacKey) -> Result<(), StoreError> {
+        if self.lock().is_doubted {
+            let heads = diesel::sql_query(HEADS).load::<HeadRow>(connection)?;
+            heads.into_iter().try_for_each(|row| row.confirmed(key).map(drop))?;
+            self.lock().is_doubted = false;
+        }
+        Ok(())
+    }
+
+    /// Trusts nothing any more.
+    fn doubt(&self) {
+        *self.lock() = Remembered { is_doubted: true, ..Remembered::default() };
     }
 }
 
@@ -169,10 +191,13 @@ struct TailRow {
 }
 
 /// Takes the first free chain and holds it until the transaction ends.
-fn take_chain(connection: &mut AnyConnection, key: &MacKey, first: i64) -> Result<Tail, StoreError> {
+fn take_chain(connection: &mut AnyConnection, key: &MacKey, tails: &Tails) -> Result<Tail, StoreError> {
+    tails.check(connection, key)?;
+    let first = tails.first();
     let free = if connection.is_postgres() {
         "SELECT chain, seq, hash, mac, month FROM audit_chains ORDER BY (chain + 7 - ?) % 8 LIMIT 1 FOR UPDATE SKIP LOCKED"
     } else {
+        // There is only one.
         "SELECT chain, seq, hash, mac, month FROM audit_chains ORDER BY chain - ? LIMIT 1"
     };
     let mut row: Option<TailRow> = prepared(free).bind::<BigInt, _>(first).get_result(connection).optional()?;
@@ -185,29 +210,36 @@ fn take_chain(connection: &mut AnyConnection, key: &MacKey, first: i64) -> Resul
     }
     let TailRow { head, month } = row.ok_or_else(|| StoreError::Broken("the trail has no chain".to_owned()))?;
     let mac = head.mac.clone();
-    Ok(Tail { head: head.confirmed(key)?, mac, month })
+    let head = head.confirmed(key).inspect_err(|_| tails.doubt())?;
+    Ok(Tail { head, mac, month })
 }
 
-/// A statement that begins by moving the end of a chain, if it is still there, from one place to another.
+/// A statement that moves the end of a chain from one place to another, if it is still there; on PostgreSQL, if nobody holds it either.
 macro_rules! moving {
-    ($begin:literal, $end:literal, $from:expr, $to:expr) => {
-        prepared(concat!(
-            $begin,
-            "UPDATE audit_chains SET seq = ?, hash = ?, mac = ?, month = ? \
-             WHERE chain = ? AND seq = ? AND hash = ? AND mac = ? AND month = ?",
-            $end
-        ))
-        .bind::<BigInt, _>($to.head.seq)
-        .bind::<Binary, _>(&$to.head.hash)
-        .bind::<Binary, _>(&$to.mac)
-        .bind::<BigInt, _>($to.month)
-        .bind::<BigInt, _>($from.head.chain)
-        .bind::<BigInt, _>($from.head.seq)
-        .bind::<Binary, _>(&$from.head.hash)
-        .bind::<Binary, _>(&$from.mac)
-        .bind::<BigInt, _>($from.month)
+    ($text:expr, $from:expr, $to:expr) => {
+        prepared($text)
+            .bind::<BigInt, _>($from.head.chain)
+            .bind::<BigInt, _>($from.head.seq)
+            .bind::<Binary, _>(&$from.head.hash)
+            .bind::<Binary, _>(&$from.mac)
+            .bind::<BigInt, _>($from.month)
+            .bind::<BigInt, _>($to.head.seq)
+            .bind::<Binary, _>(&$to.head.hash)
+            .bind::<Binary, _>(&$to.mac)
+            .bind::<BigInt, _>($to.month)
     };
 }
+
+const MOVE: &str = "WITH held AS (SELECT chain FROM audit_chains WHERE chain = ? AND seq = ? AND hash = ? AND mac = ? AND month = ?) \
+                    UPDATE audit_chains SET seq = ?, hash = ?, mac = ?, month = ? WHERE chain IN (SELECT chain FROM held)";
+const MOVE_POSTGRES: &str = "WITH held AS (SELECT chain FROM audit_chains WHERE chain = ? AND seq = ? AND hash = ? AND mac = ? AND month = ? \
+                             FOR UPDATE SKIP LOCKED) \
+                             UPDATE audit_chains SET seq = ?, hash = ?, mac = ?, month = ? WHERE chain IN (SELECT chain FROM held)";
+const MOVE_AND_INSERT: &str = "WITH held AS (SELECT chain FROM audit_chains WHERE chain = ? AND seq = ? AND hash = ? AND mac = ? AND month = ? \
+                               FOR UPDATE SKIP LOCKED), \
+                               grown AS (UPDATE audit_chains SET seq = ?, hash = ?, mac = ?, month = ? \
+                               WHERE chain IN (SELECT chain FROM held) RETURNING month, chain, seq) \
+                               INSERT INTO audit_batches (month, chain, last, events, hashes) SELECT month, chain, seq, ?, ? FROM grown";
 
 /// What a chain grows by.
 struct Growth {
@@ -237,9 +269,9 @@ impl Growth {
         Self { from, to: Tail { head, mac, month }, links, deleted }
     }
 
-    /// The events, to be appended elsewhere.
-    fn into_events(self) -> Vec<Event> {
-        self.links.into_iter().map(|link| link.event).collect()
+    /// Where it was to begin, and the events, to be appended elsewhere.
+    fn undone(self) -> (Tail, Vec<Event>) {
+        (self.from, self.links.into_iter().map(|link| link.event).collect())
     }
 
     /// Writes it within a transaction. Nothing is done, and the answer is no, if the chain does not end any more where it was last seen.
@@ -248,7 +280,11 @@ impl Growth {
         if to.month != from.month {
             batches::prepare_month(connection, to.month)?;
         }
-        if on!(&mut *connection, c => moving!("", "", from, to).execute(c)?) == 0 {
+        let moved = match &mut *connection {
+            AnyConnection::Sqlite(c) => moving!(MOVE, from, to).execute(c)?,
+            AnyConnection::Postgres(c) => moving!(MOVE_POSTGRES, from, to).execute(c)?,
+        };
+        if moved == 0 {
             return Ok(false);
         }
         batches::insert(connection, to.month, links)?;
@@ -265,13 +301,7 @@ impl Growth {
             return Ok(None);
         }
         let batch = batches::pack(links)?;
-        let grow = moving!(
-            "WITH grown AS (",
-            " RETURNING month, chain, seq) \
-             INSERT INTO audit_batches (month, chain, last, events, hashes) SELECT month, chain, seq, ?, ? FROM grown",
-            from,
-            to
-        );
+        let grow = moving!(MOVE_AND_INSERT, from, to);
         Ok(Some(grow.bind::<Text, _>(batch.events).bind::<Binary, _>(batch.hashes).execute(connection)? > 0))
     }
 }
@@ -281,12 +311,24 @@ impl Growth {
 /// appended with it too.
 pub(in super::super) fn append(
     connection: &mut AnyConnection,
+    events: Vec<Event>,
+    key: &MacKey,
+    entropy: &Entropy,
+    tails: &Tails,
+) -> Result<Appended, StoreError> {
+    append_to(tails.take(), connection, events, key, entropy, tails)
+}
+
+/// The same, to the chain that ended there, if there is one and it still does.
+fn append_to(
+    known: Option<Tail>,
+    connection: &mut AnyConnection,
     mut events: Vec<Event>,
     key: &MacKey,
     entropy: &Entropy,
     tails: &Tails,
 ) -> Result<Appended, StoreError> {
-    if let Some(known) = tails.take() {
+    if let Some(known) = known {
         let growth = Growth::of(known, events, key, entropy);
         // A new month is made by who holds a chain already: everybody waits for the one and the other in this order.
         if growth.from.month == growth.to.month {
@@ -295,9 +337,9 @@ pub(in super::super) fn append(
             }
             tails.miss(entropy);
         }
-        events = growth.into_events();
+        (_, events) = growth.undone();
     }
-    let growth = Growth::of(take_chain(connection, key, tails.first())?, events, key, entropy);
+    let growth = Growth::of(take_chain(connection, key, tails)?, events, key, entropy);
     if growth.write(connection)? {
         return Ok(Appended { tail: growth.to, was_known: false });
     }
@@ -312,23 +354,87 @@ pub(in super::super) fn append_alone(
     entropy: &Entropy,
     tails: &Tails,
 ) -> Result<(), StoreError> {
-    if let AnyConnection::Postgres(c) = connection
-        && let Some(known) = tails.take()
-    {
-        let growth = Growth::of(known, events, key, entropy);
-        match growth.write_at_once(c)? {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let mut known = tails.take();
+    if let (AnyConnection::Postgres(c), Some(tail)) = (&mut *connection, known.take()) {
+        let growth = Growth::of(tail, events, key, entropy);
+        let has_moved = match growth.write_at_once(c)? {
             Some(true) => {
                 tails.put(Appended { tail: growth.to, was_known: true });
                 return Ok(());
             }
-            Some(false) => tails.miss(entropy),
-            None => {}
+            Some(false) => true,
+            None => false,
+        };
+        let (tail, undone) = growth.undone();
+        events = undone;
+        if has_moved {
+            tails.miss(entropy);
+        } else {
+            known = Some(tail);
         }
-        events = growth.into_events();
     }
     connection.begin_write()?;
-    let appended = append(connection, events, key, entropy, tails)?;
+    let appended = append_to(known, connection, events, key, entropy, tails)?;
     connection.batch_execute("COMMIT")?;
     tails.put(appended);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends(chain: i64, seq: i64) -> Appended {
+        let head = Head { seq, ..Head::of_empty(chain) };
+        Appended { tail: Tail { head, mac: Vec::new(), month: 0 }, was_known: true }
+    }
+
+    fn taken(tails: &Tails) -> Option<(i64, i64)> {
+        tails.take().map(|tail| (tail.head.chain, tail.head.seq))
+    }
+
+    #[test]
+    fn the_first_chain_is_gone_on_with() {
+        let tails = Tails::default();
+        assert_eq!(taken(&tails), None);
+        for (chain, seq) in [(3, 7), (1, 5), (2, 6)] {
+            tails.put(ends(chain, seq));
+        }
+        // Of two that come back out of turn the later end counts.
+        tails.put(ends(1, 4));
+        assert_eq!(
+            [taken(&tails), taken(&tails), taken(&tails), taken(&tails)],
+            [Some((1, 5)), Some((2, 6)), Some((3, 7)), None]
+        );
+    }
+
+    #[test]
+    fn whoever_misses_again_and_again_begins_elsewhere() {
+        let entropy = Entropy::system();
+        let (busy, meeting) = (Tails::default(), Tails::default());
+        for round in 0..1000 {
+            busy.put(ends(1, round));
+            meeting.put(ends(1, round));
+            meeting.miss(&entropy);
+            if round % 4 == 0 {
+                busy.miss(&entropy);
+            }
+        }
+        assert_eq!(busy.first(), 0, "one miss in four is no reason to go");
+        let firsts: std::collections::BTreeSet<i64> = (0..200)
+            .map(|_| {
+                (0..MISSES / MISS).for_each(|_| meeting.miss(&entropy));
+                meeting.first()
+            })
+            .collect();
+        assert_eq!(firsts, (0..POSTGRES_CHAINS).collect());
+        // Where it begins is the first place of its order, wherever that is.
+        let first = meeting.first();
+        meeting.put(ends(1 + (first + 7) % 8, 1));
+        meeting.put(ends(1 + first, 1));
+        assert_eq!(taken(&meeting), Some((1 + first, 1)));
+    }
 }

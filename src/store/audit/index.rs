@@ -163,23 +163,23 @@ impl Tx<'_> {
     }
 }
 
-/// Adds entries, none of which is there yet: a chain is taken in only once.
+/// Adds entries. As a rule none of them is there yet, for a chain is taken in only once; one that is there all the same must not stop the rest.
 fn insert(connection: &mut AnyConnection, entries: &[Entry]) -> Result<(), StoreError> {
-    match connection {
-        AnyConnection::Postgres(c) => {
-            diesel::copy_from(audit_index::table).from_insertable(entries).execute(c)?;
+    if let AnyConnection::Postgres(c) = &mut *connection {
+        c.batch_execute("SAVEPOINT entries")?;
+        if diesel::copy_from(audit_index::table).from_insertable(entries).execute(c).is_ok() {
+            return Ok(());
         }
-        AnyConnection::Sqlite(c) => {
-            // Numbers alone: as text they are as safe as parameters, and many go in one statement.
-            let mut insert = "INSERT INTO audit_index (key, micros, chain, seq, month) VALUES ".to_owned();
-            for (at, Entry { key, micros, chain, seq, month }) in entries.iter().enumerate() {
-                let comma = if at == 0 { "" } else { "," };
-                let _ = write!(insert, "{comma}({key},{micros},{chain},{seq},{month})");
-            }
-            c.batch_execute(&insert)?;
-        }
+        c.batch_execute("ROLLBACK TO SAVEPOINT entries")?;
     }
-    Ok(())
+    // Numbers alone: as text they are as safe as parameters, and many go in one statement.
+    let mut insert = "INSERT INTO audit_index (key, micros, chain, seq, month) VALUES ".to_owned();
+    for (at, Entry { key, micros, chain, seq, month }) in entries.iter().enumerate() {
+        let comma = if at == 0 { "" } else { "," };
+        let _ = write!(insert, "{comma}({key},{micros},{chain},{seq},{month})");
+    }
+    insert.push_str(" ON CONFLICT (key, micros, chain, seq, month) DO NOTHING");
+    Ok(connection.batch_execute(&insert)?)
 }
 
 #[cfg(test)]
