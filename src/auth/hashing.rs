@@ -1,7 +1,7 @@
 //! Password hashing: argon2id (RFC 9106) on a pool of its own.
 //!
-//! A hash takes tens of milliseconds and tens of MiB. The pool computes at most one for each of its threads, each thread reusing
-//! one block of memory, and lets four times as many wait; whoever comes then is told to come back (S2). A sign-in asks for its
+//! A hash takes tens of milliseconds and tens of MiB. The pool computes at most one for each of its threads, which give way to those that
+//! answer calls; each thread reuses one block of memory. The pool lets four times as many wait; whoever comes then is told to come back (S2). A sign-in asks for its
 //! [`Turn`] before anything is counted against it, so being told to come back leaves nothing behind. Hashes of other kinds, which came
 //! with imported users, are verified as well ([`super::stored_hash`]), and called weak: their users' next sign-in replaces them.
 
@@ -167,7 +167,16 @@ impl Turn {
     }
 }
 
+/// How much hashing gives way to the threads that answer calls, where a core is wanted by both: some 25 % of it are left (nice 5).
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 5;
+
 fn serve(queue: &Mutex<Receiver<Task>>, gauges: &Gauges) {
+    // On Linux alone is this about the thread, and not about the process.
+    #[cfg(target_os = "linux")]
+    if let Err(refused) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::warn!(cause = %refused, "hashing does not give way to calls");
+    }
     let mut memory = Vec::new();
     loop {
         let task = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
