@@ -321,12 +321,17 @@ impl Context {
                 None
             };
             context.services.inner.lockout.succeed(tx, after.user_id, &attempt)?;
+            let is_as_before = after == before;
             after.login_count += 1;
             after.failed_login_count = 0;
             after.login_time = Some(now);
             after.login_station = context.remote_addr().map(|a| a.to_string());
             after.active_time = Some(now);
-            tx.save_user(&before, &after)?;
+            if is_as_before {
+                tx.save_sign_in(&after)?;
+            } else {
+                tx.save_user(&before, &after)?;
+            }
             tx.insert_session(&session)?;
             let account = tx.read().account(after, now)?;
             let did = Did::to(session.user_id).by(actor).changing(changes);

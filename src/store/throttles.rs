@@ -1,6 +1,7 @@
 //! The counts of failed attempts.
 
 use super::error::StoreError;
+use super::prepared::{Statement as _, prepared};
 use super::{Snapshot, Tx};
 use crate::domain::ids::UserId;
 use crate::domain::sql;
@@ -31,9 +32,7 @@ impl Tx<'_> {
     /// The database fails.
     pub fn hold_tally(&mut self, bucket: &[u8]) -> Result<Option<Tally>, StoreError> {
         if self.0.is_postgres() {
-            diesel::sql_query("SELECT 1 FROM throttles WHERE bucket = $1 FOR UPDATE")
-                .bind::<Binary, _>(bucket)
-                .execute(self.0)?;
+            prepared("SELECT 1 FROM throttles WHERE bucket = ? FOR UPDATE").bind::<Binary, _>(bucket).execute(self.0)?;
         }
         self.read().tally(bucket)
     }
@@ -43,8 +42,8 @@ impl Tx<'_> {
     /// # Errors
     /// The database fails.
     pub fn found_tally(&mut self, bucket: &[u8], user_id: Option<UserId>, now: Utc) -> Result<(), StoreError> {
-        diesel::sql_query(
-            "INSERT INTO throttles (bucket, user_id, failures, last_time, blocked_until) VALUES ($1, $2, 0, $3, NULL) \
+        prepared(
+            "INSERT INTO throttles (bucket, user_id, failures, last_time, blocked_until) VALUES (?, ?, 0, ?, NULL) \
              ON CONFLICT (bucket) DO NOTHING",
         )
         .bind::<Binary, _>(bucket)
@@ -59,7 +58,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database fails.
     pub fn save_tally(&mut self, bucket: &[u8], tally: Tally) -> Result<(), StoreError> {
-        diesel::sql_query("UPDATE throttles SET failures = $1, last_time = $2, blocked_until = $3 WHERE bucket = $4")
+        prepared("UPDATE throttles SET failures = ?, last_time = ?, blocked_until = ? WHERE bucket = ?")
             .bind::<BigInt, _>(tally.failures)
             .bind::<sql::Instant, _>(tally.last_time)
             .bind::<Nullable<sql::Instant>, _>(tally.blocked_until)

@@ -3,6 +3,7 @@
 use super::bulk::NewUserRow;
 use super::connection::AnyConnection;
 use super::error::StoreError;
+use super::prepared::{Statement as _, prepared};
 use super::search::Terms;
 use super::sessions::Opener;
 use super::{Snapshot, Tx, is_unstorable};
@@ -13,7 +14,7 @@ use crate::domain::text::Name;
 use crate::domain::time::Utc;
 use crate::domain::user::{Account, GroupRef, SignUpStatus, User, UserRole, users};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{BigInt, Nullable, Text};
 use std::collections::HashMap;
 
 diesel::table! {
@@ -197,9 +198,7 @@ impl Tx<'_> {
     pub fn hold_user(&mut self, user_id: UserId) -> Result<Option<User>, StoreError> {
         // SQLite's write lock holds everything.
         if self.0.is_postgres() {
-            diesel::sql_query("SELECT 1 FROM users WHERE user_id = $1 FOR UPDATE")
-                .bind::<sql::Uuid, _>(user_id)
-                .execute(self.0)?;
+            prepared("SELECT 1 FROM users WHERE user_id = ? FOR UPDATE").bind::<sql::Uuid, _>(user_id).execute(self.0)?;
         }
         self.read().user(user_id)
     }
@@ -237,7 +236,26 @@ impl Tx<'_> {
     /// # Errors
     /// The database fails.
     pub fn hold_super_users(&mut self) -> Result<(), StoreError> {
-        diesel::sql_query("UPDATE counters SET value = value + 1 WHERE name = 'super_users'").execute(self.0)?;
+        prepared("UPDATE counters SET value = value + 1 WHERE name = 'super_users'").execute(self.0)?;
+        Ok(())
+    }
+
+    /// Writes what a sign-in alone changes of a user that was held.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn save_sign_in(&mut self, after: &User) -> Result<(), StoreError> {
+        prepared(
+            "UPDATE users SET login_count = ?, failed_login_count = ?, login_time = ?, login_station = ?, active_time = ? \
+             WHERE user_id = ?",
+        )
+        .bind::<BigInt, _>(after.login_count)
+        .bind::<BigInt, _>(after.failed_login_count)
+        .bind::<Nullable<sql::Instant>, _>(after.login_time)
+        .bind::<Nullable<Text>, _>(after.login_station.as_deref())
+        .bind::<Nullable<sql::Instant>, _>(after.active_time)
+        .bind::<sql::Uuid, _>(after.user_id)
+        .execute(self.0)?;
         Ok(())
     }
 
@@ -246,8 +264,8 @@ impl Tx<'_> {
     /// # Errors
     /// The database fails.
     pub fn count_failure(&mut self, user_id: UserId) -> Result<(), StoreError> {
-        diesel::update(users::table.find(user_id))
-            .set(users::failed_login_count.eq(users::failed_login_count + 1))
+        prepared("UPDATE users SET failed_login_count = failed_login_count + 1 WHERE user_id = ?")
+            .bind::<sql::Uuid, _>(user_id)
             .execute(self.0)?;
         Ok(())
     }
@@ -257,7 +275,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database fails.
     pub fn count_stranger(&mut self) -> Result<(), StoreError> {
-        diesel::sql_query("UPDATE counters SET value = value + 1 WHERE name = 'strangers'").execute(self.0)?;
+        prepared("UPDATE counters SET value = value + 1 WHERE name = 'strangers'").execute(self.0)?;
         Ok(())
     }
 
