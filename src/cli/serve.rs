@@ -22,9 +22,20 @@ pub(super) async fn serve(common: &Common) -> Outcome {
     start_log(settings)?;
     let services = app::open(settings, Migrate::Always, Clock::system(), Entropy::system())?;
     let first = first_start(settings, &services).await?;
-    let running = app::start(settings, &services)?;
+    let running = match app::start(settings, &services) {
+        Ok(running) => running,
+        Err(refused) => {
+            // The account is made all the same, and its password is told this once.
+            match &first {
+                Some(first) if common.json => output::json(&greeting(Some(first), None))?,
+                Some(first) => introduce(first)?,
+                None => {}
+            }
+            return Err(refused.into());
+        }
+    };
     if common.json {
-        output::json(&greeting(first.as_ref(), running.address))?;
+        output::json(&greeting(first.as_ref(), Some(running.address)))?;
     } else {
         output::line(&format!("usher {} listens on http://{}", env!("CARGO_PKG_VERSION"), running.address))?;
         if let Some(first) = first {
@@ -110,8 +121,8 @@ async fn first_start(settings: &Settings, services: &Services) -> Result<Option<
     Ok(made?.map(|user_id| First { username, user_id, told }))
 }
 
-/// What a start tells, for programs.
-fn greeting(first: Option<&First>, address: SocketAddr) -> serde_json::Value {
+/// What a start tells, for programs; without an address if it came to nothing in the end.
+fn greeting(first: Option<&First>, address: Option<SocketAddr>) -> serde_json::Value {
     let super_user = first.map(|First { username, user_id, told }| {
         let (password, file) = match told {
             Told::NotAtAll => (None, None),
@@ -120,27 +131,28 @@ fn greeting(first: Option<&First>, address: SocketAddr) -> serde_json::Value {
         };
         json!({"username": username, "user_id": user_id, "password": password, "password_file": file})
     });
-    json!({"version": env!("CARGO_PKG_VERSION"), "url": format!("http://{address}"), "first_super_user": super_user})
+    json!({"version": env!("CARGO_PKG_VERSION"), "url": address.map(|at| format!("http://{at}")), "first_super_user": super_user})
 }
 
-/// Tells of the first super-user, with three lines to paste.
+/// Tells of the first super-user.
+fn introduce(First { username, told, .. }: &First) -> Outcome {
+    output::line(&match told {
+        Told::NotAtAll => format!("The super-user {username} was made with the password of bootstrap.password_file."),
+        Told::Here(password) => {
+            format!("\nThe super-user {username} was made. Its password is told this once:\n\n    {}\n", password.expose())
+        }
+        Told::InFile(path) => format!("\nThe super-user {username} was made. Its password is in {}\n", path.display()),
+    })
+}
+
+/// Tells of the first super-user, with three lines to paste where its password is not the operator's own.
 fn welcome(first: &First, address: SocketAddr) -> Outcome {
+    introduce(first)?;
     let name = &first.username;
     let sent = match &first.told {
-        Told::NotAtAll => {
-            return output::line(&format!("The super-user {name} was made with the password of bootstrap.password_file."));
-        }
-        Told::Here(password) => {
-            output::line(&format!(
-                "\nThe super-user {name} was made. Its password is told this once:\n\n    {}\n",
-                password.expose()
-            ))?;
-            password.expose().to_owned()
-        }
-        Told::InFile(path) => {
-            output::line(&format!("\nThe super-user {name} was made. Its password is in {}\n", path.display()))?;
-            format!("'\"$(cat {})\"'", path.display())
-        }
+        Told::NotAtAll => return Ok(()),
+        Told::Here(password) => password.expose().to_owned(),
+        Told::InFile(path) => format!("'\"$(cat {})\"'", path.display()),
     };
     let base = format!("http://{address}/api/v1");
     output::line("Sign in, see who you are, look a user up:\n")?;

@@ -119,6 +119,29 @@ both! {
         assert_eq!(files(site.folder.path()), before);
     }
 
+    /// A first start that finds its port taken has made the super-user all the same: where the password is is told before what is wrong.
+    fn a_first_start_whose_port_is_taken(engine) {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        for is_json in [false, true] {
+            let site = Site::new(engine);
+            let mut command = serve(&site);
+            command.env("USHER__SERVER__LISTEN", taken.local_addr().unwrap().to_string());
+            command.args(is_json.then_some("--json"));
+            let refused = run(command, "").expect(1);
+            assert!(refused.err.lines().last().unwrap().contains("server.listen"), "{refused:?}");
+            let file = if is_json {
+                let told = refused.json();
+                assert_eq!(told["url"], Value::Null);
+                text(&told["first_super_user"]["password_file"]).to_owned()
+            } else {
+                refused.out.split_once("Its password is in ").unwrap().1.trim().to_owned()
+            };
+            let service = Process::serve(&site);
+            assert_eq!(service.greeting.len(), 1);
+            service.anon().sign_in("admin", fs::read_to_string(file).unwrap().trim_end());
+        }
+    }
+
     /// An unattended first start takes name and password from the settings, and says so without the password.
     fn an_unattended_first_start(engine) {
         let folder = TempDir::new().unwrap();
