@@ -343,6 +343,19 @@ both! {
         town.usher(&["audit", "verify"]).expect(0);
     }
 
+    /// Entries that are there already do not stop those that are not.
+    fn an_index_that_was_set_back_catches_up(engine) {
+        let town = Town::new(engine);
+        let look = |cid: &str| { town.root().with("x-correlation-id", cid).get("/api/v1/users/me").expect(200); };
+        look("before");
+        wait_for_the_index(&town);
+        town.sql("UPDATE audit_indexed SET seq = 0");
+        look("after");
+        wait_for_the_index(&town);
+        town.usher(&["audit", "verify"]).expect(0);
+        assert_eq!(["before", "after"].map(|cid| events(&town.root(), &format!("cid={cid}")).len()), [1, 1]);
+    }
+
     /// S46: an index that hides an event, or has one that there is not, is found as well, and the place is named.
     fn the_index_is_held_against_the_events(engine) {
         let key = i64::from_be_bytes(key_of("hide-me"));
