@@ -1,8 +1,8 @@
 //! Password hashing: argon2id (RFC 9106) on a pool of its own.
 //!
 //! A hash takes tens of milliseconds and tens of MiB. The pool computes at most one for each of its threads, which give way to those that
-//! answer calls; each thread reuses one block of memory. The pool lets four times as many wait; whoever comes then is told to come back (S2). A sign-in asks for its
-//! [`Turn`] before anything is counted against it, so being told to come back leaves nothing behind. Hashes of other kinds, which came
+//! answer calls; each thread reuses one block of memory. The pool lets four times as many wait; whoever comes then is told to come back
+//! (S2). A sign-in asks for its [`Turn`] before anything is counted against it, so being told to come back leaves nothing behind. Hashes of other kinds, which came
 //! with imported users, are verified as well ([`super::stored_hash`]), and called weak: their users' next sign-in replaces them.
 
 use super::stored_hash::{SALT, StoredHash, TAG, compute_argon2};

@@ -132,7 +132,12 @@ impl Tails {
     }
 
     fn take(&self) -> Option<Tail> {
-        self.lock().free.pop_first().map(|(_, tail)| tail)
+        let mut remembered = self.lock();
+        // Others may have brought back theirs since.
+        if remembered.is_doubted {
+            remembered.free.clear();
+        }
+        remembered.free.pop_first().map(|(_, tail)| tail)
     }
 
     /// An end had moved, or somebody held it.
@@ -141,7 +146,8 @@ impl Tails {
         remembered.misses += MISS;
         if remembered.misses >= MISSES {
             let [byte] = entropy.bytes();
-            *remembered = Remembered { first: i64::from(byte) % POSTGRES_CHAINS, ..Remembered::default() };
+            let is_doubted = remembered.is_doubted;
+            *remembered = Remembered { first: i64::from(byte) % POSTGRES_CHAINS, is_doubted, ..Remembered::default() };
         }
     }
 
@@ -230,16 +236,25 @@ macro_rules! moving {
     };
 }
 
-const MOVE: &str = "WITH held AS (SELECT chain FROM audit_chains WHERE chain = ? AND seq = ? AND hash = ? AND mac = ? AND month = ?) \
-                    UPDATE audit_chains SET seq = ?, hash = ?, mac = ?, month = ? WHERE chain IN (SELECT chain FROM held)";
-const MOVE_POSTGRES: &str = "WITH held AS (SELECT chain FROM audit_chains WHERE chain = ? AND seq = ? AND hash = ? AND mac = ? AND month = ? \
-                             FOR UPDATE SKIP LOCKED) \
-                             UPDATE audit_chains SET seq = ?, hash = ?, mac = ?, month = ? WHERE chain IN (SELECT chain FROM held)";
-const MOVE_AND_INSERT: &str = "WITH held AS (SELECT chain FROM audit_chains WHERE chain = ? AND seq = ? AND hash = ? AND mac = ? AND month = ? \
-                               FOR UPDATE SKIP LOCKED), \
-                               grown AS (UPDATE audit_chains SET seq = ?, hash = ?, mac = ?, month = ? \
-                               WHERE chain IN (SELECT chain FROM held) RETURNING month, chain, seq) \
-                               INSERT INTO audit_batches (month, chain, last, events, hashes) SELECT month, chain, seq, ?, ? FROM grown";
+macro_rules! held {
+    () => {
+        "WITH held AS (SELECT chain FROM audit_chains WHERE chain = ? AND seq = ? AND hash = ? AND mac = ? AND month = ?"
+    };
+}
+macro_rules! moved {
+    () => {
+        "UPDATE audit_chains SET seq = ?, hash = ?, mac = ?, month = ? WHERE chain IN (SELECT chain FROM held)"
+    };
+}
+const MOVE: &str = concat!(held!(), ") ", moved!());
+const MOVE_POSTGRES: &str = concat!(held!(), " FOR UPDATE SKIP LOCKED) ", moved!());
+const MOVE_AND_INSERT: &str = concat!(
+    held!(),
+    " FOR UPDATE SKIP LOCKED), grown AS (",
+    moved!(),
+    " RETURNING month, chain, seq) \
+     INSERT INTO audit_batches (month, chain, last, events, hashes) SELECT month, chain, seq, ?, ? FROM grown"
+);
 
 /// What a chain grows by.
 struct Growth {
@@ -358,7 +373,9 @@ pub(in super::super) fn append_alone(
         return Ok(());
     }
     let mut known = tails.take();
-    if let (AnyConnection::Postgres(c), Some(tail)) = (&mut *connection, known.take()) {
+    if let AnyConnection::Postgres(c) = &mut *connection
+        && let Some(tail) = known.take()
+    {
         let growth = Growth::of(tail, events, key, entropy);
         let has_moved = match growth.write_at_once(c)? {
             Some(true) => {
@@ -409,6 +426,19 @@ mod tests {
             [taken(&tails), taken(&tails), taken(&tails), taken(&tails)],
             [Some((1, 5)), Some((2, 6)), Some((3, 7)), None]
         );
+    }
+
+    #[test]
+    fn nothing_is_gone_on_with_in_doubt() {
+        let tails = Tails::default();
+        tails.put(ends(1, 5));
+        tails.doubt();
+        tails.put(ends(2, 6));
+        assert_eq!(taken(&tails), None);
+        // Nor after it was decided to begin elsewhere.
+        (0..MISSES).for_each(|_| tails.miss(&Entropy::system()));
+        tails.put(ends(2, 7));
+        assert_eq!(taken(&tails), None);
     }
 
     #[test]
