@@ -13,6 +13,7 @@ mod groups;
 mod help;
 mod hooks;
 mod linked;
+mod log;
 mod moving;
 mod operator;
 mod output;

@@ -1,5 +1,6 @@
 //! `usher serve`
 
+use super::log::Log;
 use super::{Common, Exit, Outcome, output};
 use crate::app::{self, Migrate};
 use crate::domain::chance::Entropy;
@@ -7,7 +8,7 @@ use crate::domain::ids::UserId;
 use crate::domain::secret::Password;
 use crate::domain::time::Clock;
 use crate::service::Services;
-use crate::settings::{LogFormat, Settings};
+use crate::settings::Settings;
 use actix_web::rt::signal::unix::{SignalKind, signal};
 use serde_json::json;
 use std::fs::{self, OpenOptions};
@@ -15,11 +16,11 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use tracing_subscriber::EnvFilter;
 
 pub(super) async fn serve(common: &Common) -> Outcome {
     let settings = &common.settings()?;
-    start_log(settings)?;
+    // Kept to the end, whatever that is: what it has gathered is written then.
+    let _log = Log::start(&settings.log).map_err(Exit::Refused)?;
     let services = app::open(settings, Migrate::Always, Clock::system(), Entropy::system())?;
     let first = first_start(settings, &services).await?;
     let running = match app::start(settings, &services) {
@@ -54,16 +55,6 @@ pub(super) async fn serve(common: &Common) -> Outcome {
     running.server.await.map_err(|e| Exit::Refused(format!("the server failed: {e}")))?;
     services.close();
     tracing::info!("stopped");
-    Ok(())
-}
-
-fn start_log(settings: &Settings) -> Result<(), Exit> {
-    let filter = EnvFilter::try_new(&settings.log.filter).map_err(|e| Exit::Refused(format!("setting log.filter: {e}")))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match settings.log.format {
-        LogFormat::Json => subscriber.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
-        LogFormat::Text => subscriber.with_ansi(false).init(),
-    }
     Ok(())
 }
 

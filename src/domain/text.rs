@@ -26,6 +26,10 @@ impl std::error::Error for Unfit {}
 
 /// The form in which names are compared and searched.
 pub fn fold(text: &str) -> String {
+    // Nothing composes there, and the case folding of these characters is their lower case.
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
     let composed: String = text.nfc().collect();
     caseless::default_case_fold_str(&composed).nfc().collect()
 }

@@ -177,10 +177,13 @@ fn broken_off(dialect: Dialect, error: &dyn std::fmt::Display) -> HttpResponse {
     reply.body.send(&mut response)
 }
 
-/// The single mounting function: every path of the table, in its order, and one answer for everything else.
+/// The single mounting function: every path of the table, in its order, and one answer for everything else. Paths without parameters come
+/// first: they are compared, the others are searched for by an expression each, on every request.
 fn mount(app: &mut web::ServiceConfig, mounted: &Data<Mounted>) {
-    for (at, path) in mounted.paths.iter().enumerate() {
-        let dialect = path.dialect;
+    let mut paths: Vec<(usize, String, Dialect)> =
+        mounted.paths.iter().enumerate().map(|(at, path)| (at, path.dialect.pattern(path.path), path.dialect)).collect();
+    paths.sort_by_key(|(_, pattern, _)| pattern.contains('{'));
+    for (at, pattern, dialect) in paths {
         let serve = move |request: HttpRequest, payload: Payload, desk: Data<Desk>, mounted: Data<Mounted>| async move {
             // In a task of its own: a client that goes away takes neither the work nor its audit event with it.
             let work = actix_web::rt::spawn(async move {
@@ -189,7 +192,7 @@ fn mount(app: &mut web::ServiceConfig, mounted: &Data<Mounted>) {
             });
             work.await.unwrap_or_else(|error| broken_off(dialect, &error))
         };
-        app.service(web::resource(dialect.pattern(path.path)).default_service(web::to(serve)));
+        app.service(web::resource(pattern).default_service(web::to(serve)));
     }
     let nowhere = |request: HttpRequest, payload: Payload, desk: Data<Desk>| async move {
         let work = actix_web::rt::spawn(async move { answer(&desk, request, payload, Target::Nowhere).await });

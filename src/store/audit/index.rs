@@ -15,17 +15,21 @@ use super::super::{Snapshot, Tx};
 use super::batches::Place;
 use crate::domain::audit::{Link, audit_chains, audit_index, audit_indexed};
 use crate::domain::time::Utc;
+use diesel::backend::Backend;
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::serialize::ToSql;
+use diesel::sql_types::{BigInt, HasSqlType, Untyped};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
 /// Events taken into the index in one transaction, about: a few milliseconds of a writer's time.
 const STRIDE: usize = 500;
 /// Batches looked at in one query.
 const BATCHES: i64 = 16;
+/// Entries in one statement.
+const ROWS: usize = 100;
 
 /// The key of all events.
 pub(super) const BY_TIME: i64 = 0;
@@ -172,15 +176,51 @@ fn insert(connection: &mut AnyConnection, entries: &[Entry]) -> Result<(), Store
         }
         c.batch_execute("ROLLBACK TO SAVEPOINT entries")?;
     }
-    // Numbers alone: as text they are as safe as parameters, and many go in one statement.
-    let mut insert = "INSERT INTO audit_index (key, micros, chain, seq, month) VALUES ".to_owned();
-    for (at, Entry { key, micros, chain, seq, month }) in entries.iter().enumerate() {
-        let comma = if at == 0 { "" } else { "," };
-        let _ = write!(insert, "{comma}({key},{micros},{chain},{seq},{month})");
+    for rows in entries.chunks(ROWS).map(Rows) {
+        match &mut *connection {
+            AnyConnection::Sqlite(c) => rows.execute(c)?,
+            AnyConnection::Postgres(c) => rows.execute(c)?,
+        };
     }
-    insert.push_str(" ON CONFLICT (key, micros, chain, seq, month) DO NOTHING");
-    Ok(connection.batch_execute(&insert)?)
+    Ok(())
 }
+
+/// An `INSERT` of entries. Of as many as there may be it has one text, and stays prepared.
+struct Rows<'a>(&'a [Entry]);
+
+impl<DB: Backend + HasSqlType<BigInt>> QueryFragment<DB> for Rows<'_>
+where
+    i64: ToSql<BigInt, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        if self.0.len() < ROWS {
+            out.unsafe_to_cache_prepared();
+        }
+        out.push_sql("INSERT INTO audit_index (key, micros, chain, seq, month) VALUES ");
+        for (at, Entry { key, micros, chain, seq, month }) in self.0.iter().enumerate() {
+            let mut before = if at == 0 { "(" } else { "),(" };
+            for number in [key, micros, chain, seq, month] {
+                out.push_sql(before);
+                out.push_bind_param::<BigInt, i64>(number)?;
+                before = ",";
+            }
+        }
+        out.push_sql(") ON CONFLICT (key, micros, chain, seq, month) DO NOTHING");
+        Ok(())
+    }
+}
+
+/// A connection finds it among those that it has prepared by its text.
+impl QueryId for Rows<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl Query for Rows<'_> {
+    type SqlType = Untyped;
+}
+
+impl<C> RunQueryDsl<C> for Rows<'_> {}
 
 #[cfg(test)]
 mod tests {
