@@ -13,7 +13,7 @@ use hkdf::Hkdf;
 use serde::Deserialize;
 use sha2::Sha256;
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -46,7 +46,13 @@ impl Keys {
     /// One line: it is missing, readable by others, or not a key file.
     pub fn load(path: &Path) -> Result<Self, String> {
         let fail = |cause: String| format!("the key file {}: {cause}", path.display());
-        let text = Zeroizing::new(fs::read_to_string(path).map_err(|e| fail(e.to_string()))?);
+        let unread = |e: io::Error| match e.kind() {
+            io::ErrorKind::NotFound => {
+                fail(format!("{e}; `usher secrets init` makes one for a new database, and one that is in use has its own"))
+            }
+            _ => fail(e.to_string()),
+        };
+        let text = Zeroizing::new(fs::read_to_string(path).map_err(unread)?);
         check_mode(path).map_err(fail)?;
         Self::parse(&text).map_err(fail)
     }

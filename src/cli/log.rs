@@ -83,6 +83,11 @@ impl Log {
         }
         Ok(Self { shared, thread })
     }
+
+    /// Writes what is gathered.
+    pub(super) fn flush(&self) {
+        self.shared.lock().write();
+    }
 }
 
 impl Drop for Log {
@@ -93,7 +98,7 @@ impl Drop for Log {
             let _ = thread.join();
         }
         // Whoever still has something to say writes it itself.
-        self.shared.lock().write();
+        self.flush();
     }
 }
 

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 pub(super) async fn serve(common: &Common) -> Outcome {
     let settings = &common.settings()?;
     // Kept to the end, whatever that is: what it has gathered is written then.
-    let _log = Log::start(&settings.log).map_err(Exit::Refused)?;
+    let log = Log::start(&settings.log).map_err(Exit::Refused)?;
     let services = app::open(settings, Migrate::Always, Clock::system(), Entropy::system())?;
     let first = first_start(settings, &services).await?;
     let running = match app::start(settings, &services) {
@@ -35,6 +35,8 @@ pub(super) async fn serve(common: &Common) -> Outcome {
             return Err(refused.into());
         }
     };
+    // Whoever reads that it listens finds in the log what was said before.
+    log.flush();
     if common.json {
         output::json(&greeting(first.as_ref(), Some(running.address)))?;
     } else {

@@ -8,6 +8,7 @@ mod applications;
 mod audit;
 mod backup;
 mod bulk;
+mod checkpoints;
 pub mod connection;
 mod contract;
 mod custom_attributes;

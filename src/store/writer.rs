@@ -7,8 +7,10 @@
 //!
 //! SQLite has one writer thread, which takes whole batches. PostgreSQL has several, each with a connection of its own; there a
 //! batch holds one change, or changes of one session each in the order of their ids, beside any number of mere events: locks are
-//! taken in one order everywhere, so that two nodes can only ever wait for each other, not deadlock.
+//! taken in one order everywhere, so that two nodes can only ever wait for each other, not deadlock. Of batches of mere events only
+//! [`BARE`] are under way at a time: with more of them each is smaller, and a batch costs the server much the same whatever its size.
 
+use super::checkpoints::{Checkpoints, Toil};
 use super::connection::{AnyConnection, Location, Purpose};
 use super::error::StoreError;
 use super::feed::{self, Feed, Witness};
@@ -25,13 +27,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// Jobs that may wait; beyond it callers are told to come back.
 const QUEUE: usize = 8192;
 /// Jobs in one transaction at most.
 const BATCH: usize = 512;
+/// Batches of mere events at a time.
+const BARE: usize = 2;
 /// Bounds of batches in the meter: jobs.
 static SIZES: [u64; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, BATCH as u64];
 /// How long a caller waits at most for its job to be taken up while batches do come to an end: the database is merely slow. While none does,
@@ -170,8 +174,56 @@ struct Queued<T> {
 
 #[derive(Default)]
 struct Queue {
-    jobs: VecDeque<Box<dyn Job>>,
+    changes: VecDeque<Box<dyn Job>>,
+    events: VecDeque<Box<dyn Job>>,
+    /// Batches of mere events that are under way.
+    bare: usize,
     closed: bool,
+}
+
+impl Queue {
+    fn len(&self) -> usize {
+        self.changes.len() + self.events.len()
+    }
+
+    fn push(&mut self, job: Box<dyn Job>) {
+        if job.kind().is_change() { self.changes.push_back(job) } else { self.events.push_back(job) }
+    }
+
+    /// Whether there is something to take.
+    fn is_ripe(&self) -> bool {
+        !self.changes.is_empty() || (!self.events.is_empty() && self.bare < BARE)
+    }
+
+    /// Takes a batch: changes that may be together, and events with them. Neither keeps the other waiting where there are many.
+    fn take(&mut self, mix: Mix) -> Batch {
+        let most = BATCH - self.events.len().min(BATCH / 2);
+        let mut jobs: Vec<Box<dyn Job>> = Vec::new();
+        let mut first = None;
+        while jobs.len() < most {
+            let Some(kind) = self.changes.front().map(|job| job.kind()) else { break };
+            if mix == Mix::Ordered && !kind.goes_with(first) {
+                break;
+            }
+            first = first.or(Some(kind));
+            jobs.extend(self.changes.pop_front());
+        }
+        if mix == Mix::Ordered {
+            jobs.sort_by_key(|job| job.kind().order());
+        }
+        let is_bare = jobs.is_empty();
+        let room = BATCH - jobs.len();
+        jobs.extend(self.events.drain(..self.events.len().min(room)));
+        self.bare += usize::from(is_bare && !jobs.is_empty());
+        Batch { is_bare: is_bare && !jobs.is_empty(), jobs }
+    }
+}
+
+/// What goes into one transaction.
+struct Batch {
+    jobs: Vec<Box<dyn Job>>,
+    /// They are mere events.
+    is_bare: bool,
 }
 
 struct Shared {
@@ -208,29 +260,21 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for jobs and takes a batch; an empty one if there are none for `patience`. `None` once closed and drained.
-    fn take(&self, mix: Mix, patience: Duration) -> Option<Vec<Box<dyn Job>>> {
+    /// Waits for jobs and takes a batch; an empty one if there are none for `patience`. `None` once closed and drained. Whoever has brought a
+    /// batch of mere events to its end tells so here, and takes the next one before anybody else is woken for it.
+    fn take(&self, mix: Mix, patience: Duration, has_ended_bare: bool) -> Option<Batch> {
         let mut queue = self.lock();
-        if queue.jobs.is_empty() && !queue.closed {
+        queue.bare -= usize::from(has_ended_bare);
+        if !queue.is_ripe() && !queue.closed {
             queue = self.filled.wait_timeout(queue, patience).unwrap_or_else(PoisonError::into_inner).0;
         }
-        if queue.jobs.is_empty() && queue.closed {
+        if queue.closed && queue.len() == 0 {
             return None;
         }
-        let mut batch: Vec<Box<dyn Job>> = Vec::new();
-        let mut first = None;
-        while batch.len() < BATCH {
-            let Some(kind) = queue.jobs.front().map(|job| job.kind()) else { break };
-            if mix == Mix::Ordered && !kind.goes_with(first) {
-                break;
-            }
-            first = first.or(Some(kind).filter(|kind| kind.is_change()));
-            batch.extend(queue.jobs.pop_front());
-        }
-        if mix == Mix::Ordered {
-            batch.sort_by_key(|job| job.kind().order());
-        }
-        if !queue.jobs.is_empty() {
+        // At the end nobody comes who would wake those that wait.
+        let is_ripe = queue.is_ripe() || queue.closed;
+        let batch = if is_ripe { queue.take(mix) } else { Batch { jobs: Vec::new(), is_bare: false } };
+        if queue.is_ripe() {
             self.filled.notify_one();
         }
         Some(batch)
@@ -242,6 +286,8 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     patience: Duration,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// On SQLite.
+    checkpoints: Mutex<Option<Checkpoints>>,
 }
 
 /// What a writer thread needs.
@@ -266,16 +312,22 @@ impl Writer {
             Location::Sqlite(_) => (1, Mix::All),
             Location::Postgres(_) => (4, Mix::Ordered),
         };
+        let toil = Toil::default();
+        let checkpoints = match means.location {
+            Location::Sqlite(_) => Some(Checkpoints::start(&means.location, toil.clone())?),
+            Location::Postgres(_) => None,
+        };
         let mut threads = Vec::new();
         for number in 0..count {
-            let (shared, means) = (Arc::clone(&shared), means.clone());
+            let (shared, means, toil) = (Arc::clone(&shared), means.clone(), toil.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("writer-{number}"))
-                .spawn(move || Thread { means, line: None }.serve(&shared, mix))
+                .spawn(move || Thread { means, line: None, toil }.serve(&shared, mix))
                 .map_err(|e| StoreError::Broken(format!("cannot start a writer: {e}")))?;
             threads.push(thread);
         }
-        Ok(Self { shared, patience: means.location.patience(), threads: Mutex::new(threads) })
+        let (threads, checkpoints) = (Mutex::new(threads), Mutex::new(checkpoints));
+        Ok(Self { shared, patience: means.location.patience(), threads, checkpoints })
     }
 
     /// Queues a write.
@@ -288,14 +340,18 @@ impl Writer {
         let state = Arc::new(AtomicU8::new(WAITING));
         let (reply, answer) = oneshot::channel();
         let job = Change { work: Some(Box::new(work)), outcome: None, state: Arc::clone(&state), reply, kind };
-        {
+        let is_ripe = {
             let mut queue = self.shared.lock();
-            if queue.closed || queue.jobs.len() >= room {
+            if queue.closed || queue.len() >= room {
                 return Err(Error::new(Code::Unavailable).cause("the write queue is full or closed"));
             }
-            queue.jobs.push_back(Box::new(job));
+            queue.push(Box::new(job));
+            queue.is_ripe()
+        };
+        // Otherwise whoever comes to an end finds it.
+        if is_ripe {
+            self.shared.filled.notify_one();
         }
-        self.shared.filled.notify_one();
         Ok(Queued { state, answer })
     }
 
@@ -337,13 +393,13 @@ impl Writer {
 
     /// Whether jobs are waiting.
     pub(super) fn has_waiting(&self) -> bool {
-        !self.shared.lock().jobs.is_empty()
+        self.shared.lock().len() > 0
     }
 
     /// How it fares.
     pub(super) fn usage(&self) -> Writing {
         let Shared { sizes, lost, .. } = &*self.shared;
-        Writing { waiting: self.shared.lock().jobs.len(), batches: sizes.counted(), lost: lost.load(Ordering::Relaxed) }
+        Writing { waiting: self.shared.lock().len(), batches: sizes.counted(), lost: lost.load(Ordering::Relaxed) }
     }
 
     /// Finishes what was accepted and stops.
@@ -354,6 +410,7 @@ impl Writer {
         for thread in threads {
             let _ = thread.join();
         }
+        self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
@@ -366,6 +423,7 @@ impl Drop for Writer {
 struct Thread {
     means: Means,
     line: Option<Line>,
+    toil: Toil,
 }
 
 /// A connection that writes, and what goes with it.
@@ -376,21 +434,25 @@ struct Line {
 
 impl Thread {
     fn serve(mut self, shared: &Shared, mix: Mix) {
-        while let Some(mut batch) = shared.take(mix, feed::LOOK) {
-            if batch.is_empty() {
+        let mut has_ended_bare = false;
+        while let Some(Batch { mut jobs, is_bare }) = shared.take(mix, feed::LOOK, has_ended_bare) {
+            has_ended_bare = is_bare;
+            if jobs.is_empty() {
                 self.look_around();
                 continue;
             }
-            batch.retain(|job| job.claim());
-            shared.sizes.count(batch.len() as u64);
-            let committed = self.write(&mut batch);
+            jobs.retain(|job| job.claim());
+            shared.sizes.count(jobs.len() as u64);
+            let began = Instant::now();
+            let committed = self.write(&mut jobs);
+            self.toil.add(began.elapsed());
             if let Err(error) = &committed {
-                tracing::error!(cause = %error, jobs = batch.len(), "a batch of writes was lost");
+                tracing::error!(cause = %error, jobs = jobs.len(), "a batch of writes was lost");
                 // Whatever state the connection is in, a new one starts clean.
                 self.line = None;
                 shared.lost.fetch_add(1, Ordering::Relaxed);
             }
-            for job in batch {
+            for job in jobs {
                 job.answer(committed.clone());
             }
             shared.batches.fetch_add(1, Ordering::Release);
@@ -399,7 +461,7 @@ impl Thread {
 
     /// The connection, opened if there is none.
     fn line(&mut self) -> Result<&mut Line, StoreError> {
-        let Self { means, line } = self;
+        let Self { means, line, .. } = self;
         match line {
             Some(line) => Ok(line),
             none => {

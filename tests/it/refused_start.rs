@@ -162,6 +162,7 @@ both! {
             command.args(words).arg("--config").arg(&settings);
             let ran = process::refused_start(command).expect(1);
             assert!(ran.complaint().contains(&site.keys().display().to_string()), "{ran:?}");
+            assert!(ran.complaint().contains("usher secrets init"), "{ran:?}");
             assert!(!site.keys().exists());
         }
     }

@@ -3,10 +3,10 @@
 //! The more rows a transaction has, the fewer times the pages of the indexes are written; and the longer others wait who want to write as
 //! well. So transactions are long while nobody does, and short from the first time that somebody did.
 //!
-//! On SQLite other processes may want to write the file, and SQLite does not queue writers: one that finds the file locked looks again, at
-//! last every tenth of a second, and gives up after nine of them. An import that went on from one transaction to the next would leave
-//! it no more than luck. So within that time the file is left alone once for longer than there is between two looks; and while others are
-//! seen to write, for as long as each transaction took.
+//! On SQLite other processes may want to write the file, and SQLite does not queue writers: one that finds the file locked looks again, a
+//! millisecond later. An import that went on from one transaction to the next would leave it no more than luck. So the file is left alone
+//! now and then for longer than there is between two looks; and while others are seen to write, after each transaction, for as long as
+//! it took or as long as it takes to write down what a busy service has gathered meanwhile.
 
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep};
 /// Rows in a transaction beside others, and alone.
 const IN_COMPANY: usize = 250;
 const ALONE: usize = 1500;
-/// After so much work on a file a rest is due: with a transaction on top, less than a writer's patience.
+/// After so much work on a file a rest is due: with a transaction on top, much less than a writer's patience.
 const WORK: Duration = Duration::from_millis(600);
-/// Longer than the longest pause between two looks.
-const REST: Duration = Duration::from_millis(105);
+/// Many times the pause between two looks, and a commit or two of all that has gathered.
+const REST: Duration = Duration::from_millis(20);
 /// For so long after others wrote they are expected to go on.
 const COMPANY: Duration = Duration::from_secs(2);
 
