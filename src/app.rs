@@ -14,7 +14,7 @@ use crate::service::{Outside, Post, Services};
 use crate::settings::Settings;
 use crate::store::connection::Location;
 use crate::store::error::StoreError;
-use crate::store::{self, Store};
+use crate::store::{self, Looked, Store};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -116,22 +116,32 @@ pub fn open(settings: &Settings, migrate: Migrate, clock: Clock, entropy: Entrop
     let post = Post::read(settings).map_err(StartError::Refused)?;
     let mail = Mail::open(&settings.mail, post.site()).map_err(StartError::Refused)?;
     let outside = Outside { post, mail: mail.map(|mail| Arc::new(mail) as Arc<dyn Carrier>) };
-    let pending = store::pending(&location)?;
-    let is_empty = !pending.is_empty() && store::is_empty(&location)?;
-    if !pending.is_empty() && migrate == Migrate::WhenEmpty && !is_empty {
-        return Err(StartError::Pending(pending));
+    let looked = store::look(&location)?;
+    let is_empty = match &looked {
+        Looked::Migrated(_) => false,
+        Looked::Pending(_) => store::is_empty(&location)?,
+    };
+    if let Looked::Pending(names) = &looked
+        && migrate == Migrate::WhenEmpty
+        && !is_empty
+    {
+        return Err(StartError::Pending(names.clone()));
     }
     // A key file is made only where nothing can have been signed with another one.
     if is_empty && settings.secrets.file.as_os_str().is_empty() && !key_file.exists() {
         Keys::init(&key_file, &entropy).map_err(StartError::Refused)?;
     }
     let keys = Keys::load(&key_file).map_err(StartError::Refused)?;
-    if !pending.is_empty() {
-        for name in store::migrate(&location)? {
-            tracing::info!(migration = name, "migrated");
+    let (readers, key) = (settings.database.readers, keys.audit.clone());
+    let store = match looked {
+        Looked::Migrated(first) => Store::open_by(*first, &location, readers, key, entropy.clone())?,
+        Looked::Pending(_) => {
+            for name in store::migrate(&location)? {
+                tracing::info!(migration = name, "migrated");
+            }
+            Store::open(&location, readers, key, entropy.clone())?
         }
-    }
-    let store = Store::open(&location, settings.database.readers, keys.audit.clone(), entropy.clone())?;
+    };
     let passwords = &settings.passwords;
     let hasher = Hasher::start(passwords.hash_memory_kib, passwords.hash_passes, passwords.hash_threads, entropy.clone());
     let hasher = hasher.map_err(StartError::Refused)?;

@@ -3,11 +3,13 @@
 //! SQLite does that by itself at the end of a commit, once the log is long enough, and everybody waits for it; where the pages lie all over
 //! the file, a tenth of a second and longer. So a thread with a connection of its own does it beside the writer, again and again
 //! while that is busy, and leaves to the commit what has come since. That last bit is the commit's, for only where nobody writes
-//! the log can begin anew.
+//! the log can begin anew. Where the writer is faster than the disk takes it, the log grows meanwhile: then the thread stands back, and
+//! the writer has to wait for its own checkpoints until they have caught up.
 
 use super::connection::{AnyConnection, Location, Purpose};
 use super::error::StoreError;
-use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -17,6 +19,9 @@ use std::time::Duration;
 const LOOK: Duration = Duration::from_millis(100);
 /// Microseconds for which the writer must have been busy since the last checkpoint: as a measure of what it wrote.
 const BUSY: u64 = 50_000;
+/// Pages in a log that is too long, and for how many looks it is left to the writer: four times as many as the writer lets come together.
+const LONG: i64 = 32_000;
+const STAND_BACK: u32 = 20;
 
 /// For how long the writer has been busy, in microseconds.
 #[derive(Clone, Default)]
@@ -47,14 +52,20 @@ impl Checkpoints {
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
         let (stopped, location) = (Arc::clone(&stop), location.clone());
         let thread = std::thread::Builder::new().name("checkpoints".to_owned()).spawn(move || {
-            let (mut connection, mut seen) = (None, 0);
+            let (mut connection, mut seen, mut back) = (None, 0, 0);
             while !waits(&stopped) {
-                if toil.total().wrapping_sub(seen) >= BUSY {
+                if back > 0 {
+                    back -= 1;
+                } else if toil.total().wrapping_sub(seen) >= BUSY {
                     seen = toil.total();
-                    if let Err(error) = checkpoint(&mut connection, &location) {
-                        // Whoever writes is told by the write itself.
-                        tracing::debug!(cause = %error, "no checkpoint beside the writer");
-                        connection = None;
+                    match checkpoint(&mut connection, &location) {
+                        Ok(log) if log > LONG => back = STAND_BACK,
+                        Ok(_) => {}
+                        Err(error) => {
+                            // Whoever writes is told by the write itself.
+                            tracing::debug!(cause = %error, "no checkpoint beside the writer");
+                            connection = None;
+                        }
                     }
                 }
             }
@@ -81,11 +92,18 @@ fn waits((stop, bell): &(Mutex<bool>, Condvar)) -> bool {
     *stop || *bell.wait_timeout(stop, LOOK).unwrap_or_else(PoisonError::into_inner).0
 }
 
-fn checkpoint(kept: &mut Option<AnyConnection>, location: &Location) -> Result<(), StoreError> {
+#[derive(diesel::QueryableByName)]
+struct Done {
+    #[diesel(sql_type = BigInt)]
+    log: i64,
+}
+
+/// A checkpoint; tells how many pages the log has.
+fn checkpoint(kept: &mut Option<AnyConnection>, location: &Location) -> Result<i64, StoreError> {
     let connection = match kept {
         Some(connection) => connection,
         none => none.insert(AnyConnection::open(location, Purpose::Writing)?),
     };
     // Passive: as far as it goes without anybody waiting.
-    Ok(connection.batch_execute("PRAGMA wal_checkpoint(PASSIVE)")?)
+    Ok(diesel::sql_query("PRAGMA wal_checkpoint(PASSIVE)").get_result::<Done>(connection)?.log)
 }

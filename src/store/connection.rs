@@ -150,10 +150,11 @@ impl AnyConnection {
 }
 
 /// Durable at every commit. What a transaction of an import touches fits into the cache (KiB); what a savepoint keeps stays in memory; and
-/// a checkpoint comes when pages that are written over and over, the ends of indexes above all, have been (pages). What is deleted is
-/// overwritten: who was deleted is to be found nowhere in the file.
+/// a checkpoint comes when pages that are written over and over, the ends of indexes above all, have been (pages). A log that has grown beyond that
+/// gives back what it took (bytes). What is deleted is overwritten: who was deleted is to be found nowhere in the file.
 const WRITING: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; \
-                       PRAGMA cache_size = -49152; PRAGMA wal_autocheckpoint = 8000; PRAGMA secure_delete = ON;";
+                       PRAGMA cache_size = -49152; PRAGMA wal_autocheckpoint = 8000; \
+                       PRAGMA journal_size_limit = 67108864; PRAGMA secure_delete = ON;";
 
 /// How long the write lock is tried for while other processes hold it, and how often. There is nothing to be woken by. (A service that is told to
 /// stop waits for it, too.)

@@ -106,11 +106,32 @@ fn apply_next(connection: &mut AnyConnection) -> Result<(), StoreError> {
 /// # Errors
 /// The database cannot be reached.
 pub fn pending(location: &Location) -> Result<Vec<String>, StoreError> {
-    match location {
-        // Asking must not make the file.
-        Location::Sqlite(path) if !path.exists() => all(),
-        _ => pending_on(&mut AnyConnection::open(location, Purpose::Writing)?),
+    match look(location)? {
+        Looked::Migrated(_) => Ok(Vec::new()),
+        Looked::Pending(names) => Ok(names),
     }
+}
+
+/// What a look at a database has shown.
+pub enum Looked {
+    /// It lacks nothing, and can be opened by way of the connection of the look.
+    Migrated(Box<AnyConnection>),
+    /// The names of the migrations that are not applied yet.
+    Pending(Vec<String>),
+}
+
+/// Looks at a database.
+///
+/// # Errors
+/// It cannot be reached.
+pub fn look(location: &Location) -> Result<Looked, StoreError> {
+    // Asking must not make the file.
+    if location.file().is_some_and(|path| !path.exists()) {
+        return Ok(Looked::Pending(all()?));
+    }
+    let mut connection = AnyConnection::open(location, Purpose::Writing)?;
+    let pending = pending_on(&mut connection)?;
+    Ok(if pending.is_empty() { Looked::Migrated(Box::new(connection)) } else { Looked::Pending(pending) })
 }
 
 #[derive(diesel::QueryableByName)]
@@ -137,7 +158,7 @@ pub fn is_empty(location: &Location) -> Result<bool, StoreError> {
     Ok(tables == 0)
 }
 
-pub(super) fn pending_on(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
+fn pending_on(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
     let broken = |e: Box<dyn std::error::Error + Send + Sync>| {
         StoreError::Unavailable(format!("cannot read migrations: {}", one_line(&e)))
     };

@@ -63,7 +63,7 @@ pub use contract::CONTRACTS;
 pub use data_keys::PLACES;
 pub use hooks::Lane;
 pub use listing::Slice;
-pub use migrations::{is_empty, migrate, pending};
+pub use migrations::{Looked, is_empty, look, migrate, pending};
 pub use names::{ByNames, Names};
 pub use scratch::Scratch;
 pub use search::{Filter, Mark, Order, Page, Terms, plan_of_prefix_search};
@@ -134,18 +134,32 @@ impl Store {
     /// # Errors
     /// It cannot be reached, lacks migrations, or demands a newer program.
     pub fn open(location: &Location, readers: u32, key: MacKey, entropy: Entropy) -> Result<Self, StoreError> {
-        let mut first = AnyConnection::open(location, Purpose::Writing)?;
-        let lacking = migrations::pending_on(&mut first)?;
-        if let Some(name) = lacking.first() {
-            return Err(StoreError::Unavailable(format!("the database lacks the migration {name}: run `usher migrate`")));
+        match look(location)? {
+            Looked::Migrated(first) => Self::open_by(*first, location, readers, key, entropy),
+            Looked::Pending(lacking) => {
+                let names = lacking.join(", ");
+                Err(StoreError::Unavailable(format!("the database lacks the migrations {names}: run `usher migrate`")))
+            }
         }
+    }
+
+    /// The same by way of the connection of a [`look`] at it, which becomes a writer's: to open another takes its time.
+    ///
+    /// # Errors
+    /// Those of [`Store::open`].
+    pub fn open_by(
+        mut first: AnyConnection,
+        location: &Location,
+        readers: u32,
+        key: MacKey,
+        entropy: Entropy,
+    ) -> Result<Self, StoreError> {
         let (schema, oldest) = (migrations::schema()?, contract::oldest(&mut first)?);
         contract::check(schema, oldest)?;
         audit::prepare(&mut first, &key)?;
         // Whoever cannot write cannot record a call either: better told at the start.
         first.begin_write()?;
         first.batch_execute("UPDATE counters SET value = value WHERE name = 'super_users'; ROLLBACK")?;
-        drop(first);
         let (epoch, failures) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let manager = Readers { location: location.clone(), epoch: Arc::clone(&epoch) };
         let most = readers.max(1);
@@ -162,7 +176,7 @@ impl Store {
         };
         let tails = Arc::new(audit::Tails::default());
         let means = Means { location: location.clone(), key: key.clone(), entropy: entropy.clone(), feed: feed.clone(), tails };
-        let writer = Writer::start(&means)?;
+        let writer = Writer::start(&means, first)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 location: location.clone(),

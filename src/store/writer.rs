@@ -7,8 +7,8 @@
 //!
 //! SQLite has one writer thread, which takes whole batches. PostgreSQL has several, each with a connection of its own; there a
 //! batch holds one change, or changes of one session each in the order of their ids, beside any number of mere events: locks are
-//! taken in one order everywhere, so that two nodes can only ever wait for each other, not deadlock. Of batches of mere events only
-//! [`BARE`] are under way at a time: with more of them each is smaller, and a batch costs the server much the same whatever its size.
+//! taken in one order everywhere, so that two nodes can only ever wait for each other, not deadlock. Some threads write mere events and
+//! nothing else, and never wait for anybody's lock. They are few: with more each batch is smaller, and costs the server much the same.
 
 use super::checkpoints::{Checkpoints, Toil};
 use super::connection::{AnyConnection, Location, Purpose};
@@ -34,8 +34,8 @@ use tokio::sync::oneshot;
 const QUEUE: usize = 8192;
 /// Jobs in one transaction at most.
 const BATCH: usize = 512;
-/// Batches of mere events at a time.
-const BARE: usize = 2;
+/// What the threads on PostgreSQL take.
+const DUTIES: &[Duty] = &[Duty::Events, Duty::Events, Duty::Changes, Duty::Changes, Duty::Changes, Duty::Changes];
 /// Bounds of batches in the meter: jobs.
 static SIZES: [u64; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, BATCH as u64];
 /// How long a caller waits at most for its job to be taken up while batches do come to an end: the database is merely slow. While none does,
@@ -115,6 +115,17 @@ enum Mix {
     Ordered,
 }
 
+/// What a thread takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Duty {
+    /// Whatever waits.
+    All,
+    /// Mere events.
+    Events,
+    /// Changes, and with them what events there are.
+    Changes,
+}
+
 type Work<T> = Box<dyn FnOnce(&mut Tx<'_>) -> Result<(T, Vec<Event>)> + Send>;
 
 struct Change<T> {
@@ -176,8 +187,6 @@ struct Queued<T> {
 struct Queue {
     changes: VecDeque<Box<dyn Job>>,
     events: VecDeque<Box<dyn Job>>,
-    /// Batches of mere events that are under way.
-    bare: usize,
     closed: bool,
 }
 
@@ -191,13 +200,17 @@ impl Queue {
     }
 
     /// Whether there is something to take.
-    fn is_ripe(&self) -> bool {
-        !self.changes.is_empty() || (!self.events.is_empty() && self.bare < BARE)
+    fn has_for(&self, duty: Duty) -> bool {
+        match duty {
+            Duty::All => self.len() > 0,
+            Duty::Events => !self.events.is_empty(),
+            Duty::Changes => !self.changes.is_empty(),
+        }
     }
 
     /// Takes a batch: changes that may be together, and events with them. Neither keeps the other waiting where there are many.
-    fn take(&mut self, mix: Mix) -> Batch {
-        let most = BATCH - self.events.len().min(BATCH / 2);
+    fn take(&mut self, duty: Duty, mix: Mix) -> Vec<Box<dyn Job>> {
+        let most = if duty == Duty::Events { 0 } else { BATCH - self.events.len().min(BATCH / 2) };
         let mut jobs: Vec<Box<dyn Job>> = Vec::new();
         let mut first = None;
         while jobs.len() < most {
@@ -211,24 +224,20 @@ impl Queue {
         if mix == Mix::Ordered {
             jobs.sort_by_key(|job| job.kind().order());
         }
-        let is_bare = jobs.is_empty();
         let room = BATCH - jobs.len();
         jobs.extend(self.events.drain(..self.events.len().min(room)));
-        self.bare += usize::from(is_bare && !jobs.is_empty());
-        Batch { is_bare: is_bare && !jobs.is_empty(), jobs }
+        jobs
     }
-}
-
-/// What goes into one transaction.
-struct Batch {
-    jobs: Vec<Box<dyn Job>>,
-    /// They are mere events.
-    is_bare: bool,
 }
 
 struct Shared {
     queue: Mutex<Queue>,
+    /// Something waits.
     filled: Condvar,
+    /// An event does.
+    noted: Condvar,
+    /// A change does.
+    changed: Condvar,
     /// Batches that have come to an end.
     batches: AtomicU64,
     /// Their sizes, those that were lost included.
@@ -239,8 +248,15 @@ struct Shared {
 
 impl Default for Shared {
     fn default() -> Self {
-        let (batches, lost) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { queue: Mutex::default(), filled: Condvar::new(), batches, sizes: Histogram::new(&SIZES), lost }
+        Self {
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            noted: Condvar::new(),
+            changed: Condvar::new(),
+            batches: AtomicU64::new(0),
+            sizes: Histogram::new(&SIZES),
+            lost: AtomicU64::new(0),
+        }
     }
 }
 
@@ -260,24 +276,36 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for jobs and takes a batch; an empty one if there are none for `patience`. `None` once closed and drained. Whoever has brought a
-    /// batch of mere events to its end tells so here, and takes the next one before anybody else is woken for it.
-    fn take(&self, mix: Mix, patience: Duration, has_ended_bare: bool) -> Option<Batch> {
+    /// What wakes a thread that waits.
+    fn bell(&self, duty: Duty) -> &Condvar {
+        match duty {
+            Duty::All => &self.filled,
+            Duty::Events => &self.noted,
+            Duty::Changes => &self.changed,
+        }
+    }
+
+    /// Waits for jobs and takes a batch; an empty one if there are none for `patience`. `None` once closed and drained.
+    fn take(&self, duty: Duty, mix: Mix, patience: Duration) -> Option<Vec<Box<dyn Job>>> {
         let mut queue = self.lock();
-        queue.bare -= usize::from(has_ended_bare);
-        if !queue.is_ripe() && !queue.closed {
-            queue = self.filled.wait_timeout(queue, patience).unwrap_or_else(PoisonError::into_inner).0;
+        if !queue.has_for(duty) && !queue.closed {
+            queue = self.bell(duty).wait_timeout(queue, patience).unwrap_or_else(PoisonError::into_inner).0;
         }
-        if queue.closed && queue.len() == 0 {
-            return None;
+        if !queue.has_for(duty) {
+            return if queue.closed { None } else { Some(Vec::new()) };
         }
-        // At the end nobody comes who would wake those that wait.
-        let is_ripe = queue.is_ripe() || queue.closed;
-        let batch = if is_ripe { queue.take(mix) } else { Batch { jobs: Vec::new(), is_bare: false } };
-        if queue.is_ripe() {
-            self.filled.notify_one();
-        }
+        let batch = queue.take(duty, mix);
+        self.ring(&queue);
         Some(batch)
+    }
+
+    /// Wakes who can take what is there.
+    fn ring(&self, queue: &Queue) {
+        for duty in [Duty::All, Duty::Events, Duty::Changes] {
+            if queue.has_for(duty) {
+                self.bell(duty).notify_one();
+            }
+        }
     }
 }
 
@@ -302,15 +330,15 @@ pub(super) struct Means {
 }
 
 impl Writer {
-    /// Starts the threads.
+    /// Starts the threads, the first of them with a connection that is open already.
     ///
     /// # Errors
-    /// The operating system refuses a thread.
-    pub(super) fn start(means: &Means) -> Result<Self, StoreError> {
+    /// The operating system refuses a thread, or the connection fails.
+    pub(super) fn start(means: &Means, first: AnyConnection) -> Result<Self, StoreError> {
         let shared = Arc::new(Shared::default());
-        let (count, mix) = match means.location {
-            Location::Sqlite(_) => (1, Mix::All),
-            Location::Postgres(_) => (4, Mix::Ordered),
+        let (duties, mix): (&[Duty], Mix) = match means.location {
+            Location::Sqlite(_) => (&[Duty::All], Mix::All),
+            Location::Postgres(_) => (DUTIES, Mix::Ordered),
         };
         let toil = Toil::default();
         let checkpoints = match means.location {
@@ -318,11 +346,15 @@ impl Writer {
             Location::Postgres(_) => None,
         };
         let mut threads = Vec::new();
-        for number in 0..count {
+        let mut line = Some(Line::on(first, &means.feed)?);
+        for (number, duty) in duties.iter().copied().enumerate() {
             let (shared, means, toil) = (Arc::clone(&shared), means.clone(), toil.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("writer-{number}"))
-                .spawn(move || Thread { means, line: None, toil }.serve(&shared, mix))
+                .spawn({
+                    let line = line.take();
+                    move || Thread { means, line, toil }.serve(&shared, duty, mix)
+                })
                 .map_err(|e| StoreError::Broken(format!("cannot start a writer: {e}")))?;
             threads.push(thread);
         }
@@ -340,18 +372,13 @@ impl Writer {
         let state = Arc::new(AtomicU8::new(WAITING));
         let (reply, answer) = oneshot::channel();
         let job = Change { work: Some(Box::new(work)), outcome: None, state: Arc::clone(&state), reply, kind };
-        let is_ripe = {
-            let mut queue = self.shared.lock();
-            if queue.closed || queue.len() >= room {
-                return Err(Error::new(Code::Unavailable).cause("the write queue is full or closed"));
-            }
-            queue.push(Box::new(job));
-            queue.is_ripe()
-        };
-        // Otherwise whoever comes to an end finds it.
-        if is_ripe {
-            self.shared.filled.notify_one();
+        let mut queue = self.shared.lock();
+        if queue.closed || queue.len() >= room {
+            return Err(Error::new(Code::Unavailable).cause("the write queue is full or closed"));
         }
+        queue.push(Box::new(job));
+        self.shared.ring(&queue);
+        drop(queue);
         Ok(Queued { state, answer })
     }
 
@@ -405,7 +432,9 @@ impl Writer {
     /// Finishes what was accepted and stops.
     pub(super) fn close(&self) {
         self.shared.lock().closed = true;
-        self.shared.filled.notify_all();
+        for duty in [Duty::All, Duty::Events, Duty::Changes] {
+            self.shared.bell(duty).notify_all();
+        }
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             let _ = thread.join();
@@ -432,11 +461,16 @@ struct Line {
     witness: Witness,
 }
 
+impl Line {
+    fn on(mut connection: AnyConnection, feed: &Feed) -> Result<Self, StoreError> {
+        let witness = Witness::new(&mut connection, feed.clone())?;
+        Ok(Self { connection, witness })
+    }
+}
+
 impl Thread {
-    fn serve(mut self, shared: &Shared, mix: Mix) {
-        let mut has_ended_bare = false;
-        while let Some(Batch { mut jobs, is_bare }) = shared.take(mix, feed::LOOK, has_ended_bare) {
-            has_ended_bare = is_bare;
+    fn serve(mut self, shared: &Shared, duty: Duty, mix: Mix) {
+        while let Some(mut jobs) = shared.take(duty, mix, feed::LOOK) {
             if jobs.is_empty() {
                 self.look_around();
                 continue;
@@ -465,9 +499,8 @@ impl Thread {
         match line {
             Some(line) => Ok(line),
             none => {
-                let mut connection = AnyConnection::open(&means.location, Purpose::Writing)?;
-                let witness = Witness::new(&mut connection, means.feed.clone())?;
-                Ok(none.insert(Line { connection, witness }))
+                let connection = AnyConnection::open(&means.location, Purpose::Writing)?;
+                Ok(none.insert(Line::on(connection, &means.feed)?))
             }
         }
     }
