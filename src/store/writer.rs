@@ -242,7 +242,7 @@ struct Shared {
     batches: AtomicU64,
     /// Their sizes, those that were lost included.
     sizes: Histogram<10>,
-    /// Batches that were lost.
+    /// Batches that were lost. A connection that is older than the last of them is not used any more.
     lost: AtomicU64,
 }
 
@@ -346,14 +346,14 @@ impl Writer {
             Location::Postgres(_) => None,
         };
         let mut threads = Vec::new();
-        let mut line = Some(Line::on(first, &means.feed)?);
+        let mut line = Some(Line::on(first, &means.feed, 0)?);
         for (number, duty) in duties.iter().copied().enumerate() {
             let (shared, means, toil) = (Arc::clone(&shared), means.clone(), toil.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("writer-{number}"))
                 .spawn({
                     let line = line.take();
-                    move || Thread { means, line, toil }.serve(&shared, duty, mix)
+                    move || Thread { means, line, toil, lost: 0 }.serve(&shared, duty, mix)
                 })
                 .map_err(|e| StoreError::Broken(format!("cannot start a writer: {e}")))?;
             threads.push(thread);
@@ -453,24 +453,32 @@ struct Thread {
     means: Means,
     line: Option<Line>,
     toil: Toil,
+    /// Batches that were lost, by any thread, when it began with its own.
+    lost: u64,
 }
 
 /// A connection that writes, and what goes with it.
 struct Line {
     connection: AnyConnection,
     witness: Witness,
+    /// Batches that had been lost when it was opened.
+    lost: u64,
 }
 
 impl Line {
-    fn on(mut connection: AnyConnection, feed: &Feed) -> Result<Self, StoreError> {
+    fn on(mut connection: AnyConnection, feed: &Feed, lost: u64) -> Result<Self, StoreError> {
         let witness = Witness::new(&mut connection, feed.clone())?;
-        Ok(Self { connection, witness })
+        Ok(Self { connection, witness, lost })
     }
 }
 
 impl Thread {
     fn serve(mut self, shared: &Shared, duty: Duty, mix: Mix) {
         while let Some(mut jobs) = shared.take(duty, mix, feed::LOOK) {
+            // A batch was lost: whatever was the matter, a new connection starts clean, and so do those of the other threads.
+            let lost = shared.lost.load(Ordering::Acquire);
+            self.line = self.line.filter(|line| line.lost == lost);
+            self.lost = lost;
             if jobs.is_empty() {
                 self.look_around();
                 continue;
@@ -482,9 +490,7 @@ impl Thread {
             self.toil.add(began.elapsed());
             if let Err(error) = &committed {
                 tracing::error!(cause = %error, jobs = jobs.len(), "a batch of writes was lost");
-                // Whatever state the connection is in, a new one starts clean.
-                self.line = None;
-                shared.lost.fetch_add(1, Ordering::Relaxed);
+                shared.lost.fetch_add(1, Ordering::AcqRel);
             }
             for job in jobs {
                 job.answer(committed.clone());
@@ -495,12 +501,12 @@ impl Thread {
 
     /// The connection, opened if there is none.
     fn line(&mut self) -> Result<&mut Line, StoreError> {
-        let Self { means, line, .. } = self;
+        let Self { means, line, lost, .. } = self;
         match line {
             Some(line) => Ok(line),
             none => {
                 let connection = AnyConnection::open(&means.location, Purpose::Writing)?;
-                Ok(none.insert(Line::on(connection, &means.feed)?))
+                Ok(none.insert(Line::on(connection, &means.feed, *lost)?))
             }
         }
     }
@@ -518,7 +524,7 @@ impl Thread {
             return Ok(());
         }
         let means = self.means.clone();
-        let Line { connection, witness } = self.line()?;
+        let Line { connection, witness, .. } = self.line()?;
         let has_changes = batch.iter().any(|job| job.kind().is_change());
         let mut events = Vec::with_capacity(batch.len());
         if !has_changes && connection.is_postgres() {

@@ -286,6 +286,29 @@ fn a_full_disk_stops_calls_but_not_the_service() {
     assert!(service.is_alive() && !service.log().contains("panicked"), "{}", service.log());
 }
 
+/// The server has gone and come back while nobody looked. The first to find out tells all: once the service says that it is ready, no call
+/// fails for a connection that has been dead for long.
+#[test]
+fn a_dead_connection_fails_nobody_twice() {
+    if !postgres::is_there() {
+        return;
+    }
+    let mut server = Server::own();
+    let site = furnished(Site::at(TempDir::new().unwrap(), Engine::Postgres, server.create_database()));
+    let service = Process::serve(&site);
+    let (anon, by) = (service.anon(), root(&service));
+    // All connections that there can be have been used.
+    at_once(16, |number| create(&by, &format!("early-{number}")).expect(201));
+    server.crash();
+    server.resume();
+    let asked = Instant::now();
+    crate::harness::wait_until("to have found out", || {
+        anon.get("/readyz").status == 503 || asked.elapsed() > Duration::from_secs(3)
+    });
+    until_answered(&anon, "/readyz", 200);
+    at_once(16, |number| create(&by, &format!("late-{number}")).expect(201));
+}
+
 // ---------------------------------------------------------------------------------------------------------------------------------
 // A slow disk
 
