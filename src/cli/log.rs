@@ -26,10 +26,18 @@ struct Gathered {
 }
 
 impl Gathered {
-    /// Writes them. Where that fails there is nobody to tell.
+    /// Writes them. Where that fails there is nobody to tell: what is left is kept for the next time, unless it is too much.
     fn write(&mut self) {
-        let _ = io::stderr().write_all(&self.lines);
-        self.lines.clear();
+        let mut left = self.lines.as_slice();
+        while !left.is_empty() {
+            match io::stderr().write(left) {
+                Ok(count @ 1..) => left = left.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(_) | Err(_) => break,
+            }
+        }
+        let written = if left.len() < MOST { self.lines.len() - left.len() } else { self.lines.len() };
+        self.lines.drain(..written);
     }
 }
 
@@ -52,7 +60,7 @@ impl Shared {
                 gathered = self.bell.wait(gathered).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            // Nothing rings while lines are gathered, but for the end.
+            // While lines are gathered nothing rings but the end, and a line after one that was written at once.
             gathered = self.bell.wait_timeout(gathered, GATHER).unwrap_or_else(PoisonError::into_inner).0;
             gathered.write();
         }

@@ -1,10 +1,10 @@
 //! Checkpoints of an SQLite file: what the write-ahead log has goes to the file itself.
 //!
 //! SQLite does that by itself at the end of a commit, once the log is long enough, and everybody waits for it; where the pages lie all over
-//! the file, a tenth of a second and longer. So a thread with a connection of its own does it beside the writer, again and again
-//! while that is busy, and leaves to the commit what has come since. That last bit is the commit's, for only where nobody writes
-//! the log can begin anew. Where the writer is faster than the disk takes it, the log grows meanwhile: then the thread stands back, and
-//! the writer has to wait for its own checkpoints until they have caught up.
+//! the file, a tenth of a second and longer. So a thread with a connection of its own copies beside the writer, again and again
+//! while that is busy, and leaves to the commit what has come since, and the flush of the file. These are the commit's, for only where
+//! nobody writes the log can begin anew. Where the writer is faster than the disk takes it, the log grows meanwhile: then the
+//! thread stands back, and the writer has to wait for its own checkpoints until they have caught up.
 
 use super::connection::{AnyConnection, Location, Purpose};
 use super::error::StoreError;
@@ -59,7 +59,8 @@ impl Checkpoints {
                 } else if toil.total().wrapping_sub(seen) >= BUSY {
                     seen = toil.total();
                     match checkpoint(&mut connection, &location) {
-                        Ok(log) if log > LONG => back = STAND_BACK,
+                        // A log of which a reader still needs the old pages cannot begin anew anyway: it is copied as it comes.
+                        Ok(Done { log, checkpointed }) if log > LONG && checkpointed >= log => back = STAND_BACK,
                         Ok(_) => {}
                         Err(error) => {
                             // Whoever writes is told by the write itself.
@@ -96,14 +97,16 @@ fn waits((stop, bell): &(Mutex<bool>, Condvar)) -> bool {
 struct Done {
     #[diesel(sql_type = BigInt)]
     log: i64,
+    #[diesel(sql_type = BigInt)]
+    checkpointed: i64,
 }
 
-/// A checkpoint; tells how many pages the log has.
-fn checkpoint(kept: &mut Option<AnyConnection>, location: &Location) -> Result<i64, StoreError> {
+/// A checkpoint; tells how many pages the log has, and how many of them have been copied.
+fn checkpoint(kept: &mut Option<AnyConnection>, location: &Location) -> Result<Done, StoreError> {
     let connection = match kept {
         Some(connection) => connection,
         none => none.insert(AnyConnection::open(location, Purpose::Writing)?),
     };
     // Passive: as far as it goes without anybody waiting.
-    Ok(diesel::sql_query("PRAGMA wal_checkpoint(PASSIVE)").get_result::<Done>(connection)?.log)
+    Ok(diesel::sql_query("PRAGMA wal_checkpoint(PASSIVE)").get_result(connection)?)
 }

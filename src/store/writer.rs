@@ -5,10 +5,10 @@
 //! commit. A job that is refused leaves nothing but its place in the batch; if the commit fails, every job of the batch failed and
 //! nothing of it happened.
 //!
-//! SQLite has one writer thread, which takes whole batches. PostgreSQL has several, each with a connection of its own; there a
-//! batch holds one change, or changes of one session each in the order of their ids, beside any number of mere events: locks are
-//! taken in one order everywhere, so that two nodes can only ever wait for each other, not deadlock. Some threads write mere events and
-//! nothing else, and never wait for anybody's lock. They are few: with more each batch is smaller, and costs the server much the same.
+//! SQLite has one writer thread, which takes whatever waits. PostgreSQL has several, each with a connection of its own. Some write
+//! changes, one in a batch, or changes of one session each in the order of their ids: locks are taken in one order everywhere, so that
+//! two nodes can only ever wait for each other, not deadlock. The others write mere events, and never wait for a lock on anybody's data.
+//! They are few: with more of them each batch is smaller, and costs the server much the same.
 
 use super::checkpoints::{Checkpoints, Toil};
 use super::connection::{AnyConnection, Location, Purpose};
@@ -88,13 +88,10 @@ impl Kind {
         self != Self::Event
     }
 
-    /// Whether it may be in one transaction with others of which `first` is the first change, where no lock must be waited for in
-    /// another order than elsewhere.
+    /// Whether it may be in one transaction with others of which `first` is the first, where no lock must be waited for in another order
+    /// than elsewhere.
     fn goes_with(self, first: Option<Self>) -> bool {
-        match (first, self) {
-            (_, Self::Event) | (None, _) | (Some(Self::OfSession(_)), Self::OfSession(_)) => true,
-            (Some(_), _) => false,
-        }
+        matches!((first, self), (None, _) | (Some(Self::OfSession(_)), Self::OfSession(_)))
     }
 
     /// Sessions are locked by their ids, here as elsewhere.
@@ -106,23 +103,14 @@ impl Kind {
     }
 }
 
-/// What a batch may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mix {
-    /// Whatever waits: nobody else writes meanwhile.
-    All,
-    /// What cannot deadlock with the batches of others.
-    Ordered,
-}
-
 /// What a thread takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Duty {
-    /// Whatever waits.
+    /// Whatever waits, for nobody else writes meanwhile.
     All,
     /// Mere events.
     Events,
-    /// Changes, and with them what events there are.
+    /// Changes that cannot deadlock with the batches of others.
     Changes,
 }
 
@@ -185,79 +173,57 @@ struct Queued<T> {
 
 #[derive(Default)]
 struct Queue {
-    changes: VecDeque<Box<dyn Job>>,
+    jobs: VecDeque<Box<dyn Job>>,
+    /// Mere events, where some threads take nothing else; otherwise they wait among the jobs, and everything keeps its order.
     events: VecDeque<Box<dyn Job>>,
     closed: bool,
 }
 
 impl Queue {
     fn len(&self) -> usize {
-        self.changes.len() + self.events.len()
+        self.jobs.len() + self.events.len()
     }
 
-    fn push(&mut self, job: Box<dyn Job>) {
-        if job.kind().is_change() { self.changes.push_back(job) } else { self.events.push_back(job) }
-    }
-
-    /// Whether there is something to take.
-    fn has_for(&self, duty: Duty) -> bool {
+    /// What waits for a thread.
+    fn of(&mut self, duty: Duty) -> &mut VecDeque<Box<dyn Job>> {
         match duty {
-            Duty::All => self.len() > 0,
-            Duty::Events => !self.events.is_empty(),
-            Duty::Changes => !self.changes.is_empty(),
+            Duty::All | Duty::Changes => &mut self.jobs,
+            Duty::Events => &mut self.events,
         }
     }
 
-    /// Takes a batch: changes that may be together, and events with them. Neither keeps the other waiting where there are many.
-    fn take(&mut self, duty: Duty, mix: Mix) -> Vec<Box<dyn Job>> {
-        let most = if duty == Duty::Events { 0 } else { BATCH - self.events.len().min(BATCH / 2) };
+    /// Takes a batch.
+    fn take(&mut self, duty: Duty) -> Vec<Box<dyn Job>> {
+        let waiting = self.of(duty);
+        if duty != Duty::Changes {
+            let count = waiting.len().min(BATCH);
+            return waiting.drain(..count).collect();
+        }
         let mut jobs: Vec<Box<dyn Job>> = Vec::new();
         let mut first = None;
-        while jobs.len() < most {
-            let Some(kind) = self.changes.front().map(|job| job.kind()) else { break };
-            if mix == Mix::Ordered && !kind.goes_with(first) {
-                break;
-            }
+        while let Some(kind) = waiting.front().map(|job| job.kind()).filter(|kind| jobs.len() < BATCH && kind.goes_with(first)) {
             first = first.or(Some(kind));
-            jobs.extend(self.changes.pop_front());
+            jobs.extend(waiting.pop_front());
         }
-        if mix == Mix::Ordered {
-            jobs.sort_by_key(|job| job.kind().order());
-        }
-        let room = BATCH - jobs.len();
-        jobs.extend(self.events.drain(..self.events.len().min(room)));
+        jobs.sort_by_key(|job| job.kind().order());
         jobs
     }
 }
 
 struct Shared {
+    duties: &'static [Duty],
     queue: Mutex<Queue>,
-    /// Something waits.
+    /// A job waits; and an event, where these wait apart.
     filled: Condvar,
-    /// An event does.
     noted: Condvar,
-    /// A change does.
-    changed: Condvar,
     /// Batches that have come to an end.
     batches: AtomicU64,
     /// Their sizes, those that were lost included.
     sizes: Histogram<10>,
-    /// Batches that were lost. A connection that is older than the last of them is not used any more.
+    /// Batches that were lost.
     lost: AtomicU64,
-}
-
-impl Default for Shared {
-    fn default() -> Self {
-        Self {
-            queue: Mutex::default(),
-            filled: Condvar::new(),
-            noted: Condvar::new(),
-            changed: Condvar::new(),
-            batches: AtomicU64::new(0),
-            sizes: Histogram::new(&SIZES),
-            lost: AtomicU64::new(0),
-        }
-    }
+    /// Raised when a connection turns out to be dead: those opened before are not trusted either.
+    epoch: AtomicU64,
 }
 
 /// How the writer fares.
@@ -272,6 +238,19 @@ pub struct Writing {
 }
 
 impl Shared {
+    fn new(duties: &'static [Duty]) -> Self {
+        Self {
+            duties,
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            noted: Condvar::new(),
+            batches: AtomicU64::new(0),
+            sizes: Histogram::new(&SIZES),
+            lost: AtomicU64::new(0),
+            epoch: AtomicU64::new(0),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -279,33 +258,35 @@ impl Shared {
     /// What wakes a thread that waits.
     fn bell(&self, duty: Duty) -> &Condvar {
         match duty {
-            Duty::All => &self.filled,
+            Duty::All | Duty::Changes => &self.filled,
             Duty::Events => &self.noted,
-            Duty::Changes => &self.changed,
+        }
+    }
+
+    /// Who takes a job of this kind.
+    fn duty_of(&self, kind: Kind) -> Duty {
+        let of = |duty| self.duties.contains(&duty);
+        match kind {
+            Kind::Event if of(Duty::Events) => Duty::Events,
+            _ if of(Duty::All) => Duty::All,
+            _ => Duty::Changes,
         }
     }
 
     /// Waits for jobs and takes a batch; an empty one if there are none for `patience`. `None` once closed and drained.
-    fn take(&self, duty: Duty, mix: Mix, patience: Duration) -> Option<Vec<Box<dyn Job>>> {
+    fn take(&self, duty: Duty, patience: Duration) -> Option<Vec<Box<dyn Job>>> {
         let mut queue = self.lock();
-        if !queue.has_for(duty) && !queue.closed {
+        if queue.of(duty).is_empty() && !queue.closed {
             queue = self.bell(duty).wait_timeout(queue, patience).unwrap_or_else(PoisonError::into_inner).0;
         }
-        if !queue.has_for(duty) {
-            return if queue.closed { None } else { Some(Vec::new()) };
+        if queue.of(duty).is_empty() && queue.closed {
+            return None;
         }
-        let batch = queue.take(duty, mix);
-        self.ring(&queue);
+        let batch = queue.take(duty);
+        if !queue.of(duty).is_empty() {
+            self.bell(duty).notify_one();
+        }
         Some(batch)
-    }
-
-    /// Wakes who can take what is there.
-    fn ring(&self, queue: &Queue) {
-        for duty in [Duty::All, Duty::Events, Duty::Changes] {
-            if queue.has_for(duty) {
-                self.bell(duty).notify_one();
-            }
-        }
     }
 }
 
@@ -335,11 +316,10 @@ impl Writer {
     /// # Errors
     /// The operating system refuses a thread, or the connection fails.
     pub(super) fn start(means: &Means, first: AnyConnection) -> Result<Self, StoreError> {
-        let shared = Arc::new(Shared::default());
-        let (duties, mix): (&[Duty], Mix) = match means.location {
-            Location::Sqlite(_) => (&[Duty::All], Mix::All),
-            Location::Postgres(_) => (DUTIES, Mix::Ordered),
-        };
+        let shared = Arc::new(Shared::new(match means.location {
+            Location::Sqlite(_) => &[Duty::All],
+            Location::Postgres(_) => DUTIES,
+        }));
         let toil = Toil::default();
         let checkpoints = match means.location {
             Location::Sqlite(_) => Some(Checkpoints::start(&means.location, toil.clone())?),
@@ -347,16 +327,10 @@ impl Writer {
         };
         let mut threads = Vec::new();
         let mut line = Some(Line::on(first, &means.feed, 0)?);
-        for (number, duty) in duties.iter().copied().enumerate() {
-            let (shared, means, toil) = (Arc::clone(&shared), means.clone(), toil.clone());
-            let thread = std::thread::Builder::new()
-                .name(format!("writer-{number}"))
-                .spawn({
-                    let line = line.take();
-                    move || Thread { means, line, toil, lost: 0 }.serve(&shared, duty, mix)
-                })
-                .map_err(|e| StoreError::Broken(format!("cannot start a writer: {e}")))?;
-            threads.push(thread);
+        for (number, duty) in shared.duties.iter().copied().enumerate() {
+            let thread = Thread { means: means.clone(), shared: Arc::clone(&shared), line: line.take(), toil: toil.clone() };
+            let thread = std::thread::Builder::new().name(format!("writer-{number}")).spawn(move || thread.serve(duty));
+            threads.push(thread.map_err(|e| StoreError::Broken(format!("cannot start a writer: {e}")))?);
         }
         let (threads, checkpoints) = (Mutex::new(threads), Mutex::new(checkpoints));
         Ok(Self { shared, patience: means.location.patience(), threads, checkpoints })
@@ -376,9 +350,10 @@ impl Writer {
         if queue.closed || queue.len() >= room {
             return Err(Error::new(Code::Unavailable).cause("the write queue is full or closed"));
         }
-        queue.push(Box::new(job));
-        self.shared.ring(&queue);
+        let duty = self.shared.duty_of(kind);
+        queue.of(duty).push_back(Box::new(job));
         drop(queue);
+        self.shared.bell(duty).notify_one();
         Ok(Queued { state, answer })
     }
 
@@ -432,8 +407,8 @@ impl Writer {
     /// Finishes what was accepted and stops.
     pub(super) fn close(&self) {
         self.shared.lock().closed = true;
-        for duty in [Duty::All, Duty::Events, Duty::Changes] {
-            self.shared.bell(duty).notify_all();
+        for duty in self.shared.duties {
+            self.shared.bell(*duty).notify_all();
         }
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
@@ -451,62 +426,70 @@ impl Drop for Writer {
 
 struct Thread {
     means: Means,
+    shared: Arc<Shared>,
     line: Option<Line>,
     toil: Toil,
-    /// Batches that were lost, by any thread, when it began with its own.
-    lost: u64,
 }
 
 /// A connection that writes, and what goes with it.
 struct Line {
     connection: AnyConnection,
     witness: Witness,
-    /// Batches that had been lost when it was opened.
-    lost: u64,
+    epoch: u64,
 }
 
 impl Line {
-    fn on(mut connection: AnyConnection, feed: &Feed, lost: u64) -> Result<Self, StoreError> {
+    fn on(mut connection: AnyConnection, feed: &Feed, epoch: u64) -> Result<Self, StoreError> {
         let witness = Witness::new(&mut connection, feed.clone())?;
-        Ok(Self { connection, witness, lost })
+        Ok(Self { connection, witness, epoch })
     }
 }
 
 impl Thread {
-    fn serve(mut self, shared: &Shared, duty: Duty, mix: Mix) {
-        while let Some(mut jobs) = shared.take(duty, mix, feed::LOOK) {
-            // A batch was lost: whatever was the matter, a new connection starts clean, and so do those of the other threads.
-            let lost = shared.lost.load(Ordering::Acquire);
-            self.line = self.line.filter(|line| line.lost == lost);
-            self.lost = lost;
+    fn serve(mut self, duty: Duty) {
+        while let Some(mut jobs) = self.shared.take(duty, feed::LOOK) {
             if jobs.is_empty() {
                 self.look_around();
                 continue;
             }
             jobs.retain(|job| job.claim());
-            shared.sizes.count(jobs.len() as u64);
+            self.shared.sizes.count(jobs.len() as u64);
             let began = Instant::now();
             let committed = self.write(&mut jobs);
             self.toil.add(began.elapsed());
             if let Err(error) = &committed {
                 tracing::error!(cause = %error, jobs = jobs.len(), "a batch of writes was lost");
-                shared.lost.fetch_add(1, Ordering::AcqRel);
+                self.shared.lost.fetch_add(1, Ordering::Relaxed);
+                self.hang_up();
             }
             for job in jobs {
                 job.answer(committed.clone());
             }
-            shared.batches.fetch_add(1, Ordering::Release);
+            self.shared.batches.fetch_add(1, Ordering::Release);
         }
     }
 
-    /// The connection, opened if there is none.
+    /// Whatever state the connection is in, a new one starts clean. If it is dead, so are those of the others, presumably: none of them is
+    /// to lose a batch to find out.
+    fn hang_up(&mut self) {
+        let Some(mut line) = self.line.take() else { return };
+        if line.connection.is_postgres() && line.connection.batch_execute("ROLLBACK").is_err() {
+            self.shared.epoch.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// The connection, opened if there is none that can be trusted.
     fn line(&mut self) -> Result<&mut Line, StoreError> {
-        let Self { means, line, lost, .. } = self;
+        let Self { means, shared, line, .. } = self;
+        let epoch = shared.epoch.load(Ordering::Acquire);
+        if line.as_ref().is_some_and(|line| line.epoch != epoch) {
+            *line = None;
+        }
         match line {
             Some(line) => Ok(line),
             none => {
                 let connection = AnyConnection::open(&means.location, Purpose::Writing)?;
-                Ok(none.insert(Line::on(connection, &means.feed, *lost)?))
+                Ok(none.insert(Line::on(connection, &means.feed, epoch)?))
             }
         }
     }
@@ -585,9 +568,6 @@ mod tests {
             assert!(change.goes_with(None) && !change.goes_with(Some(Kind::Change)));
             assert!(!change.goes_with(Some(of_session(1))) && !of_session(1).goes_with(Some(change)));
         }
-        for first in [None, Some(Kind::Change), Some(of_session(1))] {
-            assert!(Kind::Event.goes_with(first));
-        }
-        assert!(Kind::Event.order() < of_session(1).order() && of_session(1).order() < of_session(2).order());
+        assert!(of_session(1).order() < of_session(2).order());
     }
 }

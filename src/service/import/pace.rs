@@ -3,10 +3,10 @@
 //! The more rows a transaction has, the fewer times the pages of the indexes are written; and the longer others wait who want to write as
 //! well. So transactions are long while nobody does, and short from the first time that somebody did.
 //!
-//! On SQLite other processes may want to write the file, and SQLite does not queue writers: one that finds the file locked looks again, a
-//! millisecond later. An import that went on from one transaction to the next would leave it no more than luck. So the file is left alone
-//! now and then for longer than there is between two looks; and while others are seen to write, after each transaction, for as long as
-//! it took or as long as it takes to write down what a busy service has gathered meanwhile.
+//! On SQLite other processes may want to write the file, and SQLite does not queue writers: one that finds the file locked looks again, and
+//! those of usher do so a millisecond later. An import that went on from one transaction to the next would leave them no more than luck.
+//! So the file is left alone now and then for longer than there is between two looks; and while others are seen to write, after each
+//! transaction, for as long as it took, but no longer than it takes to write down what a busy service has gathered meanwhile.
 
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
