@@ -29,6 +29,8 @@ pub const CONTRACTS: &[(&str, i64)] = &[
     ("0011_ecm", 11),
     // Earlier nodes would write the trail to a table that is a view now.
     ("0015_audit_batches", 15),
+    // Earlier nodes would write rows without a MAC, and heads that do not cover their month.
+    ("0016_proof", 16),
 ];
 
 /// What the locks of all nodes have in common.

@@ -1,0 +1,18 @@
+-- Proof: sessions know how they were proved, credentials who made them, rows of both are held by a MAC; the trail knows whom an answer
+-- showed, and its heads cover their month.
+
+-- Sessions: when and how they were proved.
+
+-- Credentials: who made them, how long first passwords and moved addresses hold.
+
+-- Second factors that are demanded.
+
+-- Rows that nobody alters without the key file.
+
+-- The trail: heads and beginnings in format 2, keys that sign heads.
+
+-- The trail: whom an answer showed, and by which view.
+
+-- Cheap requests: indexes for searches, known addresses, hourly counts.
+
+SELECT 1;
