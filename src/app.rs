@@ -14,7 +14,7 @@ use crate::service::{Outside, Post, Services};
 use crate::settings::Settings;
 use crate::store::connection::Location;
 use crate::store::error::StoreError;
-use crate::store::{self, Looked, Store};
+use crate::store::{self, Looked, Macs, Store};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -132,14 +132,14 @@ pub fn open(settings: &Settings, migrate: Migrate, clock: Clock, entropy: Entrop
         Keys::init(&key_file, &entropy).map_err(StartError::Refused)?;
     }
     let keys = Keys::load(&key_file).map_err(StartError::Refused)?;
-    let (readers, key) = (settings.database.readers, keys.audit.clone());
+    let (readers, macs) = (settings.database.readers, Macs { audit: keys.audit.clone() });
     let store = match looked {
-        Looked::Migrated(first) => Store::open_by(*first, &location, readers, key, entropy.clone())?,
+        Looked::Migrated(first) => Store::open_by(*first, &location, readers, macs, entropy.clone())?,
         Looked::Pending(_) => {
             for name in store::migrate(&location)? {
                 tracing::info!(migration = name, "migrated");
             }
-            Store::open(&location, readers, key, entropy.clone())?
+            Store::open(&location, readers, macs, entropy.clone())?
         }
     };
     let passwords = &settings.passwords;

@@ -150,6 +150,8 @@ codes! {
     Internal = "internal", 500, "Something went wrong on this side.";
     /// Temporarily not able to answer.
     Unavailable = "unavailable", 503, "The service cannot answer now.";
+    /// The audit trail does not hold, or ends before where it was seen to end.
+    TrailBroken = "trail_broken", 503, "The audit trail does not hold: an operator has to look at the log.";
 }
 
 /// Stands between the names of members that lie within each other, in [`Fault::member`].
@@ -249,7 +251,7 @@ impl Error {
     pub fn retry_after_seconds(&self) -> Option<u64> {
         let seconds = |span: Duration| span.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX);
         match self.code {
-            Code::Unavailable => Some(self.retry_after.map_or(1, seconds)),
+            Code::Unavailable | Code::TrailBroken => Some(self.retry_after.map_or(1, seconds)),
             _ => self.retry_after.map(seconds),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::users::find;
 use super::{Common, Exit, Outcome, output};
-use crate::domain::audit::{Action, EventView};
+use crate::domain::audit::{Action, End, EventView};
 use crate::domain::ids::UserId;
 use crate::domain::time::Utc;
 use crate::error::{Code, Error};
@@ -128,12 +128,19 @@ async fn verify(common: &Common) -> Outcome {
     match finding {
         Finding::Sound(_) if acted.is_err() => acted,
         Finding::Sound(verified) => {
-            let heads = verified.heads.iter().map(|h| json!({"chain": h.chain, "seq": h.seq, "hash": h.hash_in_hex()}));
+            let heads = verified
+                .heads
+                .iter()
+                .map(|End { head: h, month }| json!({"chain": h.chain, "seq": h.seq, "hash": h.hash_in_hex(), "month": month}));
+            let notices = verified.ahead.iter().map(|chain| json!({"notice": "clock_ahead", "chain": chain}));
             if common.json {
-                let heads: Vec<_> = heads.collect();
+                let (heads, notices): (Vec<_>, Vec<_>) = (heads.collect(), notices.collect());
                 return output::json(
-                    &json!({"sound": true, "events": verified.events, "erased": verified.erased, "heads": heads}),
+                    &json!({"sound": true, "events": verified.events, "erased": verified.erased, "heads": heads, "notices": notices}),
                 );
+            }
+            for chain in &verified.ahead {
+                output::line(&format!("notice: clock_ahead: chain {chain} has come to a month that is not there yet"))?;
             }
             output::line(&format!(
                 "sound: {} events in {} chains, {} with erased values",

@@ -81,12 +81,15 @@ mod schema {
             seq -> BigInt,
             hash -> Binary,
             mac -> Binary,
+            month -> BigInt,
         }
     }
 }
+mod end;
 mod packed;
 mod view;
 
+pub use end::{End, Side, is_of_format_1};
 pub use packed::Packed;
 pub use schema::{audit_batches, audit_beginnings, audit_chains, audit_changes, audit_index, audit_indexed};
 pub use view::EventView;
@@ -540,22 +543,9 @@ impl Head {
         hex(&self.hash)
     }
 
-    /// The bytes that the head's MAC covers.
-    pub fn canonical(&self) -> Vec<u8> {
-        self.bytes(b"usher audit chain head 1")
-    }
-
-    /// The bytes that the MAC covers where this is no end but a beginning: everything up to here has been dropped.
-    pub fn canonical_beginning(&self) -> Vec<u8> {
-        self.bytes(b"usher audit chain beginning 1")
-    }
-
-    fn bytes(&self, purpose: &[u8]) -> Vec<u8> {
-        let mut bytes = purpose.to_vec();
-        bytes.extend_from_slice(&self.chain.to_be_bytes());
-        bytes.extend_from_slice(&self.seq.to_be_bytes());
-        bytes.extend_from_slice(&self.hash);
-        bytes
+    /// Chain, number and hash, as MACs and signatures cover them.
+    fn bytes(&self) -> Vec<u8> {
+        [&self.chain.to_be_bytes(), &self.seq.to_be_bytes(), self.hash.as_slice()].concat()
     }
 }
 

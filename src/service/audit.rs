@@ -4,12 +4,15 @@ use super::Services;
 use super::caller::SuperUser;
 use super::context::{Call, Context, Did};
 use super::paging::Pages;
-use crate::domain::audit::{Action, Actor, ActorType, EventView, Link};
+use crate::domain::audit::{Action, Actor, ActorType, Changes, EventView, Link};
 use crate::domain::chance::Entropy;
 use crate::domain::time::Utc;
 use crate::error::{Code, Error, Result};
+use crate::store::{Aged, Older, Position, Tx};
 pub use crate::store::{Finding, Search};
-use crate::store::{Position, Tx};
+use serde_json::{Value, json};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// A search of the audit trail, page by page.
 #[derive(Clone, Debug, Default)]
@@ -75,7 +78,7 @@ impl SuperUser {
     /// # Errors
     /// The database fails. A broken chain is a finding, not an error.
     pub async fn verify_audit(&self) -> Result<Finding> {
-        self.context.services.inner.store.verify_audit().await
+        self.context.services.inner.store.verify_audit(self.context.now()).await
     }
 }
 
@@ -99,23 +102,86 @@ impl Services {
             return Ok(());
         }
         let month = now.month_before(self.inner.audit.keep_months);
-        if !store.read(move |snapshot| Ok(snapshot.has_audit_before(month)?)).await? {
+        if !store.read(move |snapshot| Ok(snapshot.has_audit_before(month)?)).await? || self.inner.distrust.is_recent() {
             return Ok(());
         }
+        let older = match store.walk_audit_before(month).await? {
+            Aged::Sound(older) => older,
+            Aged::Overtaken => return Ok(()),
+            Aged::Broken(cause) => return self.refuse_to_expire(&cause),
+        };
+        self.inner.distrust.clear();
         let cid = format!("expire-{:032x}", u128::from_be_bytes(self.inner.entropy.bytes()));
         let context = Context::new(self.clone(), Call::internal(now, cid, Action::AuditExpire));
         context.trail.set_actor(Actor { kind: ActorType::System, id: None, session: None });
         let key = store.audit_key();
-        let begin = move |tx: &mut Tx<'_>| match tx.begin_audit_with(month, &key)? {
-            // Another node was faster.
-            0 => Err(Error::new(Code::NotFound)),
-            _ => Ok(((), Did::to(format!("{:04}-{:02}", month / 100, month % 100)))),
+        let begin = move |tx: &mut Tx<'_>| {
+            // Somebody else may have written or dropped something since: then it is walked again.
+            if !tx.begin_audit_with(month, &older, &key)? || older.iter().all(|of| of.events == 0) {
+                return Err(Error::new(Code::NotFound));
+            }
+            let dropped = Changes::between(&Value::Null, &told(&older));
+            Ok(((), Did::to(format!("{:04}-{:02}", month / 100, month % 100)).changing(dropped)))
         };
         match context.change(begin).await {
+            Err(error) if error.code() == Code::Internal => {
+                return self.refuse_to_expire(error.logged_cause().unwrap_or_default());
+            }
             Err(error) if error.code() != Code::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
         store.remove_audit_before(month).await
+    }
+
+    /// Drops nothing and signs nothing; says so.
+    fn refuse_to_expire(&self, cause: &str) -> Result<()> {
+        tracing::error!(target: "usher::audit", cause, "the audit trail does not hold: nothing of it is dropped, nothing is signed");
+        self.inner.distrust.set(cause);
+        Ok(())
+    }
+}
+
+/// What is dropped of each chain, as the event of it tells: how many events, the time of the first one and of the last one, and the number
+/// and hash of the last one in its chain, by which a copy that was kept is known again.
+fn told(older: &[Older]) -> Value {
+    let told = older.iter().filter(|of| of.events > 0).map(|of| {
+        let (first, last) = of.times.unzip();
+        let what = json!({
+            "events": of.events, "first_time": first, "last_time": last, "last_event": of.last().seq, "hash": of.last().hash_in_hex(),
+        });
+        (format!("chain_{}", of.last().chain), what)
+    });
+    Value::Object(told.collect())
+}
+
+/// What was found wrong with the trail when it was last walked of the service's own accord, if anything: nothing is dropped meanwhile, and
+/// the service is not ready.
+#[derive(Default)]
+pub(super) struct Distrust(Mutex<Option<(Instant, String)>>);
+
+impl Distrust {
+    /// So long a finding stands: to walk the whole trail is no work for each minute.
+    const STANDS: Duration = Duration::from_secs(60 * 60);
+
+    fn lock(&self) -> MutexGuard<'_, Option<(Instant, String)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, cause: &str) {
+        *self.lock() = Some((Instant::now(), cause.to_owned()));
+    }
+
+    fn clear(&self) {
+        *self.lock() = None;
+    }
+
+    fn is_recent(&self) -> bool {
+        self.lock().as_ref().is_some_and(|(since, _)| since.elapsed() < Self::STANDS)
+    }
+
+    /// What was found.
+    pub(super) fn cause(&self) -> Option<String> {
+        self.lock().as_ref().map(|(_, cause)| cause.clone())
     }
 }
 

@@ -89,7 +89,7 @@ pub use vitals::{Vitals, Waiting};
 use crate::auth::hashing::Hasher;
 use crate::auth::keys::Keys;
 use crate::auth::policy::Policy;
-use crate::domain::audit::Head;
+use crate::domain::audit::End;
 use crate::domain::chance::Entropy;
 use crate::domain::outbox;
 use crate::domain::time::Clock;
@@ -98,6 +98,7 @@ use crate::outbound::Carrier;
 use crate::outbound::hook::Poster;
 use crate::settings::{self, Settings};
 use crate::store::Store;
+use audit::Distrust;
 use courier::{Bells, Carriers};
 use known::Memories;
 pub use known::WrittenView;
@@ -130,6 +131,7 @@ struct Inner {
     bells: Bells,
     post: Post,
     readiness: Readiness,
+    distrust: Distrust,
     lockout: Lockout,
     /// Passwords of linked accounts that were right a moment ago.
     recent: Recent,
@@ -189,6 +191,7 @@ impl Services {
             post: outside.post,
             keys,
             readiness: Readiness::default(),
+            distrust: Distrust::default(),
             lockout: Lockout::new(&settings.lockout, &settings.links),
             recent: Recent::new(&entropy),
             policy,
@@ -276,10 +279,10 @@ impl Services {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn tell_heads(&self, told: &mut Vec<Head>) -> Result<()> {
+    pub async fn tell_heads(&self, told: &mut Vec<End>) -> Result<()> {
         let heads = self.inner.store.audit_heads().await?;
-        for head in heads.iter().filter(|head| head.seq > 0 && !told.contains(head)) {
-            tracing::info!(target: "usher::audit", chain = head.chain, seq = head.seq, hash = head.hash_in_hex(), "audit head");
+        for End { head, month } in heads.iter().filter(|end| end.head.seq > 0 && !told.contains(end)) {
+            tracing::info!(target: "usher::audit", chain = head.chain, seq = head.seq, hash = head.hash_in_hex(), month, "audit head");
         }
         *told = heads;
         Ok(())

@@ -4,9 +4,11 @@
 //! What has just been written tells: where the trail has grown since the last look and no write was lost, nothing is tried out. Otherwise
 //! an event is [rehearsed](crate::store::Store::rehearse_event). One look at a time, and its verdict stands for [`STANDS`]: a flood of
 //! probes costs no more than one probe.
+//!
+//! A trail that was found not to hold is no trail to go on with: a service that has found so is not ready, and says why.
 
 use super::Services;
-use crate::domain::audit::{Action, Actor, Event, Head, Outcome};
+use crate::domain::audit::{Action, Actor, End, Event, Outcome};
 use crate::error::{Code, Error, Result};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
@@ -22,7 +24,7 @@ struct Look {
     ended: Instant,
     /// Why calls cannot be answered, if so.
     cause: Option<String>,
-    heads: Vec<Head>,
+    heads: Vec<End>,
     lost: u64,
 }
 
@@ -30,8 +32,11 @@ impl Services {
     /// Whether calls can be answered: the database can be read, and would keep an audit event.
     ///
     /// # Errors
-    /// [`Code::Unavailable`] if not.
+    /// [`Code::Unavailable`] if not; [`Code::TrailBroken`] if the trail was found not to hold.
     pub async fn is_ready(&self) -> Result<()> {
+        if let Some(cause) = self.inner.distrust.cause() {
+            return Err(Error::new(Code::TrailBroken).cause(cause));
+        }
         let mut last = self.inner.readiness.0.lock().await;
         let look = match last.take() {
             Some(look) if look.ended.elapsed() < STANDS => look,
@@ -62,7 +67,7 @@ impl Services {
     }
 
     /// Whether events were kept since the chains had these heads, and no write was lost since so many were.
-    async fn has_kept_since(&self, heads: &[Head], lost: u64) -> bool {
+    async fn has_kept_since(&self, heads: &[End], lost: u64) -> bool {
         let store = &self.inner.store;
         store.audit_heads().await.is_ok_and(|now| now != heads) && store.writing().lost == lost
     }

@@ -11,6 +11,7 @@ mod bulk;
 mod checkpoints;
 pub mod connection;
 mod contract;
+mod conversion;
 mod custom_attributes;
 mod data_keys;
 pub mod error;
@@ -57,9 +58,10 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use writer::{Kind, Means, Writer};
 
-pub use audit::{Finding, Position, Search, Verified};
+pub use audit::{Aged, Finding, Older, Position, Search, Verified};
 pub use bulk::NewUserRow;
 pub use contract::CONTRACTS;
+pub use conversion::Macs;
 pub use data_keys::PLACES;
 pub use hooks::Lane;
 pub use listing::Slice;
@@ -133,9 +135,9 @@ impl Store {
     ///
     /// # Errors
     /// It cannot be reached, lacks migrations, or demands a newer program.
-    pub fn open(location: &Location, readers: u32, key: MacKey, entropy: Entropy) -> Result<Self, StoreError> {
+    pub fn open(location: &Location, readers: u32, macs: Macs, entropy: Entropy) -> Result<Self, StoreError> {
         match look(location)? {
-            Looked::Migrated(first) => Self::open_by(*first, location, readers, key, entropy),
+            Looked::Migrated(first) => Self::open_by(*first, location, readers, macs, entropy),
             Looked::Pending(lacking) => {
                 let names = lacking.join(", ");
                 Err(StoreError::Unavailable(format!("the database lacks the migrations {names}: run `usher migrate`")))
@@ -151,12 +153,13 @@ impl Store {
         mut first: AnyConnection,
         location: &Location,
         readers: u32,
-        key: MacKey,
+        macs: Macs,
         entropy: Entropy,
     ) -> Result<Self, StoreError> {
         let (schema, oldest) = (migrations::schema()?, contract::oldest(&mut first)?);
         contract::check(schema, oldest)?;
-        audit::prepare(&mut first, &key)?;
+        conversion::prepare(&mut first, &macs, &entropy)?;
+        let key = macs.audit;
         // Whoever cannot write cannot record a call either: better told at the start.
         first.begin_write()?;
         first.batch_execute("UPDATE counters SET value = value WHERE name = 'super_users'; ROLLBACK")?;

@@ -211,7 +211,7 @@ both! {
             (alter(3, "[[", "["), "cannot be read"),
             (format!("UPDATE audit_batches SET hashes = substr(hashes, 1, 0) WHERE {}", of(3)), "cannot be read"),
             // The MAC of an end is none of a beginning.
-            ("INSERT INTO audit_beginnings SELECT chain, seq, hash, mac FROM audit_chains".to_owned(), "beginning does not match its MAC"),
+            ("INSERT INTO audit_beginnings (chain, seq, hash, mac, month) SELECT chain, seq, hash, mac, month FROM audit_chains".to_owned(), "beginning does not match its MAC"),
             (swap(2, 3), "does not match its hash"),
         ];
         for (statement, flaw) in tampers {

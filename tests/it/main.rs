@@ -70,6 +70,7 @@ mod starting;
 mod story;
 mod tokens;
 mod traces;
+mod trail_held;
 mod transport;
 mod upgrading;
 mod user_address;

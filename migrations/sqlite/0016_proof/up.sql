@@ -10,6 +10,7 @@
 -- Rows that nobody alters without the key file.
 
 -- The trail: heads and beginnings in format 2, keys that sign heads.
+ALTER TABLE audit_beginnings ADD COLUMN month INTEGER NOT NULL DEFAULT 0;
 
 -- The trail: whom an answer showed, and by which view.
 

@@ -62,11 +62,31 @@ pub(super) fn pack(links: &[Link]) -> Result<Packed, StoreError> {
     Packed::of(links).map_err(|e| StoreError::Broken(format!("an event cannot be packed: {e}")))
 }
 
-/// Writes links that follow each other.
-pub(super) fn insert(connection: &mut AnyConnection, month: i64, links: &[Link]) -> Result<(), StoreError> {
-    for links in links.chunks(EVENTS) {
-        let packed = pack(links)?;
-        let Some(Link { chain, seq, .. }) = links.last() else { continue };
+/// The month of a batch that follows one of the month `before`: the greatest of that and the months of its events' times.
+pub(super) fn month_of(before: i64, links: &[Link]) -> i64 {
+    links.iter().map(|link| link.event.time.month()).max().unwrap_or_default().max(before)
+}
+
+/// The months of the rows that these links become.
+pub(super) fn months(before: i64, links: &[Link]) -> impl Iterator<Item = i64> {
+    let next = |month: &mut i64, links| {
+        *month = month_of(*month, links);
+        Some(*month)
+    };
+    links.chunks(EVENTS).scan(before, next)
+}
+
+/// Writes links that follow each other, the first of them what is of the month `before`.
+pub(super) fn insert(connection: &mut AnyConnection, before: i64, links: &[Link]) -> Result<(), StoreError> {
+    for (month, links) in months(before, links).zip(links.chunks(EVENTS)) {
+        insert_batch(connection, month, links)?;
+    }
+    Ok(())
+}
+
+fn insert_batch(connection: &mut AnyConnection, month: i64, links: &[Link]) -> Result<(), StoreError> {
+    let packed = pack(links)?;
+    if let Some(Link { chain, seq, .. }) = links.last() {
         let batch = (
             audit_batches::month.eq(month),
             audit_batches::chain.eq(chain),
@@ -147,12 +167,19 @@ impl Snapshot<'_> {
     /// The links of a chain that come after a number: those of so many batches, each with the month of its batch, without the values that
     /// changed. None if there are no more.
     pub(super) fn links_after(&mut self, chain: i64, seq: i64, batches: i64) -> Result<Vec<(i64, Link)>, StoreError> {
-        let mut links = Vec::new();
-        for batch in self.batches_after(chain, seq, batches)? {
+        let batches = self.links_by_batch(chain, seq, batches)?;
+        let links = |(month, links): (i64, Vec<Link>)| links.into_iter().map(move |link| (month, link));
+        Ok(batches.into_iter().flat_map(links).collect())
+    }
+
+    /// The same, batch by batch.
+    pub(super) fn links_by_batch(&mut self, chain: i64, seq: i64, batches: i64) -> Result<Vec<(i64, Vec<Link>)>, StoreError> {
+        let batches = self.batches_after(chain, seq, batches)?.into_iter();
+        let links = |batch: Batch| {
             let month = batch.month;
-            links.extend(batch.links()?.into_iter().filter(|link| link.seq > seq).map(|link| (month, link)));
-        }
-        Ok(links)
+            batch.links().map(|links| (month, links.into_iter().filter(|link| link.seq > seq).collect()))
+        };
+        batches.map(links).collect()
     }
 
     fn batches_after(&mut self, chain: i64, seq: i64, limit: i64) -> Result<Vec<Batch>, StoreError> {
@@ -184,6 +211,16 @@ impl Snapshot<'_> {
 
     /// Fills in the values that changed, where they have not been erased. The links are of one chain.
     pub(super) fn fill_changes<'a>(&mut self, chain: i64, links: impl Iterator<Item = &'a mut Link>) -> Result<(), StoreError> {
+        self.fill_changes_of(chain, None, links)
+    }
+
+    /// The same with the month of the links' batch, if it is known: what stands in another goes when that goes, and is not theirs.
+    pub(super) fn fill_changes_of<'a>(
+        &mut self,
+        chain: i64,
+        month: Option<i64>,
+        links: impl Iterator<Item = &'a mut Link>,
+    ) -> Result<(), StoreError> {
         let mut links: Vec<&mut Link> = links.filter(|link| link.changes_digest.is_some()).collect();
         // Numbers: as text they are as safe as parameters, and many go in one statement.
         let mut listed = String::new();
@@ -193,7 +230,10 @@ impl Snapshot<'_> {
         if listed.is_empty() {
             return Ok(());
         }
-        let query = format!("SELECT seq, subject, salt, changes FROM audit_changes WHERE chain = {chain} AND seq IN ({listed})");
+        let of_month = month.map_or_else(String::new, |month| format!(" AND month = {month}"));
+        let query = format!(
+            "SELECT seq, subject, salt, changes FROM audit_changes WHERE chain = {chain} AND seq IN ({listed}){of_month}"
+        );
         let rows: Vec<ChangesRow> = diesel::sql_query(query).load(self.0)?;
         let mut rows: HashMap<i64, ChangesRow> = rows.into_iter().map(|row| (row.seq, row)).collect();
         for link in &mut links {

@@ -13,7 +13,7 @@ use super::super::connection::AnyConnection;
 use super::super::error::StoreError;
 use super::super::prepared::{Statement as _, prepared};
 use super::batches;
-use crate::domain::audit::{Action, Event, Head, Link, Outcome, audit_batches};
+use crate::domain::audit::{Action, End, Event, Head, Link, Outcome, Side, audit_batches, is_of_format_1};
 use crate::domain::chance::Entropy;
 use crate::domain::secret::MacKey;
 use diesel::connection::SimpleConnection as _;
@@ -39,43 +39,68 @@ pub(super) struct HeadRow {
     hash: Vec<u8>,
     #[diesel(sql_type = Binary)]
     mac: Vec<u8>,
+    #[diesel(sql_type = BigInt)]
+    month: i64,
 }
 
 impl HeadRow {
+    /// The head with its MAC, of whatever format, right or wrong.
+    pub(super) fn into_parts(self) -> (End, Vec<u8>) {
+        (End { head: Head { chain: self.chain, seq: self.seq, hash: self.hash }, month: self.month }, self.mac)
+    }
+
     /// The head, if its MAC holds. Going on from one that does not would sign what someone else wrote.
-    pub(super) fn confirmed(self, key: &MacKey) -> Result<Head, StoreError> {
-        let head = Head { chain: self.chain, seq: self.seq, hash: self.hash };
-        if key.confirms(&head.canonical(), &self.mac) {
-            return Ok(head);
-        }
-        Err(StoreError::Broken(format!(
-            "audit chain {} at event {}: its head does not match its MAC; either the key file is not this database's or the trail was altered",
-            head.chain, head.seq
-        )))
+    pub(super) fn confirmed(self, key: &MacKey) -> Result<End, StoreError> {
+        let (end, mac) = self.into_parts();
+        if end.is_confirmed(Side::Head, key, &mac) { Ok(end) } else { Err(unconfirmed(&end.head)) }
     }
 }
 
-/// Makes the chains of an empty database; of any other, checks that their heads are this key's. Chains are made at no other time: a
-/// head that is missing was removed, and a new one would sign the gap.
-pub(in super::super) fn prepare(connection: &mut AnyConnection, key: &MacKey) -> Result<(), StoreError> {
+fn unconfirmed(head: &Head) -> StoreError {
+    StoreError::Broken(format!(
+        "audit chain {} at event {}: its head does not match its MAC; either the key file is not this database's or the trail was altered",
+        head.chain, head.seq
+    ))
+}
+
+/// What the heads of a database say of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Found {
+    /// There is nothing in it yet: it has just been given its chains.
+    Empty,
+    /// Its heads are of format 1.
+    Unconverted,
+    /// Its heads are as they must be.
+    Converted,
+}
+
+/// Whether there are heads, and not all of them are of format 1.
+pub(in super::super) fn is_converted(connection: &mut AnyConnection) -> Result<bool, StoreError> {
+    Ok(diesel::sql_query(HEADS).load::<HeadRow>(connection)?.iter().any(|row| !is_of_format_1(&row.mac)))
+}
+
+/// Makes the chains of an empty database, within a transaction; of any other, checks that their heads are this key's. Chains are made at no
+/// other time: a head that is missing was removed, and a new one would sign the gap.
+pub(in super::super) fn prepare(connection: &mut AnyConnection, key: &MacKey) -> Result<Found, StoreError> {
     let heads = diesel::sql_query(HEADS).load::<HeadRow>(connection)?;
     if heads.is_empty() && is_unused(connection)? {
         for chain in 1..=chains(connection) {
-            let head = Head::of_empty(chain);
+            let end = End::of_empty(chain);
             // Another node may do the same at the same time.
             diesel::sql_query(
-                "INSERT INTO audit_chains (chain, seq, hash, mac) VALUES ($1, $2, $3, $4) ON CONFLICT (chain) DO NOTHING",
+                "INSERT INTO audit_chains (chain, seq, hash, mac, month) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (chain) DO NOTHING",
             )
             .bind::<BigInt, _>(chain)
-            .bind::<BigInt, _>(head.seq)
-            .bind::<Binary, _>(&head.hash)
-            .bind::<Binary, _>(key.mac(&head.canonical()))
+            .bind::<BigInt, _>(end.head.seq)
+            .bind::<Binary, _>(&end.head.hash)
+            .bind::<Binary, _>(end.mac(Side::Head, key))
+            .bind::<BigInt, _>(end.month)
             .execute(connection)?;
             diesel::sql_query("INSERT INTO audit_indexed (chain, seq) VALUES ($1, 0) ON CONFLICT (chain) DO NOTHING")
                 .bind::<BigInt, _>(chain)
                 .execute(connection)?;
         }
-        return Ok(());
+        return Ok(Found::Empty);
     }
     for chain in 1..=chains(connection) {
         if !heads.iter().any(|row| row.chain == chain) {
@@ -84,7 +109,17 @@ pub(in super::super) fn prepare(connection: &mut AnyConnection, key: &MacKey) ->
             )));
         }
     }
-    heads.into_iter().try_for_each(|row| row.confirmed(key).map(drop))
+    // Where one was signed anew, all were, in the same transaction: an old one among them was put back.
+    if heads.iter().all(|row| is_of_format_1(&row.mac)) {
+        for (end, mac) in heads.into_iter().map(HeadRow::into_parts) {
+            if !end.is_confirmed_in_format_1(Side::Head, key, &mac) {
+                return Err(unconfirmed(&end.head));
+            }
+        }
+        return Ok(Found::Unconverted);
+    }
+    heads.into_iter().try_for_each(|row| row.confirmed(key).map(drop))?;
+    Ok(Found::Converted)
 }
 
 /// Whether nothing has happened yet in this database.
@@ -93,14 +128,12 @@ fn is_unused(connection: &mut AnyConnection) -> Result<bool, StoreError> {
     Ok(event.is_none() && Snapshot(connection).has_no_users()?)
 }
 
-pub(super) const HEADS: &str = "SELECT chain, seq, hash, mac FROM audit_chains";
+pub(super) const HEADS: &str = "SELECT chain, seq, hash, mac, month FROM audit_chains ORDER BY chain";
 
 /// Where a chain ended when it was last seen.
 pub(in super::super) struct Tail {
-    head: Head,
+    end: End,
     mac: Vec<u8>,
-    /// The month of its last batch.
-    month: i64,
 }
 
 /// What an end that had moved counts, where one that had not takes one off; and how many let a node begin elsewhere.
@@ -157,9 +190,9 @@ impl Tails {
         if was_known {
             remembered.misses = remembered.misses.saturating_sub(1);
         }
-        let place = (tail.head.chain - 1 - remembered.first).rem_euclid(POSTGRES_CHAINS);
+        let place = (tail.end.head.chain - 1 - remembered.first).rem_euclid(POSTGRES_CHAINS);
         // Somebody else may have gone on meanwhile, and have been here first.
-        if remembered.free.get(&place).is_none_or(|there| there.head.seq < tail.head.seq) {
+        if remembered.free.get(&place).is_none_or(|there| there.end.head.seq < tail.end.head.seq) {
             remembered.free.insert(place, tail);
         }
     }
@@ -188,14 +221,6 @@ pub(in super::super) struct Appended {
     was_known: bool,
 }
 
-#[derive(diesel::QueryableByName)]
-struct TailRow {
-    #[diesel(embed)]
-    head: HeadRow,
-    #[diesel(sql_type = BigInt)]
-    month: i64,
-}
-
 /// Takes the first free chain and holds it until the transaction ends.
 fn take_chain(connection: &mut AnyConnection, key: &MacKey, tails: &Tails) -> Result<Tail, StoreError> {
     tails.check(connection, key)?;
@@ -206,7 +231,7 @@ fn take_chain(connection: &mut AnyConnection, key: &MacKey, tails: &Tails) -> Re
         // There is only one.
         "SELECT chain, seq, hash, mac, month FROM audit_chains ORDER BY chain - ? LIMIT 1"
     };
-    let mut row: Option<TailRow> = prepared(free).bind::<BigInt, _>(first).get_result(connection).optional()?;
+    let mut row: Option<HeadRow> = prepared(free).bind::<BigInt, _>(first).get_result(connection).optional()?;
     if row.is_none() && connection.is_postgres() {
         // All are busy: wait for one.
         row = prepared("SELECT chain, seq, hash, mac, month FROM audit_chains WHERE chain = ? FOR UPDATE")
@@ -214,25 +239,25 @@ fn take_chain(connection: &mut AnyConnection, key: &MacKey, tails: &Tails) -> Re
             .get_result(connection)
             .optional()?;
     }
-    let TailRow { head, month } = row.ok_or_else(|| StoreError::Broken("the trail has no chain".to_owned()))?;
-    let mac = head.mac.clone();
-    let head = head.confirmed(key).inspect_err(|_| tails.doubt())?;
-    Ok(Tail { head, mac, month })
+    let row = row.ok_or_else(|| StoreError::Broken("the trail has no chain".to_owned()))?;
+    let mac = row.mac.clone();
+    let end = row.confirmed(key).inspect_err(|_| tails.doubt())?;
+    Ok(Tail { end, mac })
 }
 
 /// A statement that moves the end of a chain from one place to another, if it is still there; on PostgreSQL, if nobody holds it either.
 macro_rules! moving {
     ($text:expr, $from:expr, $to:expr) => {
         prepared($text)
-            .bind::<BigInt, _>($from.head.chain)
-            .bind::<BigInt, _>($from.head.seq)
-            .bind::<Binary, _>(&$from.head.hash)
+            .bind::<BigInt, _>($from.end.head.chain)
+            .bind::<BigInt, _>($from.end.head.seq)
+            .bind::<Binary, _>(&$from.end.head.hash)
             .bind::<Binary, _>(&$from.mac)
-            .bind::<BigInt, _>($from.month)
-            .bind::<BigInt, _>($to.head.seq)
-            .bind::<Binary, _>(&$to.head.hash)
+            .bind::<BigInt, _>($from.end.month)
+            .bind::<BigInt, _>($to.end.head.seq)
+            .bind::<Binary, _>(&$to.end.head.hash)
             .bind::<Binary, _>(&$to.mac)
-            .bind::<BigInt, _>($to.month)
+            .bind::<BigInt, _>($to.end.month)
     };
 }
 
@@ -267,9 +292,7 @@ struct Growth {
 
 impl Growth {
     fn of(from: Tail, events: Vec<Event>, key: &MacKey, entropy: &Entropy) -> Self {
-        let mut head = from.head.clone();
-        // Along a chain months only grow, whatever a clock does: what is dropped one day is then the beginning of each chain.
-        let month = events.iter().map(|event| event.time.month()).max().unwrap_or_default().max(from.month);
+        let mut head = from.end.head.clone();
         let (mut deleted, mut links) = (Vec::new(), Vec::with_capacity(events.len()));
         for event in events {
             if event.action == Action::UserDelete && event.outcome == Outcome::Success {
@@ -280,8 +303,11 @@ impl Growth {
             head = link.as_head();
             links.push(link);
         }
-        let mac = key.mac(&head.canonical());
-        Self { from, to: Tail { head, mac, month }, links, deleted }
+        // Along a chain months only grow, whatever a clock does: what is dropped one day is then the beginning of each chain.
+        let month = batches::month_of(from.end.month, &links);
+        let end = End { head, month };
+        let mac = end.mac(Side::Head, key);
+        Self { from, to: Tail { end, mac }, links, deleted }
     }
 
     /// Where it was to begin, and the events, to be appended elsewhere.
@@ -292,8 +318,8 @@ impl Growth {
     /// Writes it within a transaction. Nothing is done, and the answer is no, if the chain does not end any more where it was last seen.
     fn write(&self, connection: &mut AnyConnection) -> Result<bool, StoreError> {
         let Self { from, to, links, deleted } = self;
-        if to.month != from.month {
-            batches::prepare_month(connection, to.month)?;
+        for month in batches::months(from.end.month, links).filter(|month| *month != from.end.month) {
+            batches::prepare_month(connection, month)?;
         }
         let moved = match &mut *connection {
             AnyConnection::Sqlite(c) => moving!(MOVE, from, to).execute(c)?,
@@ -302,7 +328,7 @@ impl Growth {
         if moved == 0 {
             return Ok(false);
         }
-        batches::insert(connection, to.month, links)?;
+        batches::insert(connection, from.end.month, links)?;
         deleted.iter().try_for_each(|subject| batches::erase_changes(connection, subject))?;
         Ok(true)
     }
@@ -312,7 +338,7 @@ impl Growth {
     fn write_at_once(&self, connection: &mut PgConnection) -> Result<Option<bool>, StoreError> {
         let Self { from, to, links, deleted } = self;
         let has_more = links.len() > batches::EVENTS || links.iter().any(|link| link.event.changes.is_some());
-        if to.month != from.month || has_more || !deleted.is_empty() {
+        if to.end.month != from.end.month || has_more || !deleted.is_empty() {
             return Ok(None);
         }
         let batch = batches::pack(links)?;
@@ -346,7 +372,7 @@ fn append_to(
     if let Some(known) = known {
         let growth = Growth::of(known, events, key, entropy);
         // A new month is made by who holds a chain already: everybody waits for the one and the other in this order.
-        if growth.from.month == growth.to.month {
+        if growth.from.end.month == growth.to.end.month {
             if growth.write(connection)? {
                 return Ok(Appended { tail: growth.to, was_known: true });
             }
@@ -358,7 +384,7 @@ fn append_to(
     if growth.write(connection)? {
         return Ok(Appended { tail: growth.to, was_known: false });
     }
-    Err(StoreError::Broken(format!("audit chain {} moved while it was held", growth.from.head.chain)))
+    Err(StoreError::Broken(format!("audit chain {} moved while it was held", growth.from.end.head.chain)))
 }
 
 /// Appends events outside of a transaction: in one of their own, which is committed.
@@ -406,11 +432,11 @@ mod tests {
 
     fn ends(chain: i64, seq: i64) -> Appended {
         let head = Head { seq, ..Head::of_empty(chain) };
-        Appended { tail: Tail { head, mac: Vec::new(), month: 0 }, was_known: true }
+        Appended { tail: Tail { end: End { head, month: 0 }, mac: Vec::new() }, was_known: true }
     }
 
     fn taken(tails: &Tails) -> Option<(i64, i64)> {
-        tails.take().map(|tail| (tail.head.chain, tail.head.seq))
+        tails.take().map(|tail| (tail.end.head.chain, tail.end.head.seq))
     }
 
     #[test]

@@ -5,11 +5,15 @@
 
 mod batches;
 mod chains;
+mod convert;
 pub(super) mod index;
 mod retention;
 mod search;
 mod verify;
+mod walk;
 
-pub(super) use chains::{Tails, append, append_alone, prepare};
+pub(super) use chains::{Found, Tails, append, append_alone, is_converted, prepare};
+pub(super) use convert::sign_anew;
+pub use retention::{Aged, Older};
 pub use search::{Position, Search};
 pub use verify::{Finding, Verified};

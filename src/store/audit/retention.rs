@@ -1,22 +1,32 @@
 //! How long the trail is kept: by months, from the beginning of each chain.
 //!
-//! Along a chain months only grow, so what is older than a month is the beginning of each chain. First the new beginnings are set: for each
-//! chain the number and hash of the last event that goes, with a MAC, so that nobody else can cut a chain short. From then on what comes
-//! before is no part of the trail, and it is removed: on PostgreSQL by dropping the months' partitions, which keeps no writer waiting; on
-//! SQLite in strides. Who is interrupted in between goes on the next time.
+//! Along a chain months only grow, so what is older than a month is the beginning of each chain. Before anything is dropped every chain is
+//! walked, from its beginning to its head, in strides and outside of any transaction: nobody else's hashes are signed. Then the new
+//! beginnings are set: for each chain the number and hash of the last event that goes, with a MAC, so that nobody else can cut a chain
+//! short. From then on what comes before is no part of the trail, and it is removed: on PostgreSQL by dropping the months' partitions, which
+//! keeps no writer waiting; on SQLite in strides. Who is interrupted in between goes on the next time.
 
 use super::super::connection::{AnyConnection, Location, Purpose};
 use super::super::error::StoreError;
 use super::super::{Snapshot, Store, Tx};
 use super::batches::{BY_MONTH, partition, prepare_month};
+use super::chains::{HEADS, HeadRow};
 use super::index::Entry;
-use crate::domain::audit::{Head, audit_batches, audit_beginnings, audit_chains, audit_changes, audit_index, audit_indexed};
+use super::walk::{Flaw, Walk, flaw_of_months};
+use crate::domain::audit::{
+    End, Head, Link, Side, audit_batches, audit_beginnings, audit_chains, audit_changes, audit_index, audit_indexed,
+};
 use crate::domain::secret::MacKey;
+use crate::domain::time::Utc;
 use crate::error::{Code, Error, Result};
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool};
 
+/// Batches walked at a time.
+const BATCHES: i64 = 16;
+/// The tables that have a row for some events and a partition for each month: what is dropped there must be of events that are dropped.
+const OF_EVENTS: [&str; 1] = ["audit_changes"];
 /// Events after which no batch more is removed in the same transaction on SQLite: their entries lie all over the index, so each may cost
 /// a read of the disk, and everybody waits for it.
 const STRIDE: usize = 128;
@@ -40,13 +50,31 @@ struct Partition {
 
 impl Snapshot<'_> {
     /// Where a chain begins; `None` if it does with its first event. A beginning whose MAC does not hold is the error's text.
-    pub(super) fn beginning_of(&mut self, chain: i64, key: &MacKey) -> Result<Option<Result<Head, String>>, StoreError> {
-        let row: Option<(i64, i64, Vec<u8>, Vec<u8>)> = audit_beginnings::table.find(chain).get_result(self.0).optional()?;
-        Ok(row.map(|(chain, seq, hash, mac)| {
-            let head = Head { chain, seq, hash };
-            let is_confirmed = key.confirms(&head.canonical_beginning(), &mac);
-            if is_confirmed { Ok(head) } else { Err("the chain's beginning does not match its MAC".to_owned()) }
+    pub(super) fn beginning_of(&mut self, chain: i64, key: &MacKey) -> Result<Option<Result<End, String>>, StoreError> {
+        type Row = (i64, i64, Vec<u8>, Vec<u8>, i64);
+        let row: Option<Row> = audit_beginnings::table.find(chain).get_result(self.0).optional()?;
+        Ok(row.map(|(chain, seq, hash, mac, month)| {
+            let end = End { head: Head { chain, seq, hash }, month };
+            let is_confirmed = end.is_confirmed(Side::Beginning, key, &mac);
+            if is_confirmed { Ok(end) } else { Err("the chain's beginning does not match its MAC".to_owned()) }
         }))
+    }
+
+    /// The ends of every chain, from its beginning to its head.
+    fn ends(&mut self, key: &MacKey) -> Result<Vec<(End, End)>, StoreError> {
+        let heads = diesel::sql_query(HEADS).load::<HeadRow>(self.0)?;
+        let mut ends = Vec::new();
+        for head in heads {
+            let head = head.confirmed(key)?;
+            let chain = head.head.chain;
+            let beginning = match self.beginning_of(chain, key)? {
+                Some(Ok(beginning)) => beginning,
+                Some(Err(flaw)) => return Err(Flaw::new(chain, 0, flaw).into()),
+                None => End::of_empty(chain),
+            };
+            ends.push((beginning, head));
+        }
+        Ok(ends)
     }
 
     /// Whether there are events from before a month.
@@ -66,50 +94,117 @@ impl Snapshot<'_> {
     }
 }
 
+/// What of a chain is older than a month.
+#[derive(Clone, Debug)]
+pub struct Older {
+    /// The last event that is not part of the trail any more.
+    from: Head,
+    /// The last event that is older, with the month of its batch.
+    to: End,
+    /// How many there are.
+    pub events: i64,
+    /// The time of the first one of them, and of the last one.
+    pub times: Option<(Utc, Utc)>,
+}
+
+impl Older {
+    fn than(beginning: &End) -> Self {
+        Self { from: beginning.head.clone(), to: beginning.clone(), events: 0, times: None }
+    }
+
+    fn add(&mut self, month: i64, link: &Link) {
+        let time = link.event.time;
+        self.to = End { head: link.as_head(), month };
+        self.events += 1;
+        self.times = Some(self.times.map_or((time, time), |(first, last)| (first.min(time), last.max(time))));
+    }
+
+    /// The last one of them.
+    pub fn last(&self) -> &Head {
+        &self.to.head
+    }
+}
+
+/// What a walk of the whole trail came to.
+#[derive(Clone, Debug)]
+pub enum Aged {
+    /// Everything holds: what of each chain is older.
+    Sound(Vec<Older>),
+    /// Something does not hold: nothing may be dropped or signed.
+    Broken(String),
+    /// Somebody else has dropped something meanwhile.
+    Overtaken,
+}
+
+/// Sets where a chain begins.
+pub(super) fn set_beginning(connection: &mut AnyConnection, beginning: &End, key: &MacKey) -> Result<(), StoreError> {
+    let row = (
+        audit_beginnings::chain.eq(beginning.head.chain),
+        audit_beginnings::seq.eq(beginning.head.seq),
+        audit_beginnings::hash.eq(&beginning.head.hash),
+        audit_beginnings::mac.eq(beginning.mac(Side::Beginning, key)),
+        audit_beginnings::month.eq(beginning.month),
+    );
+    diesel::delete(audit_beginnings::table.find(beginning.head.chain)).execute(connection)?;
+    diesel::insert_into(audit_beginnings::table).values(row).execute(connection)?;
+    Ok(())
+}
+
 impl Tx<'_> {
-    /// Has the chains begin with a month; tells how many events are no part of the trail any more.
+    /// Has the chains begin with a month, if what is older is still what was walked; tells whether it is.
     ///
     /// # Errors
-    /// The database fails.
-    pub fn begin_audit_with(&mut self, month: i64, key: &MacKey) -> Result<i64, StoreError> {
-        let chains = audit_chains::table.select((audit_chains::chain, audit_chains::month)).order(audit_chains::chain);
-        let chains: Vec<(i64, i64)> = match &mut *self.0 {
-            AnyConnection::Sqlite(c) => chains.load(c)?,
-            AnyConnection::Postgres(c) => chains.for_update().load(c)?,
-        };
-        let mut gone = 0;
-        for (chain, last_month) in chains {
-            if last_month < month {
-                // Nothing may follow in a month that is dropped, wherever a clock goes.
-                prepare_month(self.0, month)?;
-                diesel::update(audit_chains::table.find(chain)).set(audit_chains::month.eq(month)).execute(self.0)?;
-            }
-            let older = audit_batches::table.filter(audit_batches::chain.eq(chain).and(audit_batches::month.lt(month)));
-            let newest = older.order(audit_batches::last.desc()).limit(1).select((audit_batches::last, audit_batches::hashes));
-            let Some((seq, hashes)) = newest.get_result::<(i64, Vec<u8>)>(self.0).optional()? else { continue };
-            let before = match Snapshot(&mut *self.0).beginning_of(chain, key)? {
-                Some(Ok(head)) => head.seq,
-                Some(Err(flaw)) => return Err(StoreError::Broken(format!("audit chain {chain}: {flaw}"))),
-                None => 0,
+    /// The database fails, or something that is newer would be dropped.
+    pub fn begin_audit_with(&mut self, month: i64, older: &[Older], key: &MacKey) -> Result<bool, StoreError> {
+        let hold = if self.0.is_postgres() { " FOR UPDATE" } else { "" };
+        let heads: Vec<HeadRow> = diesel::sql_query(format!("{HEADS}{hold}")).load(self.0)?;
+        for (row, Older { from, to, events, .. }) in heads.into_iter().zip(older) {
+            let mut end = row.confirmed(key)?;
+            let chain = end.head.chain;
+            let begins = match Snapshot(&mut *self.0).beginning_of(chain, key)? {
+                Some(Ok(beginning)) => beginning.head,
+                Some(Err(flaw)) => return Err(Flaw::new(chain, 0, flaw).into()),
+                None => Head::of_empty(chain),
             };
-            if seq <= before {
+            let of_before = audit_batches::table.filter(audit_batches::chain.eq(chain).and(audit_batches::month.lt(month)));
+            let newest = of_before.order(audit_batches::last.desc()).limit(1).select(audit_batches::last);
+            let newest: Option<i64> = newest.get_result(self.0).optional()?;
+            let is_raised = end.month < month;
+            let has_moved = begins != *from || newest.unwrap_or_default().max(from.seq) != to.head.seq;
+            if has_moved || is_raised && end.head != to.head {
+                return Ok(false);
+            }
+            self.refuse_to_drop_newer(chain, to.head.seq, month)?;
+            if *events == 0 && !is_raised {
                 continue;
             }
-            gone += seq - before;
-            let hash = hashes.last_chunk::<32>().map(|hash| hash.to_vec()).unwrap_or_default();
-            let head = Head { chain, seq, hash };
-            let beginning = (
-                audit_beginnings::chain.eq(chain),
-                audit_beginnings::seq.eq(seq),
-                audit_beginnings::hash.eq(&head.hash),
-                audit_beginnings::mac.eq(key.mac(&head.canonical_beginning())),
-            );
-            diesel::delete(audit_beginnings::table.find(chain)).execute(self.0)?;
-            diesel::insert_into(audit_beginnings::table).values(beginning).execute(self.0)?;
-            let behind = audit_indexed::table.find(chain).filter(audit_indexed::seq.lt(seq));
-            diesel::update(behind).set(audit_indexed::seq.eq(seq)).execute(self.0)?;
+            let mut beginning = to.clone();
+            if is_raised {
+                // Nothing may follow in a month that is dropped, wherever a clock goes.
+                prepare_month(self.0, month)?;
+                (end.month, beginning.month) = (month, month);
+                let raised = (audit_chains::month.eq(month), audit_chains::mac.eq(end.mac(Side::Head, key)));
+                diesel::update(audit_chains::table.find(chain)).set(raised).execute(self.0)?;
+            }
+            set_beginning(self.0, &beginning, key)?;
+            let behind = audit_indexed::table.find(chain).filter(audit_indexed::seq.lt(to.head.seq));
+            diesel::update(behind).set(audit_indexed::seq.eq(to.head.seq)).execute(self.0)?;
         }
-        Ok(gone)
+        Ok(true)
+    }
+
+    /// What goes with a month must be of events that go.
+    fn refuse_to_drop_newer(&mut self, chain: i64, last: i64, month: i64) -> Result<(), StoreError> {
+        for table in OF_EVENTS {
+            let newer = format!(
+                "SELECT EXISTS (SELECT 1 FROM {table} WHERE month < {month} AND chain = {chain} AND seq > {last}) AS is_so"
+            );
+            if diesel::sql_query(newer).get_result::<Is>(self.0)?.is_so {
+                let flaw = format!("what {table} has of a later event stands in a month that is to be dropped");
+                return Err(Flaw::new(chain, last, flaw).into());
+            }
+        }
+        Ok(())
     }
 
     /// Removes a stride of what comes before the chains' beginnings; tells how many events.
@@ -148,6 +243,49 @@ impl Store {
     /// The key that beginnings and heads are signed with.
     pub fn audit_key(&self) -> MacKey {
         self.inner.key.clone()
+    }
+
+    /// Walks every chain to its head, a stride at a time, for what is older than a month.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn walk_audit_before(&self, month: i64) -> Result<Aged> {
+        let key = self.inner.key.clone();
+        let read = key.clone();
+        let ends = match self.search(move |snapshot| Ok(snapshot.ends(&read))).await? {
+            Err(StoreError::Broken(cause)) => return Ok(Aged::Broken(cause)),
+            ends => ends?,
+        };
+        let (mut walks, mut older) = (Vec::new(), Vec::new());
+        let mut flaw = None;
+        for (beginning, end) in &ends {
+            let (mut walk, mut found) = (Walk::from(beginning.clone()), Older::than(beginning));
+            while walk.at.head.seq < end.head.seq && flaw.is_none() {
+                let last = end.head.seq;
+                let stride = move |snapshot: &mut Snapshot<'_>| {
+                    let see = |of: i64, link: &Link| {
+                        if of < month {
+                            found.add(of, link)
+                        }
+                    };
+                    let strode = walk.stride(snapshot, last, BATCHES, see)?;
+                    Ok((walk, found, strode.err()))
+                };
+                (walk, found, flaw) = self.search(stride).await?;
+            }
+            flaw = flaw.or_else(|| walk.flaw_at(end));
+            walks.push(walk);
+            older.push(found);
+            if flaw.is_some() {
+                break;
+            }
+        }
+        let Some(flaw) = flaw.or_else(|| flaw_of_months(walks.iter())) else { return Ok(Aged::Sound(older)) };
+        // What another node has dropped meanwhile is not missing.
+        let now = self.search(move |snapshot| Ok(snapshot.ends(&key))).await?;
+        let has_moved =
+            now.is_ok_and(|now| now.iter().map(|(beginning, _)| beginning).ne(ends.iter().map(|(beginning, _)| beginning)));
+        Ok(if has_moved { Aged::Overtaken } else { Aged::Broken(StoreError::from(flaw).to_string()) })
     }
 
     /// Removes what is older than a month and no part of the trail any more.

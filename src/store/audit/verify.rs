@@ -4,8 +4,10 @@ use super::super::error::StoreError;
 use super::super::{Snapshot, Store};
 use super::chains::{HEADS, HeadRow, chains};
 use super::index::Entry;
-use crate::domain::audit::{Head, Link, audit_batches, audit_chains, audit_changes, audit_index};
+use super::walk::{Flaw, Walk, flaw_of_months};
+use crate::domain::audit::{End, Link, Side, audit_batches, audit_changes, audit_index};
 use crate::domain::secret::MacKey;
+use crate::domain::time::Utc;
 use crate::error::Result;
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
@@ -41,7 +43,15 @@ pub struct Verified {
     /// Events whose changed values have been erased.
     pub erased: i64,
     /// The heads. Kept elsewhere, they prove later that nothing up to here was put back.
-    pub heads: Vec<Head>,
+    pub heads: Vec<End>,
+    /// Chains that have come to a month that is not there yet: a clock is, or was, ahead.
+    pub ahead: Vec<i64>,
+}
+
+impl From<Flaw> for Finding {
+    fn from(Flaw { chain, seq, text: flaw }: Flaw) -> Self {
+        Self::Broken { chain, seq, flaw }
+    }
 }
 
 impl Store {
@@ -49,7 +59,7 @@ impl Store {
     ///
     /// # Errors
     /// The database fails, or a head does not match its MAC.
-    pub async fn audit_heads(&self) -> Result<Vec<Head>> {
+    pub async fn audit_heads(&self) -> Result<Vec<End>> {
         let key = self.inner.key.clone();
         let heads = move |snapshot: &mut Snapshot<'_>| {
             let rows = diesel::sql_query(HEADS).load::<HeadRow>(snapshot.0).map_err(StoreError::from)?;
@@ -62,13 +72,13 @@ impl Store {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn verify_audit(&self) -> Result<Finding> {
+    pub async fn verify_audit(&self, now: Utc) -> Result<Finding> {
         let key = self.inner.key.clone();
         let inner = std::sync::Arc::clone(&self.inner);
         let walk = tokio::task::spawn_blocking(move || {
             inner.read(|snapshot| {
                 snapshot.0.begin_snapshot().map_err(StoreError::from)?;
-                let found = verify(snapshot, &key);
+                let found = verify(snapshot, &key, now);
                 snapshot.0.batch_execute("ROLLBACK").map_err(StoreError::from)?;
                 found
             })
@@ -77,7 +87,7 @@ impl Store {
     }
 }
 
-fn verify(snapshot: &mut Snapshot<'_>, key: &MacKey) -> Result<Finding> {
+fn verify(snapshot: &mut Snapshot<'_>, key: &MacKey, now: Utc) -> Result<Finding> {
     if !snapshot.0.is_postgres()
         && let Some(flaw) = sqlite_damage(snapshot)?
     {
@@ -86,65 +96,55 @@ fn verify(snapshot: &mut Snapshot<'_>, key: &MacKey) -> Result<Finding> {
     let mut verified = Verified::default();
     let (markers, mut expected) = (snapshot.indexed_up_to()?, Sum::default());
     let mut beginnings = HashMap::new();
+    let mut walks = Vec::new();
     for chain in 1..=chains(snapshot.0) {
         let stored = head_of(snapshot, chain)?;
         let Some((end, mac)) = stored else {
             return Ok(Finding::Broken { chain, seq: 0, flaw: "the chain's head is missing".to_owned() });
         };
         let broken = |seq, flaw: &str| Finding::Broken { chain, seq, flaw: flaw.to_owned() };
-        if !key.confirms(&end.canonical(), &mac) {
-            return Ok(broken(end.seq, "the chain's head does not match its MAC"));
+        if !end.is_confirmed(Side::Head, key, &mac) {
+            return Ok(broken(end.head.seq, "the chain's head does not match its MAC"));
         }
-        let mut head = match snapshot.beginning_of(chain, key)? {
+        let mut walk = Walk::from(match snapshot.beginning_of(chain, key)? {
             Some(Ok(beginning)) => beginning,
             Some(Err(flaw)) => return Ok(broken(0, &flaw)),
-            None => Head::of_empty(chain),
-        };
-        beginnings.insert(chain, head.seq);
+            None => End::of_empty(chain),
+        });
+        beginnings.insert(chain, walk.at.head.seq);
         let mut changes = 0;
-        while head.seq < end.seq {
-            let read = snapshot.links_after(chain, head.seq, BATCHES).and_then(|mut links| {
-                snapshot.fill_changes(chain, links.iter_mut().map(|(_, link)| link))?;
-                Ok(links)
-            });
-            let links = match read {
-                Ok(links) => links,
-                Err(StoreError::Broken(cause)) => {
-                    return Ok(broken(head.seq + 1, &format!("an event from here on cannot be read: {cause}")));
-                }
-                Err(error) => return Err(error.into()),
-            };
-            if links.is_empty() {
-                return Ok(broken(head.seq + 1, "the chain ends before its head"));
-            }
-            for (month, link) in links {
-                if link.seq > end.seq {
-                    return Ok(broken(link.seq, "the event stands beyond the chain's head"));
-                }
-                if let Some(flaw) = link.flaw_after(&head) {
-                    return Ok(broken(link.seq, flaw));
-                }
+        while walk.at.head.seq < end.head.seq {
+            let strode = walk.stride(snapshot, end.head.seq, BATCHES, |month, link| {
                 if markers.get(&chain).is_some_and(|indexed| link.seq <= *indexed) {
-                    Entry::of_link(&link, month).into_iter().for_each(|entry| expected.add(entry));
+                    Entry::of_link(link, month).into_iter().for_each(|entry| expected.add(entry));
                 }
                 verified.events += 1;
                 changes += i64::from(link.event.changes.is_some());
                 verified.erased += i64::from(link.is_erased());
-                head = link.as_head();
+            })?;
+            if let Err(flaw) = strode {
+                return Ok(flaw.into());
             }
         }
-        if let Some((_, beyond)) = snapshot.links_after(chain, end.seq, 1)?.first() {
+        if let Some((_, beyond)) = snapshot.links_after(chain, end.head.seq, 1)?.first() {
             return Ok(broken(beyond.seq, "the event stands beyond the chain's head"));
         }
         if snapshot.changes_after(chain, beginnings.get(&chain).copied().unwrap_or_default())? != changes {
-            return Ok(broken(end.seq, "there are changed values that no event has"));
+            return Ok(broken(end.head.seq, "there are changed values that no event has"));
         }
-        if head != end {
-            return Ok(broken(end.seq, "the chain's last event does not match its head"));
+        if let Some(flaw) = walk.flaw_at(&end) {
+            return Ok(flaw.into());
+        }
+        if end.month > now.month() {
+            verified.ahead.push(chain);
         }
         verified.heads.push(end);
+        walks.push(walk);
     }
-    for end in &verified.heads {
+    if let Some(flaw) = flaw_of_months(walks.iter()) {
+        return Ok(flaw.into());
+    }
+    for End { head: end, .. } in &verified.heads {
         match markers.get(&end.chain) {
             Some(indexed) if *indexed <= end.seq => {}
             Some(indexed) => {
@@ -192,7 +192,7 @@ fn index_flaw(
     let is_dropped = |entry: &Entry| beginnings.get(&entry.chain).is_some_and(|beginning| entry.seq <= *beginning);
     let mut sum = Sum::default();
     let mut stranger = None;
-    let mut walk = Walk::default();
+    let mut walk = Entries::default();
     while let Some(entries) = walk.next(snapshot)? {
         for entry in entries.into_iter().filter(|entry| !is_dropped(entry)) {
             sum.add(entry);
@@ -227,7 +227,7 @@ fn index_flaw(
             }
         }
     }
-    let mut walk = Walk::default();
+    let mut walk = Entries::default();
     while let Some(entries) = walk.next(snapshot)? {
         for entry in entries.into_iter().filter(|entry| !is_dropped(entry)) {
             let event = snapshot.links_after(entry.chain, entry.seq - 1, 1)?.into_iter().next();
@@ -255,11 +255,11 @@ struct EntryRow {
 
 /// A walk through the whole index.
 #[derive(Default)]
-struct Walk {
+struct Entries {
     after: Option<Entry>,
 }
 
-impl Walk {
+impl Entries {
     fn next(&mut self, snapshot: &mut Snapshot<'_>) -> Result<Option<Vec<Entry>>, StoreError> {
         // A row's place in the key's own order, so that every stride enters the index where the last one ended.
         let after = self.after.map_or_else(String::new, |Entry { key, micros, chain, seq, month }| {
@@ -276,11 +276,10 @@ impl Walk {
     }
 }
 
-fn head_of(snapshot: &mut Snapshot<'_>, chain: i64) -> Result<Option<(Head, Vec<u8>)>, StoreError> {
-    use audit_chains::dsl;
-    let row: Option<(i64, Vec<u8>, Vec<u8>)> =
-        dsl::audit_chains.find(chain).select((dsl::seq, dsl::hash, dsl::mac)).get_result(snapshot.0).optional()?;
-    Ok(row.map(|(seq, hash, mac)| (Head { chain, seq, hash }, mac)))
+fn head_of(snapshot: &mut Snapshot<'_>, chain: i64) -> Result<Option<(End, Vec<u8>)>, StoreError> {
+    let query = "SELECT chain, seq, hash, mac, month FROM audit_chains WHERE chain = $1";
+    let row: Option<HeadRow> = diesel::sql_query(query).bind::<BigInt, _>(chain).get_result(snapshot.0).optional()?;
+    Ok(row.map(HeadRow::into_parts))
 }
 
 /// A batch outside the chains that there are.
