@@ -2,6 +2,7 @@
 
 use crate::auth::hashing::Hasher;
 use crate::auth::keys::Keys;
+use crate::auth::mark_file::MarkFile;
 use crate::domain::chance::Entropy;
 use crate::domain::outbox::MessageKind;
 use crate::domain::span::Spans;
@@ -115,7 +116,6 @@ pub fn open(settings: &Settings, migrate: Migrate, clock: Clock, entropy: Entrop
     check_folder(&location)?;
     let post = Post::read(settings).map_err(StartError::Refused)?;
     let mail = Mail::open(&settings.mail, post.site()).map_err(StartError::Refused)?;
-    let outside = Outside { post, mail: mail.map(|mail| Arc::new(mail) as Arc<dyn Carrier>) };
     let looked = store::look(&location)?;
     let is_empty = match &looked {
         Looked::Migrated(_) => false,
@@ -132,14 +132,17 @@ pub fn open(settings: &Settings, migrate: Migrate, clock: Clock, entropy: Entrop
         Keys::init(&key_file, &entropy).map_err(StartError::Refused)?;
     }
     let keys = Keys::load(&key_file).map_err(StartError::Refused)?;
+    let mark_file = MarkFile::new(&settings.audit.mark_file, &key_file, keys.audit.clone());
+    let remembered = mark_file.read().map_err(StartError::Refused)?;
+    let outside = Outside { post, mail: mail.map(|mail| Arc::new(mail) as Arc<dyn Carrier>), mark_file };
     let (readers, macs) = (settings.database.readers, Macs { audit: keys.audit.clone() });
     let store = match looked {
-        Looked::Migrated(first) => Store::open_by(*first, &location, readers, macs, entropy.clone())?,
+        Looked::Migrated(first) => Store::open_by(*first, &location, readers, macs, remembered, entropy.clone())?,
         Looked::Pending(_) => {
             for name in store::migrate(&location)? {
                 tracing::info!(migration = name, "migrated");
             }
-            Store::open(&location, readers, macs, entropy.clone())?
+            Store::open(&location, readers, macs, remembered, entropy.clone())?
         }
     };
     let passwords = &settings.passwords;
@@ -153,6 +156,10 @@ pub fn open(settings: &Settings, migrate: Migrate, clock: Clock, entropy: Entrop
 /// # Errors
 /// The address cannot be bound.
 pub fn start(settings: &Settings, services: &Services) -> Result<http::Running, StartError> {
+    if let Some(cause) = services.is_behind() {
+        tracing::error!(target: "usher::audit", cause, "the database was put back: nothing is answered");
+    }
+    services.begin_to_mark().map_err(StartError::Refused)?;
     for switch in settings.zato_parity.deviations() {
         tracing::warn!(setting = switch, "a switch is off its safe value");
     }
@@ -211,15 +218,35 @@ fn traces(settings: &Settings, services: &Services) -> Result<Option<Arc<Traces>
         .map_err(|flaw| StartError::Refused(format!("setting traces.otlp_endpoint: it {flaw}")))
 }
 
-/// Looks whether the database has gone beyond this program.
+/// Looks whether the database has gone beyond this program, and whether it was put back; leaves the mark of its trail.
 fn start_watch(services: &Services) {
     let services = services.clone();
     actix_web::rt::spawn(async move {
         let mut looks = tokio::time::interval(WATCH);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut was_fit = true;
+        let (mut was_fit, mut was_behind, mut is_marked) = (true, services.is_behind().is_some(), true);
         loop {
             looks.tick().await;
+            if let Ok(behind) = services.look_at_trail().await {
+                match &behind {
+                    Some(cause) if !was_behind => {
+                        tracing::error!(target: "usher::audit", cause, "the database was put back: nothing is answered any more");
+                    }
+                    None if was_behind => tracing::info!(target: "usher::audit", "calls are answered again"),
+                    Some(_) | None => {}
+                }
+                was_behind = behind.is_some();
+            }
+            if services.keeps_mark() {
+                let writing = services.clone();
+                let kept = tokio::task::spawn_blocking(move || writing.keep_mark()).await.unwrap_or(Ok(()));
+                if let Err(cause) = &kept
+                    && is_marked
+                {
+                    tracing::warn!(target: "usher::audit", cause, "the mark of the audit trail is not of today");
+                }
+                is_marked = kept.is_ok();
+            }
             // A database that does not answer has refused the calls by itself.
             let Ok(unfit) = services.is_outgrown().await else { continue };
             match &unfit {

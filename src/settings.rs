@@ -136,7 +136,7 @@ sections! {
     /// `[connect]`
     Connect { open_user_list: bool, default_user_role: DefaultRole, version: String }
     /// `[audit]`
-    Audit { keep_months: u32, own_reads: OwnReads }
+    Audit { keep_months: u32, own_reads: OwnReads, mark_file: PathBuf }
     /// `[traces]`
     Traces {
         otlp_endpoint: String,

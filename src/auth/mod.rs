@@ -5,6 +5,7 @@ pub mod data_key;
 pub mod fernet;
 pub mod hashing;
 pub mod keys;
+pub mod mark_file;
 pub mod policy;
 pub mod recovery_code;
 pub mod signing;

@@ -2,11 +2,11 @@
 
 use super::users::find;
 use super::{Common, Exit, Outcome, output};
-use crate::domain::audit::{Action, End, EventView};
+use crate::domain::audit::{Action, End, EventView, Head};
 use crate::domain::ids::UserId;
 use crate::domain::time::Utc;
 use crate::error::{Code, Error};
-use crate::service::{AuditQuery, Finding, Search, SuperUser};
+use crate::service::{AcceptedRollback, AuditQuery, Finding, Search, SuperUser};
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
 use std::cell::RefCell;
@@ -19,6 +19,12 @@ pub(super) enum Command {
     Export,
     /// Walk the hash chains; exit 1 at the first break, naming it.
     Verify,
+    /// Go on with a database that was put back: after a restore, or the loss of a primary. Until then nothing is answered.
+    AcceptRollback {
+        /// Why; it is kept in the trail.
+        #[arg(long, value_parser = reason)]
+        reason: String,
+    },
 }
 
 /// Everything given must hold.
@@ -54,8 +60,12 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
         Command::Show(search) => show(common, search).await,
         Command::Export => export(common).await,
         Command::Verify => verify(common).await,
+        Command::AcceptRollback { reason } => accept_rollback(common, reason).await,
     }
 }
+
+/// Characters of a reason at most.
+const LONGEST_REASON: usize = 500;
 
 /// Events of a page.
 const PAGE: i64 = 500;
@@ -113,6 +123,26 @@ async fn id_of(root: &SuperUser, user: &str) -> Result<UserId, Error> {
 async fn export(common: &Common) -> Outcome {
     let export = |root: SuperUser| async move { each(&root, Search::default(), output::json).await };
     common.act(Action::AuditExport, export).await
+}
+
+fn reason(text: &str) -> Result<String, &'static str> {
+    let is_one = !text.trim().is_empty() && text.chars().count() <= LONGEST_REASON && !text.chars().any(char::is_control);
+    if is_one { Ok(text.trim().to_owned()) } else { Err("is empty, longer than 500 characters, or has a control character") }
+}
+
+async fn accept_rollback(common: &Common, reason: String) -> Outcome {
+    let accept = |root: SuperUser| async move { root.accept_rollback(reason).await };
+    let AcceptedRollback { remembered, found } = common.act(Action::AuditAcceptRollback, accept).await?;
+    let end = |head: &Head| json!({"chain": head.chain, "seq": head.seq, "hash": head.hash_in_hex()});
+    if common.json {
+        let [remembered, found] = [remembered, found].map(|heads| heads.iter().map(end).collect::<Vec<_>>());
+        return output::json(&json!({"remembered": remembered, "found": found}));
+    }
+    for head in found {
+        let before = remembered.iter().find(|known| known.chain == head.chain).map_or(0, |known| known.seq);
+        output::line(&format!("chain {}: event {}, remembered was {before}", head.chain, head.seq))?;
+    }
+    Ok(())
 }
 
 async fn verify(common: &Common) -> Outcome {

@@ -178,6 +178,7 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         | Action::AuditRead
         | Action::AuditExport
         | Action::AuditExpire
+        | Action::AuditAcceptRollback
         | Action::AuditVerify
         | Action::SecretsRotate
         | Action::SigningKeysRotate

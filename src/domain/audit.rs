@@ -86,11 +86,14 @@ mod schema {
     }
 }
 mod end;
+mod mark;
 mod packed;
 mod view;
 
 pub use end::{End, Side, is_of_format_1};
+pub use mark::Mark;
 pub use packed::Packed;
+use packed::unhex;
 pub use schema::{audit_batches, audit_beginnings, audit_chains, audit_changes, audit_index, audit_indexed};
 pub use view::EventView;
 
@@ -193,6 +196,8 @@ super::words::words! {
         AuditVerify = "audit.verify",
         /// Drop what is older than the trail is kept.
         AuditExpire = "audit.expire",
+        /// Go on with a trail that was put back.
+        AuditAcceptRollback = "audit.accept_rollback",
         /// Make another data key the active one and encrypt every secret anew.
         SecretsRotate = "secrets.rotate",
         /// Register an application.

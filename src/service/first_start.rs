@@ -20,6 +20,10 @@ impl Services {
     /// # Errors
     /// The database fails.
     pub async fn is_first_start(&self) -> Result<bool> {
+        // What was put back is not a first start, also where nothing is left.
+        if self.is_behind().is_some() {
+            return Ok(false);
+        }
         self.inner.store.read(|snapshot| Ok(snapshot.has_no_users()?)).await
     }
 

@@ -42,6 +42,7 @@ mod readiness;
 mod recent;
 mod resets;
 mod revise;
+mod rollback;
 mod roster;
 mod second_factor;
 mod seen;
@@ -74,6 +75,7 @@ pub use paging::LARGEST_PAGE;
 pub use post::Post;
 pub use resets::{Addressee, Finish, Opened};
 pub use revise::Revision;
+pub use rollback::AcceptedRollback;
 pub use roster::{Listed, Names, Numbered};
 pub use second_factor::{Enrolment, RecoveryCode};
 pub use seen::{Seen, Whom};
@@ -88,6 +90,7 @@ pub use vitals::{Vitals, Waiting};
 
 use crate::auth::hashing::Hasher;
 use crate::auth::keys::Keys;
+use crate::auth::mark_file::MarkFile;
 use crate::auth::policy::Policy;
 use crate::domain::audit::End;
 use crate::domain::chance::Entropy;
@@ -132,6 +135,9 @@ struct Inner {
     post: Post,
     readiness: Readiness,
     distrust: Distrust,
+    mark_file: MarkFile,
+    /// Whether this process leaves the mark: one that serves, and can write it.
+    keeps_mark: std::sync::atomic::AtomicBool,
     lockout: Lockout,
     /// Passwords of linked accounts that were right a moment ago.
     recent: Recent,
@@ -154,6 +160,8 @@ pub struct Outside {
     pub post: Post,
     /// By which way mail goes, if there is one.
     pub mail: Option<Arc<dyn Carrier>>,
+    /// What is remembered of the audit trail.
+    pub mark_file: MarkFile,
 }
 
 impl Services {
@@ -192,6 +200,8 @@ impl Services {
             keys,
             readiness: Readiness::default(),
             distrust: Distrust::default(),
+            mark_file: outside.mark_file,
+            keeps_mark: std::sync::atomic::AtomicBool::new(false),
             lockout: Lockout::new(&settings.lockout, &settings.links),
             recent: Recent::new(&entropy),
             policy,
@@ -291,5 +301,10 @@ impl Services {
     /// Finishes accepted writes and stops.
     pub fn close(&self) {
         self.inner.store.close();
+        if self.inner.keeps_mark.load(std::sync::atomic::Ordering::Acquire)
+            && let Err(cause) = self.keep_mark()
+        {
+            tracing::warn!(cause, "the mark of the audit trail is not of today");
+        }
     }
 }

@@ -34,7 +34,7 @@ impl Services {
     /// # Errors
     /// [`Code::Unavailable`] if not; [`Code::TrailBroken`] if the trail was found not to hold.
     pub async fn is_ready(&self) -> Result<()> {
-        if let Some(cause) = self.inner.distrust.cause() {
+        if let Some(cause) = self.is_behind().or_else(|| self.inner.distrust.cause()) {
             return Err(Error::new(Code::TrailBroken).cause(cause));
         }
         let mut last = self.inner.readiness.0.lock().await;

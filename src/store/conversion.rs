@@ -42,10 +42,18 @@ struct Lock {
 ///
 /// # Errors
 /// The database fails, or something in the trail does not hold: then nothing was signed.
-pub(super) fn prepare(connection: &mut AnyConnection, macs: &Macs, entropy: &Entropy) -> Result<(), StoreError> {
+pub(super) fn prepare(connection: &mut AnyConnection, macs: &Macs, is_marked: bool, entropy: &Entropy) -> Result<(), StoreError> {
     // Almost always there is nothing to do, and nobody is to wait for it.
     if audit::is_converted(connection)? {
         return audit::prepare(connection, &macs.audit).map(drop);
+    }
+    // Whoever leaves a mark has converted it. To fill in what rows of before lack, once more, would make them rows of today.
+    if is_marked && audit::has_heads(connection)? {
+        return Err(StoreError::Broken(
+            "the database is of before schema 16, and there is a mark of its audit trail, which only later programs leave: it was put back. \
+             Where that was meant, remove the mark (setting audit.mark_file)"
+                .to_owned(),
+        ));
     }
     connection.begin_write()?;
     while connection.is_postgres() && !diesel::sql_query(LOCK).get_result::<Lock>(connection)?.is_held {

@@ -37,7 +37,7 @@ mod users;
 mod writer;
 mod zato;
 
-use crate::domain::audit::Event;
+use crate::domain::audit::{Event, Mark as TrailMark};
 use crate::domain::chance::Entropy;
 use crate::domain::ids::SessionId;
 use crate::domain::secret::MacKey;
@@ -123,6 +123,7 @@ struct Inner {
     /// On PostgreSQL.
     listener: Mutex<Option<Listener>>,
     key: MacKey,
+    tails: Arc<audit::Tails>,
     entropy: Entropy,
     /// The number of this program's last migration.
     schema: i64,
@@ -131,13 +132,19 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens the database, which must be migrated, with `readers` reading connections at most.
+    /// Opens the database, which must be migrated, with `readers` reading connections at most, and with what is remembered of its trail.
     ///
     /// # Errors
     /// It cannot be reached, lacks migrations, or demands a newer program.
-    pub fn open(location: &Location, readers: u32, macs: Macs, entropy: Entropy) -> Result<Self, StoreError> {
+    pub fn open(
+        location: &Location,
+        readers: u32,
+        macs: Macs,
+        remembered: Option<TrailMark>,
+        entropy: Entropy,
+    ) -> Result<Self, StoreError> {
         match look(location)? {
-            Looked::Migrated(first) => Self::open_by(*first, location, readers, macs, entropy),
+            Looked::Migrated(first) => Self::open_by(*first, location, readers, macs, remembered, entropy),
             Looked::Pending(lacking) => {
                 let names = lacking.join(", ");
                 Err(StoreError::Unavailable(format!("the database lacks the migrations {names}: run `usher migrate`")))
@@ -154,12 +161,15 @@ impl Store {
         location: &Location,
         readers: u32,
         macs: Macs,
+        remembered: Option<TrailMark>,
         entropy: Entropy,
     ) -> Result<Self, StoreError> {
         let (schema, oldest) = (migrations::schema()?, contract::oldest(&mut first)?);
         contract::check(schema, oldest)?;
-        conversion::prepare(&mut first, &macs, &entropy)?;
+        conversion::prepare(&mut first, &macs, remembered.is_some(), &entropy)?;
         let key = macs.audit;
+        let tails = Arc::new(audit::Tails::default());
+        audit::compare(&mut first, remembered, &key, &tails)?;
         // Whoever cannot write cannot record a call either: better told at the start.
         first.begin_write()?;
         first.batch_execute("UPDATE counters SET value = value WHERE name = 'super_users'; ROLLBACK")?;
@@ -177,8 +187,13 @@ impl Store {
             Location::Sqlite(_) => None,
             Location::Postgres(_) => Some(Listener::start(location, feed.clone(), schema, &entropy)?),
         };
-        let tails = Arc::new(audit::Tails::default());
-        let means = Means { location: location.clone(), key: key.clone(), entropy: entropy.clone(), feed: feed.clone(), tails };
+        let means = Means {
+            location: location.clone(),
+            key: key.clone(),
+            entropy: entropy.clone(),
+            feed: feed.clone(),
+            tails: Arc::clone(&tails),
+        };
         let writer = Writer::start(&means, first)?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -192,6 +207,7 @@ impl Store {
                 feed,
                 listener: Mutex::new(listener),
                 key,
+                tails,
                 entropy,
                 schema,
                 oldest: AtomicI64::new(oldest),
@@ -221,7 +237,8 @@ impl Store {
 
     /// Whether this program may work on the database as it is now.
     fn is_fit(&self) -> Result<()> {
-        Ok(contract::check(self.inner.schema, self.inner.oldest.load(Ordering::Acquire))?)
+        contract::check(self.inner.schema, self.inner.oldest.load(Ordering::Acquire))?;
+        self.is_not_behind()
     }
 
     /// How the writer fares.

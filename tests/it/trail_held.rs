@@ -200,6 +200,9 @@ both! {
         let begun = count(&site, "SELECT count(*) FROM audit_beginnings");
         set_back_to_format_1(&site);
         assert!(old(&site)[0] > 0 && old(&site)[1] > 0);
+        // Programs before it left no mark: where there is one, this database was put back, and what it lacks is not filled in once more.
+        assert!(usher(&site, &["audit", "verify"], "").expect(1).err.contains("there is a mark of its audit trail"));
+        std::fs::remove_file(mark_of(&site)).unwrap();
         // What does not hold is not signed, and nothing is served.
         site.sql("UPDATE audit_batches SET events = replace(events, '\"back\"', '\"kcab\"')");
         let refused = usher(&site, &["audit", "verify"], "").expect(1);
@@ -217,8 +220,171 @@ both! {
             let site = town.halt();
             site.sql("CREATE TABLE kept AS SELECT * FROM audit_chains");
             set_back_to_format_1(&site);
+            std::fs::remove_file(mark_of(&site)).unwrap();
             site.sql("UPDATE audit_chains SET mac = kept.mac FROM kept WHERE kept.chain = audit_chains.chain AND kept.chain > 1");
             assert!(usher(&site, &["audit", "verify"], "").expect(1).err.contains("head does not match its MAC"));
         }
+    }
+}
+
+/// What of the trail a copy of the database has.
+const TRAIL: [&str; 6] = ["audit_batches", "audit_changes", "audit_index", "audit_indexed", "audit_chains", "audit_rollbacks"];
+
+/// Copies the trail within its database.
+fn copy(site: &Site) {
+    for table in TRAIL {
+        site.sql(&format!("DROP TABLE IF EXISTS copy_of_{table}; CREATE TABLE copy_of_{table} AS SELECT * FROM {table}"));
+    }
+}
+
+/// Puts the copy back.
+fn put_back(site: &Site) {
+    for table in TRAIL {
+        site.sql(&format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM copy_of_{table}"));
+    }
+}
+
+fn mark_of(site: &Site) -> std::path::PathBuf {
+    site.folder.path().join("usher.keys.mark")
+}
+
+/// The last event that a mark tells of, over all chains.
+fn marked(site: &Site) -> i64 {
+    let text = std::fs::read_to_string(mark_of(site)).unwrap_or_else(|_| "{\"heads\":[]}".to_owned());
+    let mark: Value = serde_json::from_str(&text).unwrap();
+    mark["heads"].as_array().unwrap().iter().map(|head| head["seq"].as_i64().unwrap()).sum()
+}
+
+both! {
+    /// S53: a chain never gets shorter than a process remembers. Its end put back together with its MAC, on a sound trail: nothing is answered
+    /// any more, until an operator has accepted it; the event of that has both ends. What was accepted once is not accepted again.
+    fn a_trail_that_is_put_back_stops_the_service(engine) {
+        let town = Town::new(engine);
+        look(&town, "kept");
+        copy(&town);
+        for number in 0..20 {
+            look(&town, &format!("lost-{number}"));
+        }
+        let heads = |town: &Town| town.lines("SELECT chain || ' ' || seq AS line FROM audit_chains ORDER BY chain");
+        let before = heads(&town);
+        let ask = |town: &Town| town.anon().get("/api/v1/users/me").status;
+        for round in 0..2 {
+            put_back(&town);
+            wait_until("nothing is answered", || ask(&town) == 503);
+            town.anon().get("/readyz").refused(503, "trail_broken");
+            let found = town.usher(&["audit", "verify"]).expect(1);
+            assert!(found.err.contains("was put back") && found.err.contains("at event"), "{found:?}");
+            assert!(town.usher(&["user", "list"]).expect(69).err.contains("was put back"));
+            assert_eq!(town.count("SELECT count(*) AS count FROM audit_events WHERE cid LIKE 'lost-%'"), 0);
+            if round == 1 {
+                break;
+            }
+            // A node that has noticed writes down what it remembers, for whoever accepts it.
+            let end: i64 = before.iter().map(|end| end.split(' ').nth(1).unwrap().parse::<i64>().unwrap()).sum();
+            wait_until("the mark is of today", || marked(&town.site) == end);
+            town.usher(&["audit", "accept-rollback", "--reason", " "]).expect(2);
+            town.usher(&["audit", "accept-rollback", "--reason", "restored from the copy of Monday"]).expect(0);
+            wait_until("calls are answered again", || ask(&town) == 401);
+            town.anon().get("/readyz").expect(200);
+            let event = town.root().get("/api/v1/audit-events?action=audit.accept_rollback").expect(200).json["items"][0].clone();
+            assert_eq!((&event["actor_type"], &event["outcome"]), (&json!("operator"), &json!("success")));
+            let changes = event["changes"].as_object().unwrap();
+            assert_eq!(changes["reason"]["after"], "restored from the copy of Monday");
+            let told = |which: &str| -> Vec<String> {
+                let ends = changes.iter().filter(|(name, _)| name.starts_with("chain_"));
+                ends.map(|(name, end)| format!("{} {}", name.trim_start_matches("chain_"), end[which]["event"])).collect()
+            };
+            assert!(!told("before").is_empty() && told("before").iter().zip(told("after")).all(|(b, a)| *b != a), "{event}");
+            assert!(told("before").iter().all(|end| before.contains(end)), "{event} {before:?}");
+            town.usher(&["audit", "verify"]).expect(0);
+            // A copy of after the acceptance, put back in its turn, has one that is known already.
+            copy(&town);
+            for number in 0..20 {
+                look(&town, &format!("lost-{number}"));
+            }
+        }
+    }
+
+    /// The mark outlives the process: a database that was put back while nothing ran is told at the start, by whatever opens it.
+    fn a_database_that_is_put_back_is_told_at_the_start(engine) {
+        let town = Town::new(engine);
+        look(&town, "kept");
+        copy(&town);
+        look(&town, "lost");
+        let end = town.count("SELECT CAST(sum(seq) AS bigint) AS count FROM audit_chains");
+        let site = town.halt();
+        assert_eq!(marked(&site), end, "the mark is of the stop");
+        let kept = std::fs::read_to_string(mark_of(&site)).unwrap();
+        put_back(&site);
+        let mut process = Process::serve(&site);
+        assert!(process.log().contains("the database was put back"), "{}", process.log());
+        process.anon().get("/readyz").refused(503, "trail_broken");
+        process.anon().get("/api/v1/users/me").expect(503);
+        assert!(usher(&site, &["audit", "verify"], "").expect(1).err.contains("was put back"));
+        process.kill();
+        assert_eq!(std::fs::read_to_string(mark_of(&site)).unwrap(), kept, "what is remembered is kept until it is accepted");
+        usher(&site, &["audit", "accept-rollback", "--reason", "a rehearsal"], "").expect(0);
+        let process = Process::serve(&site);
+        process.anon().get("/readyz").expect(200);
+        process.anon().get("/api/v1/users/me").expect(401);
+        process.terminate();
+        usher(&site, &["audit", "verify"], "").expect(0);
+        // An end of before is behind, an end of another line of events as well.
+        put_back(&site);
+        std::fs::rename(mark_of(&site), site.folder.path().join("aside")).unwrap();
+        let process = Process::serve(&site);
+        for _ in 0..60 {
+            process.anon().get("/api/v1/users/me").expect(401);
+        }
+        process.terminate();
+        std::fs::rename(site.folder.path().join("aside"), mark_of(&site)).unwrap();
+        let found = usher(&site, &["audit", "verify"], "").expect(1);
+        assert!(found.err.contains("was put back"), "{found:?}");
+    }
+
+    /// A mark is good for its key file alone, and is not altered unnoticed. Where there is none to be written, that is said.
+    fn marks_are_signed(engine) {
+        let town = Town::new(engine);
+        look(&town, "one");
+        let site = town.halt();
+        let text = std::fs::read_to_string(mark_of(&site)).unwrap();
+        std::fs::write(mark_of(&site), text.replacen("\"seq\":", "\"seq\":1", 1)).unwrap();
+        let refused = usher(&site, &["audit", "verify"], "").expect(1);
+        assert!(refused.complaint().contains("does not match its MAC"), "{refused:?}");
+        std::fs::remove_file(mark_of(&site)).unwrap();
+        usher(&site, &["audit", "verify"], "").expect(0);
+        let elsewhere = site.with("audit.mark_file", "\"no/such/folder/mark\"");
+        let mut command = crate::harness::process::program(elsewhere.folder.path());
+        command.arg("serve").arg("--config").arg(elsewhere.settings());
+        let refused = crate::harness::process::refused_start(command);
+        assert!(refused.code == Some(1) && refused.err.contains("audit.mark_file"), "{refused:?}");
+    }
+}
+
+/// The file of the database, put back or away: an older copy, and an empty one.
+#[test]
+fn a_file_that_is_put_back_is_told() {
+    let town = Town::new(Engine::Sqlite);
+    look(&town, "kept");
+    let site = town.halt();
+    let old = std::fs::read(site.file()).unwrap();
+    let process = Process::serve(&site);
+    process.anon().get("/api/v1/users/me").expect(401);
+    process.terminate();
+    let leave = |bytes: Option<&[u8]>| {
+        for companion in ["usher.db", "usher.db-wal", "usher.db-shm"] {
+            let _ = std::fs::remove_file(site.folder.path().join(companion));
+        }
+        if let Some(bytes) = bytes {
+            std::fs::write(site.file(), bytes).unwrap();
+        }
+    };
+    for bytes in [Some(old.as_slice()), None] {
+        leave(bytes);
+        let process = Process::serve(&site);
+        process.anon().get("/readyz").refused(503, "trail_broken");
+        process.terminate();
+        let found = usher(&site, &["audit", "verify"], "").expect(1);
+        assert!(found.err.contains("was put back"), "{found:?}");
     }
 }

@@ -12,6 +12,13 @@
 -- The trail: heads and beginnings in format 2, keys that sign heads.
 ALTER TABLE audit_beginnings ADD COLUMN month bigint NOT NULL DEFAULT 0;
 
+-- That an operator has accepted that the database was put back: the ends of the chains at that moment, with a MAC.
+CREATE TABLE audit_rollbacks (
+    number bigint NOT NULL PRIMARY KEY,
+    heads  text NOT NULL,
+    mac    bytea NOT NULL
+);
+
 -- The trail: whom an answer showed, and by which view.
 
 -- Cheap requests: indexes for searches, known addresses, hourly counts.

@@ -1,1 +1,3 @@
+DROP TABLE audit_rollbacks;
+ALTER TABLE audit_beginnings DROP COLUMN month;
 SELECT 1;

@@ -119,7 +119,7 @@ fn link(chain: i64, seq: i64, row: Row<'_>, hash: &[u8]) -> Result<Link, String>
     Ok(Link { chain, seq, event, changes_digest, changes_salt: None, hash: hash.to_vec() })
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
+pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
     let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     // A sign is no digit, though the parser of numbers takes one.

@@ -13,6 +13,7 @@ use super::super::connection::AnyConnection;
 use super::super::error::StoreError;
 use super::super::prepared::{Statement as _, prepared};
 use super::batches;
+use super::seen::Seen;
 use crate::domain::audit::{Action, End, Event, Head, Link, Outcome, Side, audit_batches, is_of_format_1};
 use crate::domain::chance::Entropy;
 use crate::domain::secret::MacKey;
@@ -79,6 +80,11 @@ pub(in super::super) fn is_converted(connection: &mut AnyConnection) -> Result<b
     Ok(diesel::sql_query(HEADS).load::<HeadRow>(connection)?.iter().any(|row| !is_of_format_1(&row.mac)))
 }
 
+/// Whether there are heads.
+pub(in super::super) fn has_heads(connection: &mut AnyConnection) -> Result<bool, StoreError> {
+    Ok(!diesel::sql_query(HEADS).load::<HeadRow>(connection)?.is_empty())
+}
+
 /// Makes the chains of an empty database, within a transaction; of any other, checks that their heads are this key's. Chains are made at no
 /// other time: a head that is missing was removed, and a new one would sign the gap.
 pub(in super::super) fn prepare(connection: &mut AnyConnection, key: &MacKey) -> Result<Found, StoreError> {
@@ -142,7 +148,10 @@ const MISSES: u32 = 16;
 
 /// The ends that a node remembers, and that nobody is at work on.
 #[derive(Default)]
-pub(in super::super) struct Tails(Mutex<Remembered>);
+pub(in super::super) struct Tails {
+    remembered: Mutex<Remembered>,
+    pub(super) seen: Seen,
+}
 
 #[derive(Default)]
 struct Remembered {
@@ -157,7 +166,7 @@ struct Remembered {
 
 impl Tails {
     fn lock(&self) -> MutexGuard<'_, Remembered> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn first(&self) -> i64 {
@@ -186,6 +195,7 @@ impl Tails {
 
     /// Remembers where a chain ends, once that is committed.
     pub(in super::super) fn put(&self, Appended { tail, was_known }: Appended) {
+        self.seen.raise(&tail.end.head);
         let mut remembered = self.lock();
         if was_known {
             remembered.misses = remembered.misses.saturating_sub(1);
@@ -242,6 +252,7 @@ fn take_chain(connection: &mut AnyConnection, key: &MacKey, tails: &Tails) -> Re
     let row = row.ok_or_else(|| StoreError::Broken("the trail has no chain".to_owned()))?;
     let mac = row.mac.clone();
     let end = row.confirmed(key).inspect_err(|_| tails.doubt())?;
+    tails.seen.judge(&end.head)?;
     Ok(Tail { end, mac })
 }
 

@@ -9,11 +9,13 @@ mod convert;
 pub(super) mod index;
 mod retention;
 mod search;
+mod seen;
 mod verify;
 mod walk;
 
-pub(super) use chains::{Found, Tails, append, append_alone, is_converted, prepare};
+pub(super) use chains::{Found, Tails, append, append_alone, has_heads, is_converted, prepare};
 pub(super) use convert::sign_anew;
 pub use retention::{Aged, Older};
 pub use search::{Position, Search};
+pub(super) use seen::compare;
 pub use verify::{Finding, Verified};

@@ -5,7 +5,7 @@ use super::super::{Snapshot, Store};
 use super::chains::{HEADS, HeadRow, chains};
 use super::index::Entry;
 use super::walk::{Flaw, Walk, flaw_of_months};
-use crate::domain::audit::{End, Link, Side, audit_batches, audit_changes, audit_index};
+use crate::domain::audit::{Action, End, Link, Outcome, Side, audit_batches, audit_changes, audit_index};
 use crate::domain::secret::MacKey;
 use crate::domain::time::Utc;
 use crate::error::Result;
@@ -75,6 +75,7 @@ impl Store {
     pub async fn verify_audit(&self, now: Utc) -> Result<Finding> {
         let key = self.inner.key.clone();
         let inner = std::sync::Arc::clone(&self.inner);
+        let behind = self.behind();
         let walk = tokio::task::spawn_blocking(move || {
             inner.read(|snapshot| {
                 snapshot.0.begin_snapshot().map_err(StoreError::from)?;
@@ -83,7 +84,12 @@ impl Store {
                 found
             })
         });
-        walk.await.unwrap_or_else(|_| Err(StoreError::Broken("the verification panicked".to_owned()).into()))
+        let found = walk.await.unwrap_or_else(|_| Err(StoreError::Broken("the verification panicked".to_owned()).into()))?;
+        // What does not hold in itself is told first.
+        Ok(match (found, behind) {
+            (Finding::Sound(_), Some(flaw)) => flaw.into(),
+            (found, _) => found,
+        })
     }
 }
 
@@ -96,7 +102,7 @@ fn verify(snapshot: &mut Snapshot<'_>, key: &MacKey, now: Utc) -> Result<Finding
     let mut verified = Verified::default();
     let (markers, mut expected) = (snapshot.indexed_up_to()?, Sum::default());
     let mut beginnings = HashMap::new();
-    let mut walks = Vec::new();
+    let (mut walks, mut told) = (Vec::new(), 0);
     for chain in 1..=chains(snapshot.0) {
         let stored = head_of(snapshot, chain)?;
         let Some((end, mac)) = stored else {
@@ -119,6 +125,7 @@ fn verify(snapshot: &mut Snapshot<'_>, key: &MacKey, now: Utc) -> Result<Finding
                     Entry::of_link(link, month).into_iter().for_each(|entry| expected.add(entry));
                 }
                 verified.events += 1;
+                told = told.max(accepted_by(link).unwrap_or_default());
                 changes += i64::from(link.event.changes.is_some());
                 verified.erased += i64::from(link.is_erased());
             })?;
@@ -144,6 +151,9 @@ fn verify(snapshot: &mut Snapshot<'_>, key: &MacKey, now: Utc) -> Result<Finding
     if let Some(flaw) = flaw_of_months(walks.iter()) {
         return Ok(flaw.into());
     }
+    if let Some(flaw) = snapshot.flaw_of_acceptances(told, key)? {
+        return Ok(Finding::Broken { chain: 1, seq: 0, flaw });
+    }
     for End { head: end, .. } in &verified.heads {
         match markers.get(&end.chain) {
             Some(indexed) if *indexed <= end.seq => {}
@@ -164,6 +174,12 @@ fn verify(snapshot: &mut Snapshot<'_>, key: &MacKey, now: Utc) -> Result<Finding
         Some(broken) => Ok(broken),
         None => Ok(Finding::Sound(verified)),
     }
+}
+
+/// The acceptance of a rollback that an event tells of.
+fn accepted_by(link: &Link) -> Option<i64> {
+    let is_it = link.event.action == Action::AuditAcceptRollback && link.event.outcome == Outcome::Success;
+    link.event.subject.as_deref().filter(|_| is_it)?.parse().ok()
 }
 
 /// Entries counted and summed: two indexes with the same sum have the same entries.
