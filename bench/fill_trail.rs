@@ -50,6 +50,7 @@ fn main() {
             remote_addr: Some("192.0.2.7".to_owned()),
             traceparent: None,
             changes: None,
+            basis: None,
         }
     };
     let began = Instant::now();

@@ -276,6 +276,7 @@ mod tests {
             remote_addr: Some("192.0.2.1".into()),
             traceparent: None,
             changes,
+            basis: None,
         }
     }
 

@@ -34,7 +34,7 @@ mod schema {
 }
 pub use schema::api_keys;
 
-words::words! {
+words::kept_words! {
     /// What an API key may do.
     KeyScope {
         /// Look at what its user may look at.
@@ -80,6 +80,7 @@ impl ApiKey {
         match self.scope {
             KeyScope::Read => changes_nothing,
             KeyScope::Manage => true,
+            KeyScope::Foreign(_) => false,
         }
     }
 

@@ -52,7 +52,7 @@ mod schema {
 }
 pub use schema::{application_groups, applications};
 
-words::words! {
+words::kept_words! {
     /// Whose sessions an application accepts.
     SessionScope {
         /// Those of every shared application.
@@ -99,6 +99,12 @@ impl Roles {
     pub fn parse_text(text: &str) -> Result<Self, String> {
         let words = text.split(',').map(str::trim).filter(|_| !text.is_empty());
         words.map(str::parse).collect::<Result<Vec<UserRole>, String>>().map(Self::from)
+    }
+
+    /// From the database's text: a role that this program does not know is one that nobody of its roles has.
+    pub fn stored(text: &str) -> Self {
+        let words = text.split(',').map(str::trim).filter(|_| !text.is_empty());
+        Self::from(words.map(UserRole::stored).collect::<Vec<_>>())
     }
 
     /// The roles with commas between.
@@ -233,7 +239,7 @@ impl Application {
     pub fn is_shared(&self) -> bool {
         match self.session_scope {
             SessionScope::Shared => true,
-            SessionScope::OwnSessions => false,
+            SessionScope::OwnSessions | SessionScope::Foreign(_) => false,
         }
     }
 
@@ -301,6 +307,7 @@ mod tests {
             let picked: Vec<UserRole> = picked.into_iter().map(|at| UserRole::ALL[at]).collect();
             let roles = Roles::from(picked.clone());
             prop_assert_eq!(Roles::parse_text(&roles.to_text()), Ok(roles.clone()));
+            prop_assert_eq!(Roles::stored(&roles.to_text()), roles.clone());
             for role in UserRole::ALL {
                 prop_assert_eq!(roles.contain(*role), picked.contains(role));
             }

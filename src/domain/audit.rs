@@ -8,6 +8,9 @@
 //!
 //! The values that a change replaced are personal data, which a person may have erased. The chain therefore holds only their
 //! salted digest: values can be removed while the chain still verifies, but not altered.
+//!
+//! What this program writes is an [`Event`] of closed words. What it reads is a [`Recorded`] one, which may be of another build: words that
+//! this program does not know are text, and so are fields beyond those that it knows. The chain is over bytes, not over words.
 
 use super::ids::CredentialId;
 use super::time::Utc;
@@ -88,12 +91,14 @@ mod schema {
 mod end;
 mod mark;
 mod packed;
+mod recorded;
 mod view;
 
 pub use end::{End, Side, is_of_format_1};
 pub use mark::Mark;
 pub use packed::Packed;
 use packed::unhex;
+pub use recorded::{More, Recorded};
 pub use schema::{audit_batches, audit_beginnings, audit_chains, audit_changes, audit_index, audit_indexed};
 pub use view::EventView;
 
@@ -331,9 +336,9 @@ super::words::words! {
 
 /// Who acted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Actor {
+pub struct Actor<Kind = ActorType> {
     /// What kind of thing.
-    pub kind: ActorType,
+    pub kind: Kind,
     /// Which one.
     pub id: Option<String>,
     /// Through which session or API key.
@@ -370,6 +375,8 @@ pub struct Event {
     pub traceparent: Option<String>,
     /// The attributes that changed, with the values before and after.
     pub changes: Option<Changes>,
+    /// By what right, where it is not the actor's own: grants, a proposal, `key:` and who made the API key.
+    pub basis: Option<String>,
 }
 
 /// Attributes with their values before and after a change, as JSON text; never a secret, as views have none. The digest is of this text, as
@@ -438,7 +445,7 @@ pub struct Link {
     /// Which place in it, from 1.
     pub seq: i64,
     /// What happened.
-    pub event: Event,
+    pub event: Recorded,
     /// The digest of the changed values, if there were any.
     pub changes_digest: Option<Vec<u8>>,
     /// The salt of that digest; gone once the values are erased.
@@ -447,45 +454,9 @@ pub struct Link {
     pub hash: Vec<u8>,
 }
 
-impl Event {
-    /// The bytes that the chain's hash covers: every field in a fixed order, each preceded by its length in bytes as 8 bytes big
-    /// endian, an absent field by eight bytes of ones.
-    fn canonical(&self, chain: i64, seq: i64, changes_digest: Option<&[u8]>) -> Vec<u8> {
-        let session = self.actor.session.map(|s| *s.as_bytes());
-        let fields: [Option<&[u8]>; 15] = [
-            Some(&chain.to_be_bytes()),
-            Some(&seq.to_be_bytes()),
-            Some(&self.time.micros().to_be_bytes()),
-            Some(self.cid.as_bytes()),
-            Some(self.action.as_str().as_bytes()),
-            Some(self.outcome.as_str().as_bytes()),
-            self.reason.as_deref().map(str::as_bytes),
-            Some(self.actor.kind.as_str().as_bytes()),
-            self.actor.id.as_deref().map(str::as_bytes),
-            session.as_ref().map(<[u8; 16]>::as_slice),
-            self.subject.as_deref().map(str::as_bytes),
-            self.application.as_deref().map(str::as_bytes),
-            self.remote_addr.as_deref().map(str::as_bytes),
-            self.traceparent.as_deref().map(str::as_bytes),
-            changes_digest,
-        ];
-        let mut bytes = Vec::with_capacity(512);
-        for field in fields {
-            match field {
-                Some(field) => {
-                    bytes.extend_from_slice(&(field.len() as u64).to_be_bytes());
-                    bytes.extend_from_slice(field);
-                }
-                None => bytes.extend_from_slice(&u64::MAX.to_be_bytes()),
-            }
-        }
-        bytes
-    }
-}
-
 impl Link {
     /// The event that follows `head`. `salt` is for the digest of its changes.
-    pub fn forge(head: &Head, event: Event, salt: [u8; 16]) -> Self {
+    pub fn forge(head: &Head, event: Recorded, salt: [u8; 16]) -> Self {
         let seq = head.seq + 1;
         let (changes_salt, changes_digest) = match &event.changes {
             Some(changes) => (Some(salt.to_vec()), Some(digest_of_changes(&salt, changes.as_text()))),

@@ -65,6 +65,11 @@ pub const LONGEST_LIFE: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60)
 pub struct AttributeName(#[schemars(regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"))] String);
 
 impl AttributeName {
+    /// What is stored: it was judged when it was written, perhaps by other rules.
+    pub fn stored(text: String) -> Self {
+        Self(text)
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -9,6 +9,7 @@ use super::ids::{HookId, HookSecretId};
 use super::secret::{HookSecret, Sealed, Seat};
 use super::text::Name;
 use super::time::Utc;
+use super::words::Stored;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use diesel::deserialize::FromSqlRow;
@@ -93,7 +94,7 @@ impl Hook {
             hook_id: self.hook_id,
             name: self.name.clone(),
             url: self.url.clone(),
-            event_types: self.event_types.as_ref().map(|types| types.iter().collect()),
+            event_types: self.event_types.as_ref().map(|types| types.words().collect()),
             is_active: self.is_active,
             missed_since: self.missed_since,
             created_time: self.created_time,
@@ -111,7 +112,8 @@ pub struct HookView {
     /// Where notices go.
     pub url: HookUrl,
     /// What it is told of; null is everything, also what comes to be told later.
-    pub event_types: Option<Vec<EventType>>,
+    #[schemars(transform = Stored::<EventType>::tell_words)]
+    pub event_types: Option<Vec<Stored<EventType>>>,
     /// Whether it is told anything.
     pub is_active: bool,
     /// Since when events are left out, because too many wait; null: none are.
@@ -157,7 +159,7 @@ impl EventTypes {
         (!words.is_empty()).then(|| Self(words.join(" ")))
     }
 
-    /// From the database's text. A word that is no longer known stands for nothing.
+    /// From the database's text. A word that is not known stands for nothing, and is shown.
     pub fn from_text(text: String) -> Self {
         Self(text)
     }
@@ -167,7 +169,12 @@ impl EventTypes {
         &self.0
     }
 
-    /// What it lists.
+    /// What stands in it.
+    pub fn words(&self) -> impl Iterator<Item = Stored<EventType>> {
+        self.0.split(' ').map(|word| Stored::of(word.into()))
+    }
+
+    /// What it lists that this program knows.
     pub fn iter(&self) -> impl Iterator<Item = EventType> {
         self.0.split(' ').filter_map(|word| word.parse().ok())
     }
@@ -184,6 +191,16 @@ const LONGEST: usize = 2048;
 pub struct HookUrl(String);
 
 impl HookUrl {
+    /// What is stored: it was judged when it was written, perhaps by other rules. [`HookUrl::is_fit`] is asked before it is used.
+    pub fn stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// Whether it is one that this program posts to.
+    pub fn is_fit(&self) -> bool {
+        Self::parse(self.0.clone()).is_ok()
+    }
+
     /// Reads a URL.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use super::text::{Email, Name};
 use super::time::Utc;
 use super::words;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use zeroize::Zeroizing;
 
 words::words! {
@@ -70,14 +71,23 @@ pub struct Letter {
     pub time: Utc,
 }
 
-/// A letter as the outbox keeps it, encrypted.
+/// Why a letter of the outbox cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// It is of a kind, or in a language, of another build.
+    Foreign(String),
+    /// It is none.
+    Broken,
+}
+
+/// A letter as the outbox keeps it, encrypted. What is stored is read as it is: names and addresses were judged when they were given.
 #[derive(Serialize, Deserialize)]
 struct Wire<'a> {
-    kind: LetterKind,
-    language: Language,
-    to: Email,
-    username: Option<Name>,
-    link: Option<std::borrow::Cow<'a, str>>,
+    kind: Cow<'a, str>,
+    language: Cow<'a, str>,
+    to: Cow<'a, str>,
+    username: Option<Cow<'a, str>>,
+    link: Option<Cow<'a, str>>,
     expiry: Option<Utc>,
     time: Utc,
 }
@@ -86,10 +96,10 @@ impl Letter {
     /// As the outbox keeps it.
     pub fn to_content(&self) -> Option<Zeroizing<Vec<u8>>> {
         let wire = Wire {
-            kind: self.kind,
-            language: self.language,
-            to: self.to.clone(),
-            username: self.username.clone(),
+            kind: self.kind.as_str().into(),
+            language: self.language.as_str().into(),
+            to: self.to.as_str().into(),
+            username: self.username.as_ref().map(|name| name.as_str().into()),
             link: self.link.as_ref().map(|link| link.expose().into()),
             expiry: self.expiry,
             time: self.time,
@@ -98,9 +108,21 @@ impl Letter {
     }
 
     /// From the outbox.
-    pub fn from_content(content: &[u8]) -> Option<Self> {
-        let Wire { kind, language, to, username, link, expiry, time } = serde_json::from_slice(content).ok()?;
-        Some(Self { kind, language, to, username, link: link.map(|l| LinkUrl::new(l.into_owned())), expiry, time })
+    ///
+    /// # Errors
+    /// It is no letter, or none of this program's.
+    pub fn from_content(content: &[u8]) -> Result<Self, Unread> {
+        let Wire { kind, language, to, username, link, expiry, time } =
+            serde_json::from_slice(content).map_err(|_| Unread::Broken)?;
+        Ok(Self {
+            kind: kind.parse().map_err(|_| Unread::Foreign(kind.into_owned()))?,
+            language: language.parse().map_err(|_| Unread::Foreign(language.into_owned()))?,
+            to: Email::stored(to.into_owned()),
+            username: username.map(|name| Name::stored(name.into_owned())),
+            link: link.map(|l| LinkUrl::new(l.into_owned())),
+            expiry,
+            time,
+        })
     }
 }
 
@@ -131,6 +153,20 @@ mod tests {
         fn any_bytes_are_read_or_refused(content in any::<Vec<u8>>()) {
             let _ = Letter::from_content(&content);
         }
+    }
+
+    /// S53: a letter of another build is told from one that is none.
+    #[test]
+    fn a_letter_of_another_build_is_not_broken() {
+        let letter = |kind: &str, language: &str| {
+            let time = Utc::from_micros(0);
+            let wire = serde_json::json!({"kind": kind, "language": language, "to": "ann@example.org", "username": null, "link": null, "expiry": null, "time": time});
+            Letter::from_content(wire.to_string().as_bytes()).map(|letter| letter.kind)
+        };
+        assert_eq!(letter("welcome", "en"), Ok(LetterKind::Welcome));
+        assert_eq!(letter("farewell", "en"), Err(Unread::Foreign("farewell".to_owned())));
+        assert_eq!(letter("welcome", "eo"), Err(Unread::Foreign("eo".to_owned())));
+        assert_eq!(Letter::from_content(b"{}").map(|_| ()), Err(Unread::Broken));
     }
 
     #[test]

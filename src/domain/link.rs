@@ -29,7 +29,7 @@ mod schema {
 }
 pub use schema::links;
 
-words::words! {
+words::kept_words! {
     /// What a link lets its bearer do.
     LinkPurpose {
         /// Confirm a sign-up.

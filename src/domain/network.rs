@@ -13,10 +13,19 @@ use std::net::IpAddr;
 pub const MOST_NETWORKS: usize = 64;
 
 /// A list of networks; empty is anywhere.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, FromSqlRow, AsExpression)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, FromSqlRow, AsExpression)]
 #[diesel(sql_type = diesel::sql_types::Text)]
-#[serde(transparent)]
-pub struct Networks(Vec<IpNet>);
+pub struct Networks {
+    blocks: Vec<IpNet>,
+    /// What is stored and is no block to this program. Nobody comes from there, and the list is none of anywhere.
+    unread: Vec<String>,
+}
+
+impl Serialize for Networks {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.texts())
+    }
+}
 
 impl Networks {
     /// Reads blocks such as `10.0.0.0/8` and `2001:db8::/32`; those named twice are kept once.
@@ -34,7 +43,7 @@ impl Networks {
                 networks.push(network);
             }
         }
-        Ok(Self(networks))
+        Ok(Self { blocks: networks, unread: Vec::new() })
     }
 
     /// Reads blocks with commas between; an empty text is an empty list.
@@ -46,19 +55,35 @@ impl Networks {
         Self::parse(&texts)
     }
 
+    /// From the database's text: it was judged when it was written, by whichever build.
+    pub fn stored(text: &str) -> Self {
+        let mut networks = Self::default();
+        for text in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
+            match parse_one(text) {
+                Ok(network) => networks.blocks.push(network),
+                Err(_) => networks.unread.push(text.to_owned()),
+            }
+        }
+        networks
+    }
+
+    fn texts(&self) -> impl Iterator<Item = String> {
+        self.blocks.iter().map(ToString::to_string).chain(self.unread.iter().cloned())
+    }
+
     /// The blocks with commas between.
     pub fn to_text(&self) -> String {
-        self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+        self.texts().collect::<Vec<_>>().join(",")
     }
 
     /// Whether the list limits nothing.
     pub fn is_anywhere(&self) -> bool {
-        self.0.is_empty()
+        self.blocks.is_empty() && self.unread.is_empty()
     }
 
     /// Whether someone at `address` may come; nobody knows where they are if there is none.
     pub fn admit(&self, address: Option<IpAddr>) -> bool {
-        let holds = |address: IpAddr| self.0.iter().any(|network| network.contains(&address));
+        let holds = |address: IpAddr| self.blocks.iter().any(|network| network.contains(&address));
         self.is_anywhere() || address.map(|a| a.to_canonical()).is_some_and(holds)
     }
 }
@@ -136,6 +161,14 @@ mod tests {
         assert!(Networks::parse(&many(64)).is_ok() && Networks::parse(&many(65)).is_err());
     }
 
+    #[test]
+    fn what_is_stored_and_cannot_be_read_lets_nobody_in() {
+        let networks = Networks::stored("10.0.0.0/8,elsewhere");
+        assert_eq!(networks.to_text(), "10.0.0.0/8,elsewhere");
+        assert!(networks.admit(Some("10.1.2.3".parse().unwrap())) && !networks.admit(Some("192.0.2.1".parse().unwrap())));
+        assert!(!Networks::stored("elsewhere").admit(Some("192.0.2.1".parse().unwrap())));
+    }
+
     proptest! {
         #[test]
         fn what_is_written_is_read_back(blocks in prop::collection::vec((any::<u128>(), 0u8..=128, any::<bool>()), 0..20)) {
@@ -145,6 +178,7 @@ mod tests {
             };
             let texts: Vec<String> = blocks.into_iter().map(|b| block(b).to_string()).collect();
             let networks = Networks::parse(&texts).unwrap();
+            prop_assert_eq!(Networks::stored(&networks.to_text()), networks.clone());
             prop_assert_eq!(Networks::parse_text(&networks.to_text()), Ok(networks));
         }
 

@@ -8,6 +8,7 @@ use super::audit::{Action, ActorType, Link, Outcome};
 use super::ids::UserId;
 use super::time::Utc;
 use super::user::ATTRIBUTES;
+use super::words::Stored;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -17,11 +18,14 @@ pub struct OwnEvent {
     /// When the call began.
     pub time: Utc,
     /// What the call set out to do.
-    pub action: Action,
+    #[schemars(transform = Stored::<Action>::tell_words)]
+    pub action: Stored<Action>,
     /// How it ended.
-    pub outcome: Outcome,
+    #[schemars(transform = Stored::<Outcome>::tell_words)]
+    pub outcome: Stored<Outcome>,
     /// What kind of thing acted.
-    pub actor_type: ActorType,
+    #[schemars(transform = Stored::<ActorType>::tell_words)]
+    pub actor_type: Stored<ActorType>,
     /// Whether it was oneself.
     pub is_own: bool,
     /// Why it did not succeed; told of own calls, and of those of nobody known.
@@ -42,10 +46,10 @@ impl OwnEvent {
         let event = link.event;
         let owner = owner.to_string();
         let is_own = event.actor.id.as_deref() == Some(&owner);
-        let is_told = match event.actor.kind {
+        let is_told = match event.actor.kind.known() {
             // A wrong password, for one: whoever tried is nobody whose data this is.
-            ActorType::Anonymous => true,
-            ActorType::User | ActorType::Application | ActorType::Operator | ActorType::System => is_own,
+            Some(ActorType::Anonymous) => true,
+            Some(ActorType::User | ActorType::Application | ActorType::Operator | ActorType::System) | None => is_own,
         };
         let told = |text: Option<String>| text.filter(|_| is_told);
         let is_on_oneself = event.subject.as_deref() == Some(&owner);

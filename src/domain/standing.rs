@@ -51,7 +51,8 @@ impl Door<'_> {
     fn is_open_to(&self, role: UserRole) -> bool {
         match self.application.access {
             Access::Everyone => true,
-            Access::Listed => {
+            // A word of another build opens no more than a list does.
+            Access::Listed | Access::Foreign(_) => {
                 // Whoever looks after users comes in by the default application: no list shuts all of them out.
                 let looks_after = self.application.is_default() && role == UserRole::Administrator;
                 looks_after || self.is_in_listed_group || self.application.allowed_roles.contain(role)
@@ -107,13 +108,14 @@ pub fn stands(user: &User, now: Utc) -> Result<(), Barred> {
     }
     match user.sign_up_status {
         SignUpStatus::Final => {}
-        SignUpStatus::BeforeConfirmation => return Err(Barred::SignUpUnconfirmed),
+        SignUpStatus::BeforeConfirmation | SignUpStatus::Foreign(_) => return Err(Barred::SignUpUnconfirmed),
     }
     match user.approval_status {
         ApprovalStatus::Approved => {}
         ApprovalStatus::Rejected => return Err(Barred::Rejected),
         ApprovalStatus::BeforeDecision if user.is_approval_needed => return Err(Barred::ApprovalPending),
         ApprovalStatus::BeforeDecision => {}
+        ApprovalStatus::Foreign(_) => return Err(Barred::ApprovalPending),
     }
     if user.valid_from.is_some_and(|from| now < from) {
         return Err(Barred::OutsideValidity);

@@ -70,6 +70,11 @@ macro_rules! texts {
                 &self.0
             }
 
+            /// What is stored: it was judged when it was written, perhaps by other rules.
+            pub fn stored(text: String) -> Self {
+                Self(text)
+            }
+
             /// The form in which it is compared.
             pub fn key(&self) -> String {
                 fold(&self.0)
@@ -121,11 +126,6 @@ texts! {
 }
 
 impl Email {
-    /// What is stored: it was judged when it was written.
-    pub fn stored(text: String) -> Self {
-        Self(text)
-    }
-
     /// Any line that is not empty, where clients are used to no judgement. What is no address is never mailed to: [`Email::is_address`].
     ///
     /// # Errors

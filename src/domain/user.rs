@@ -12,7 +12,7 @@ use diesel::sql_types::Text;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 
-words::words! {
+words::kept_words! {
     /// What a user may do. A super-user is an administrator.
     UserRole {
         /// Sees what is shared.
@@ -49,6 +49,9 @@ words::words! {
         Final = "final",
     }
 
+}
+
+words::words! {
     /// A summary of an account for lists.
     AccountStatus {
         /// Locked.
@@ -253,7 +256,7 @@ impl User {
     pub fn is_super_user(&self) -> bool {
         match self.user_role {
             UserRole::Administrator => true,
-            UserRole::Viewer | UserRole::Publisher => false,
+            UserRole::Viewer | UserRole::Publisher | UserRole::Foreign(_) => false,
         }
     }
 
@@ -462,7 +465,7 @@ impl Account {
 
     fn decided(&self) -> bool {
         match self.user.approval_status {
-            ApprovalStatus::BeforeDecision => false,
+            ApprovalStatus::BeforeDecision | ApprovalStatus::Foreign(_) => false,
             ApprovalStatus::Approved | ApprovalStatus::Rejected => true,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::input::{Query, page_limit};
 use super::reply::{Found, Paged};
-use crate::domain::audit::{Action, EventView, Outcome};
+use crate::domain::audit::{EventView, Outcome};
 use crate::domain::time::Utc;
 use crate::error::Result;
 use crate::service::{AuditQuery, Search, SuperUser};
@@ -19,8 +19,8 @@ pub(super) struct SearchQuery {
     actor: Option<String>,
     /// On whom or what: an id.
     subject: Option<String>,
-    /// What the call set out to do.
-    action: Option<Action>,
+    /// What the call set out to do: any text, for the trail may have actions that this version does not know.
+    action: Option<String>,
     /// How it ended.
     outcome: Option<Outcome>,
     /// Through which application.

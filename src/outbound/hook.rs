@@ -97,6 +97,9 @@ impl Poster {
     /// # Errors
     /// A text that completes "the value …".
     pub fn check(&self, url: &HookUrl) -> Result<(), &'static str> {
+        if !url.is_fit() {
+            return Err("is none that this version posts to");
+        }
         if !self.allow_http && !url.is_https() {
             return Err("is not https (see hooks.allow_http)");
         }

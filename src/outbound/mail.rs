@@ -7,7 +7,7 @@
 use super::templates::{Templates, Worded};
 use super::{Carrier, Undelivered};
 use crate::domain::ids::MessageId;
-use crate::domain::letter::Letter;
+use crate::domain::letter::{Letter, Unread};
 use crate::domain::text::Email;
 use crate::settings::{Mail as MailSettings, MailTls, MailTransport};
 use futures_util::FutureExt as _;
@@ -63,7 +63,10 @@ impl Mail {
     }
 
     fn message(&self, message_id: MessageId, content: &[u8]) -> Result<Message, Undelivered> {
-        let letter = Letter::from_content(content).ok_or_else(|| Undelivered::Ever("the message cannot be read".to_owned()))?;
+        let letter = Letter::from_content(content).map_err(|unread| match unread {
+            Unread::Foreign(what) => Undelivered::Foreign(format!("it is of a kind that this program does not know: {what}")),
+            Unread::Broken => Undelivered::Ever("the message cannot be read".to_owned()),
+        })?;
         let Worded { subject, text, html } = self.templates.word(&letter).map_err(Undelivered::Yet)?;
         // What can be written as an attribute need not be what mail can be sent to.
         let unfit = |_| Undelivered::Ever("the receiver's address is none that mail can be sent to".to_owned());

@@ -21,6 +21,8 @@ pub enum Undelivered {
     Yet(String),
     /// No try will: the receiver said so, or what it takes is not there any more.
     Ever(String),
+    /// Not by this program: it is of another build, which is to carry it.
+    Foreign(String),
     /// Neither this nor any other: the receiver wants nothing any more.
     Gone(String),
 }

@@ -491,6 +491,7 @@ impl Context {
             remote_addr: draft.told_addr.or(self.call.remote_addr).map(|a| a.to_string()),
             traceparent: self.call.traceparent.clone(),
             changes: did.changes,
+            basis: None,
         }
     }
 }

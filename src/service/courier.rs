@@ -172,6 +172,12 @@ impl Services {
             Ok(()) => return self.inner.store.keep_count(move |tx| Ok(tx.remove_message(message_id)?)).await,
             Err(Undelivered::Yet(cause)) => (cause, outbox::delay(attempts).map(|delay| now + delay)),
             Err(Undelivered::Ever(cause)) => (cause, None),
+            // Another node may be of that build, now or soon: it is due for everyone again, as if this one had not taken it up.
+            Err(Undelivered::Foreign(cause)) => {
+                tracing::warn!(%message_id, %kind, cause, "a message is left for a node of another version");
+                let next_time = now + outbox::LEASE;
+                return self.inner.store.keep_count(move |tx| Ok(tx.leave_message(message_id, attempts, next_time)?)).await;
+            }
             Err(Undelivered::Gone(cause)) => {
                 if let Some(hook_id) = hook_id {
                     self.switch_off(hook_id).await?;

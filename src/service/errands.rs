@@ -74,7 +74,11 @@ impl Context {
 impl Services {
     /// Runs an errand; with it the message is gone.
     pub(super) async fn run_errand(&self, message_id: MessageId, content: &[u8]) -> Result<(), Undelivered> {
-        let unreadable = |e: serde_json::Error| Undelivered::Ever(format!("an errand cannot be read: {e}"));
+        let unreadable = |e: serde_json::Error| {
+            let cause = format!("an errand cannot be read: {e}");
+            // JSON of another form is another build's.
+            if e.is_data() { Undelivered::Foreign(cause) } else { Undelivered::Ever(cause) }
+        };
         let Noted { errand, cid, remote_addr, application, traceparent } = serde_json::from_slice(content).map_err(unreadable)?;
         let action = match &errand {
             Errand::SignUp(_) => Action::UserCreate,

@@ -87,6 +87,7 @@ impl Services {
             remote_addr: Some("2001:db8::1".to_owned()),
             traceparent: None,
             changes: None,
+            basis: None,
         }
     }
 }

@@ -71,7 +71,7 @@ impl Snapshot<'_> {
     pub fn is_in_listed_group(&mut self, application: &Application, user_id: UserId) -> Result<bool, StoreError> {
         match application.access {
             Access::Everyone => return Ok(false),
-            Access::Listed => {}
+            Access::Listed | Access::Foreign(_) => {}
         }
         let shared: Option<GroupId> = application_groups::table
             .inner_join(group_members::table.on(group_members::group_id.eq(application_groups::group_id)))

@@ -7,7 +7,6 @@
 use super::error::StoreError;
 use crate::domain::api_key::KeyScope;
 use crate::domain::application::{Access, Roles, SessionScope};
-use crate::domain::audit::{Action, ActorType, Outcome};
 use crate::domain::custom_attribute::{AttributeName, AttributeValue};
 use crate::domain::hook::{EventTypes, HookUrl};
 use crate::domain::ids::{
@@ -367,6 +366,7 @@ impl ToSql<sql::Instant, Db> for Utc {
     }
 }
 
+/// What is stored is read as it is, for it may be of another build: rules judge what comes in.
 macro_rules! texts {
     ($($name:ty: $read:expr, $write:expr;)*) => {$(
         impl FromSql<Text, Db> for $name {
@@ -400,27 +400,24 @@ macro_rules! texts {
     )*};
 }
 texts! {
-    Name: |t| Ok(Self::try_from(t)?), Self::as_str;
+    Name: |t| Ok(Self::stored(t)), Self::as_str;
     Email: |t| Ok(Self::stored(t)), Self::as_str;
-    Line: |t| Ok(Self::try_from(t)?), Self::as_str;
-    Note: |t| Ok(Self::try_from(t)?), Self::as_str;
+    Line: |t| Ok(Self::stored(t)), Self::as_str;
+    Note: |t| Ok(Self::stored(t)), Self::as_str;
     PasswordHash: |t| Ok(Self::new(t)), Self::expose;
-    AttributeName: |t| Ok(Self::try_from(t)?), Self::as_str;
+    AttributeName: |t| Ok(Self::stored(t)), Self::as_str;
     AttributeValue: |t| Ok(Self::stored(t)), Self::as_json;
-    UserRole: |t| Ok(t.parse()?), |w| w.as_str();
-    LockCause: |t| Ok(t.parse()?), |w| w.as_str();
-    ApprovalStatus: |t| Ok(t.parse()?), |w| w.as_str();
-    SignUpStatus: |t| Ok(t.parse()?), |w| w.as_str();
-    SessionScope: |t| Ok(t.parse()?), |w| w.as_str();
-    Access: |t| Ok(t.parse()?), |w| w.as_str();
-    KeyScope: |t| Ok(t.parse()?), |w| w.as_str();
+    UserRole: |t| Ok(Self::stored(&t)), |w| w.as_str();
+    LockCause: |t| Ok(Self::stored(&t)), |w| w.as_str();
+    ApprovalStatus: |t| Ok(Self::stored(&t)), |w| w.as_str();
+    SignUpStatus: |t| Ok(Self::stored(&t)), |w| w.as_str();
+    SessionScope: |t| Ok(Self::stored(&t)), |w| w.as_str();
+    Access: |t| Ok(Self::stored(&t)), |w| w.as_str();
+    KeyScope: |t| Ok(Self::stored(&t)), |w| w.as_str();
     MessageKind: |t| Ok(t.parse()?), |w| w.as_str();
-    HookUrl: |t| Ok(Self::parse(t)?), Self::as_str;
+    HookUrl: |t| Ok(Self::stored(t)), Self::as_str;
     EventTypes: |t| Ok(Self::from_text(t)), Self::as_str;
-    LinkPurpose: |t| Ok(t.parse()?), |w| w.as_str();
-    Action: |t| Ok(t.parse()?), |w| w.as_str();
-    Outcome: |t| Ok(t.parse()?), |w| w.as_str();
-    ActorType: |t| Ok(t.parse()?), |w| w.as_str();
+    LinkPurpose: |t| Ok(Self::stored(&t)), |w| w.as_str();
 }
 
 /// JSON is kept as text on both: nobody queries inside it.
@@ -458,7 +455,7 @@ macro_rules! lists {
         impl FromSql<Text, Db> for $name {
             fn from_sql(value: Raw<'_>) -> deserialize::Result<Self> {
                 let text = <String as FromSql<Text, Db>>::from_sql(value)?;
-                Ok(Self::parse_text(&text)?)
+                Ok(Self::stored(&text))
             }
         }
         impl ToSql<Text, Pg> for $name {

@@ -21,7 +21,9 @@ impl Snapshot<'_> {
     /// # Errors
     /// The database fails.
     pub fn waiting_messages(&mut self) -> Result<Vec<(MessageKind, i64)>, StoreError> {
-        let waiting = outbox::table.filter(outbox::next_time.is_not_null()).group_by(outbox::kind);
+        // Those of other kinds are of another build, and its to tell.
+        let known = outbox::kind.eq_any(MessageKind::ALL);
+        let waiting = outbox::table.filter(outbox::next_time.is_not_null().and(known)).group_by(outbox::kind);
         Ok(waiting.select((outbox::kind, diesel::dsl::count_star())).load(self.0)?)
     }
 
@@ -110,6 +112,18 @@ impl Tx<'_> {
         } else {
             diesel::update(claimed).set(outcome).execute(self.0)?;
         }
+        Ok(())
+    }
+
+    /// A message that was claimed for the `attempts`th time is none that this program can carry: it is due for others at `next_time`, and the
+    /// try does not count.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn leave_message(&mut self, message_id: MessageId, attempts: i64, next_time: Utc) -> Result<(), StoreError> {
+        let claimed = outbox::table.find(message_id).filter(outbox::attempts.eq(attempts));
+        let left = (outbox::next_time.eq(Some(next_time)), outbox::attempts.eq(attempts - 1));
+        diesel::update(claimed.filter(outbox::next_time.is_not_null())).set(left).execute(self.0)?;
         Ok(())
     }
 

@@ -70,6 +70,7 @@ mod starting;
 mod story;
 mod tokens;
 mod traces;
+mod trail_foreign;
 mod trail_held;
 mod transport;
 mod upgrading;

@@ -7,34 +7,105 @@
 //! [time, cid, action, outcome, reason, actor_type, actor, actor_session, subject, application, remote_addr, traceparent, changes_digest]
 //! ```
 //!
-//! with the time in microseconds since 1970 UTC and the digest in hex. Values that changed are not in it: they can be erased, and what the
+//! with the time in microseconds since 1970 UTC and the digest in hex. Behind these may stand `view, shown_digest, basis` and whatever later
+//! builds add: null or text, as many as there are up to the last one that is not null. Values that changed are not in it: they can be erased, and what the
 //! chain holds cannot.
 
-use super::{Action, Actor, ActorType, Event, Link, Outcome, hex};
+use super::{Actor, Link, More, Recorded, hex};
 use crate::domain::ids::CredentialId;
 use crate::domain::time::Utc;
-use serde::{Deserialize, Serialize};
+use crate::domain::words::Stored;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::ser::SerializeSeq as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
+use std::fmt;
 
 /// Bytes of a link's hash.
 const HASH: usize = 32;
 
-#[derive(Serialize, Deserialize)]
-struct Row<'a>(
-    i64,
-    Cow<'a, str>,
-    Action,
-    Outcome,
-    Option<Cow<'a, str>>,
-    ActorType,
-    Option<Cow<'a, str>>,
-    Option<CredentialId>,
-    Option<Cow<'a, str>>,
-    Option<Cow<'a, str>>,
-    Option<Cow<'a, str>>,
-    Option<Cow<'a, str>>,
-    Option<Cow<'a, str>>,
-);
+/// How many elements an event has at least.
+const ELEMENTS: usize = 13;
+
+/// An event's array.
+#[derive(Default)]
+struct Row<'a> {
+    micros: i64,
+    cid: Cow<'a, str>,
+    action: Cow<'a, str>,
+    outcome: Cow<'a, str>,
+    reason: Option<Cow<'a, str>>,
+    actor_type: Cow<'a, str>,
+    actor: Option<Cow<'a, str>>,
+    actor_session: Option<CredentialId>,
+    subject: Option<Cow<'a, str>>,
+    application: Option<Cow<'a, str>>,
+    remote_addr: Option<Cow<'a, str>>,
+    traceparent: Option<Cow<'a, str>>,
+    changes_digest: Option<Cow<'a, str>>,
+    /// As many as there are.
+    more: Vec<Option<Cow<'a, str>>>,
+}
+
+impl Serialize for Row<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut array = serializer.serialize_seq(Some(ELEMENTS + self.more.len()))?;
+        array.serialize_element(&self.micros)?;
+        array.serialize_element(&self.cid)?;
+        array.serialize_element(&self.action)?;
+        array.serialize_element(&self.outcome)?;
+        array.serialize_element(&self.reason)?;
+        array.serialize_element(&self.actor_type)?;
+        array.serialize_element(&self.actor)?;
+        array.serialize_element(&self.actor_session)?;
+        array.serialize_element(&self.subject)?;
+        array.serialize_element(&self.application)?;
+        array.serialize_element(&self.remote_addr)?;
+        array.serialize_element(&self.traceparent)?;
+        array.serialize_element(&self.changes_digest)?;
+        self.more.iter().try_for_each(|field| array.serialize_element(field))?;
+        array.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Row<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfArray;
+        impl<'de> Visitor<'de> for OfArray {
+            type Value = Row<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "an array of {ELEMENTS} elements or more")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Row<'de>, A::Error> {
+                fn next<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(array: &mut A) -> Result<T, A::Error> {
+                    array.next_element()?.ok_or_else(|| A::Error::invalid_length(0, &"more elements"))
+                }
+                let a = &mut array;
+                let mut row = Row {
+                    micros: next(a)?,
+                    cid: next(a)?,
+                    action: next(a)?,
+                    outcome: next(a)?,
+                    reason: next(a)?,
+                    actor_type: next(a)?,
+                    actor: next(a)?,
+                    actor_session: next(a)?,
+                    subject: next(a)?,
+                    application: next(a)?,
+                    remote_addr: next(a)?,
+                    traceparent: next(a)?,
+                    changes_digest: next(a)?,
+                    more: Vec::new(),
+                };
+                while let Some(field) = array.next_element()? {
+                    row.more.push(field);
+                }
+                Ok(row)
+            }
+        }
+        deserializer.deserialize_seq(OfArray)
+    }
+}
 
 /// A run of a chain's links without the values that changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,45 +147,45 @@ fn row(link: &Link) -> Row<'_> {
     fn borrowed(text: &Option<String>) -> Option<Cow<'_, str>> {
         text.as_deref().map(Cow::Borrowed)
     }
-    let Event { time, cid, action, outcome, reason, actor, subject, application, remote_addr, traceparent, changes: _ } =
+    let Recorded { time, cid, action, outcome, reason, actor, subject, application, remote_addr, traceparent, changes: _, more } =
         &link.event;
-    Row(
-        time.micros(),
-        Cow::Borrowed(cid),
-        *action,
-        *outcome,
-        borrowed(reason),
-        actor.kind,
-        borrowed(&actor.id),
-        actor.session,
-        borrowed(subject),
-        borrowed(application),
-        borrowed(remote_addr),
-        borrowed(traceparent),
-        link.changes_digest.as_deref().map(|digest| Cow::Owned(hex(digest))),
-    )
+    Row {
+        micros: time.micros(),
+        cid: cid.into(),
+        action: action.as_str().into(),
+        outcome: outcome.as_str().into(),
+        reason: borrowed(reason),
+        actor_type: actor.kind.as_str().into(),
+        actor: borrowed(&actor.id),
+        actor_session: actor.session,
+        subject: borrowed(subject),
+        application: borrowed(application),
+        remote_addr: borrowed(remote_addr),
+        traceparent: borrowed(traceparent),
+        changes_digest: link.changes_digest.as_deref().map(|digest| Cow::Owned(hex(digest))),
+        more: more.fields().iter().map(borrowed).collect(),
+    }
 }
 
 fn link(chain: i64, seq: i64, row: Row<'_>, hash: &[u8]) -> Result<Link, String> {
     let owned = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
-    let Row(micros, cid, action, outcome, reason, kind, id, session, subject, application, remote_addr, traceparent, digest) =
-        row;
-    let changes_digest = match digest {
+    let changes_digest = match row.changes_digest {
         Some(digest) => Some(unhex(&digest).ok_or_else(|| format!("the digest of event {seq} is not in hex"))?),
         None => None,
     };
-    let event = Event {
-        time: Utc::from_micros(micros),
-        cid: cid.into_owned(),
-        action,
-        outcome,
-        reason: owned(reason),
-        actor: Actor { kind, id: owned(id), session },
-        subject: owned(subject),
-        application: owned(application),
-        remote_addr: owned(remote_addr),
-        traceparent: owned(traceparent),
+    let event = Recorded {
+        time: Utc::from_micros(row.micros),
+        cid: row.cid.into_owned(),
+        action: Stored::of(row.action),
+        outcome: Stored::of(row.outcome),
+        reason: owned(row.reason),
+        actor: Actor { kind: Stored::of(row.actor_type), id: owned(row.actor), session: row.actor_session },
+        subject: owned(row.subject),
+        application: owned(row.application),
+        remote_addr: owned(row.remote_addr),
+        traceparent: owned(row.traceparent),
         changes: None,
+        more: More::of(row.more.into_iter().map(owned)),
     };
     Ok(Link { chain, seq, event, changes_digest, changes_salt: None, hash: hash.to_vec() })
 }
@@ -129,22 +200,42 @@ pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Changes, Head};
+    use super::super::{Action, ActorType, Changes, Head, Outcome};
     use super::*;
+    use crate::domain::words::Closed;
     use proptest::option::of;
     use proptest::prelude::*;
 
-    fn any_event() -> impl Strategy<Value = Event> {
+    fn any_event() -> impl Strategy<Value = Recorded> {
         let texts = (".{0,20}", of(".{0,20}"), of(".{0,9}"), of(".{0,9}"), of(".{0,9}"), of(".{0,9}"), of(".{0,9}"));
-        let words = (prop::sample::select(Action::ALL), prop::sample::select(Outcome::ALL), prop::sample::select(ActorType::ALL));
-        (any::<i32>(), texts, words, of(any::<[u8; 16]>()), any::<bool>()).prop_map(|(time, texts, words, session, changed)| {
-            let (cid, reason, id, subject, application, remote_addr, traceparent) = texts;
-            let (action, outcome, kind) = words;
-            let session = session.map(CredentialId::from_bytes);
-            let changes = changed.then(|| Changes::from_text("{}".to_owned()));
-            let (time, actor) = (Utc::from_micros(i64::from(time)), Actor { kind, id, session });
-            Event { time, cid, action, outcome, reason, actor, subject, application, remote_addr, traceparent, changes }
-        })
+        fn word<W: Closed + std::fmt::Debug>() -> impl Strategy<Value = Stored<W>> {
+            prop_oneof![prop::sample::select(W::ALL).prop_map(Stored::from), ".{0,12}".prop_map(|text| Stored::of(text.into()))]
+        }
+        let words = (word::<Action>(), word::<Outcome>(), word::<ActorType>());
+        let more = prop::collection::vec(of(".{0,9}"), 0..6).prop_map(More::of);
+        (any::<i32>(), texts, words, of(any::<[u8; 16]>()), any::<bool>(), more).prop_map(
+            |(time, texts, words, session, changed, more)| {
+                let (cid, reason, id, subject, application, remote_addr, traceparent) = texts;
+                let (action, outcome, kind) = words;
+                let session = session.map(CredentialId::from_bytes);
+                let changes = changed.then(|| Changes::from_text("{}".to_owned()));
+                let (time, actor) = (Utc::from_micros(i64::from(time)), Actor { kind, id, session });
+                Recorded {
+                    time,
+                    cid,
+                    action,
+                    outcome,
+                    reason,
+                    actor,
+                    subject,
+                    application,
+                    remote_addr,
+                    traceparent,
+                    changes,
+                    more,
+                }
+            },
+        )
     }
 
     proptest! {
@@ -163,6 +254,21 @@ mod tests {
                 link.changes_salt = None;
             }
             prop_assert_eq!(packed.links(3, head.seq).unwrap(), links);
+        }
+
+        /// S53: further elements are fields of the chain's hash, each of its own; nothing behind the last one is one.
+        #[test]
+        fn further_elements_are_hashed(event in any_event(), at in any::<prop::sample::Index>(), other in of(".{0,9}")) {
+            let head = Head::of_empty(1);
+            let hash = |more: Vec<Option<String>>| Link::forge(&head, Recorded { more: More::of(more), ..event.clone() }, [7; 16]).hash;
+            let mut fields = event.more.fields().to_vec();
+            let whole = hash(fields.clone());
+            fields.push(None);
+            prop_assert_eq!(&hash(fields.clone()), &whole);
+            let at = at.index(fields.len());
+            let is_same = fields[at] == other;
+            fields[at] = other;
+            prop_assert_eq!(hash(fields) == whole, is_same);
         }
 
         #[test]

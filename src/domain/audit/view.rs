@@ -1,8 +1,9 @@
 //! An event as it is shown.
 
-use super::{Action, ActorType, Changes, Event, Link, Outcome, hex};
+use super::{Action, ActorType, Changes, Link, Outcome, Recorded, hex};
 use crate::domain::ids::CredentialId;
 use crate::domain::time::Utc;
+use crate::domain::words::Stored;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -17,13 +18,16 @@ pub struct EventView {
     /// The call's correlation id.
     pub cid: String,
     /// What the call set out to do.
-    pub action: Action,
+    #[schemars(transform = Stored::<Action>::tell_words)]
+    pub action: Stored<Action>,
     /// How it ended.
-    pub outcome: Outcome,
+    #[schemars(transform = Stored::<Outcome>::tell_words)]
+    pub outcome: Stored<Outcome>,
     /// Why it did not succeed.
     pub reason: Option<String>,
     /// What kind of thing acted.
-    pub actor_type: ActorType,
+    #[schemars(transform = Stored::<ActorType>::tell_words)]
+    pub actor_type: Stored<ActorType>,
     /// Who acted: a user's id, an application's name, an operator's `user@host`.
     pub actor: Option<String>,
     /// The session or API key through which it acted.
@@ -43,6 +47,14 @@ pub struct EventView {
     pub changes_salt: Option<String>,
     /// The salted digest of the changed values, in hex: what the chain holds of them.
     pub changes_digest: Option<String>,
+    /// By which view persons were shown.
+    pub view: Option<String>,
+    /// The digest of the ids of the persons shown, in hex.
+    pub shown_digest: Option<String>,
+    /// By what right the call acted, where it is not the actor's own.
+    pub basis: Option<String>,
+    /// Fields that this version has no name for, from the 19th field of the chain's form on; null as a rule.
+    pub more: Option<Vec<Option<String>>>,
     /// The chain's hash up to and including this event, in hex.
     pub hash: String,
 }
@@ -57,8 +69,9 @@ fn exactly(changes: &Changes) -> serde_json::Result<Box<RawValue>> {
 
 impl From<Link> for EventView {
     fn from(link: Link) -> Self {
-        let Event { time, cid, action, outcome, reason, actor, subject, application, remote_addr, traceparent, changes } =
+        let Recorded { time, cid, action, outcome, reason, actor, subject, application, remote_addr, traceparent, changes, more } =
             link.event;
+        let text = |field: Option<&str>| field.map(str::to_owned);
         Self {
             event_id: format!("{}.{}", link.chain, link.seq),
             time,
@@ -76,6 +89,10 @@ impl From<Link> for EventView {
             changes: changes.and_then(|c| exactly(&c).or_else(|_| serde_json::value::to_raw_value(c.as_text())).ok()),
             changes_salt: link.changes_salt.as_deref().map(hex),
             changes_digest: link.changes_digest.as_deref().map(hex),
+            view: text(more.view()),
+            shown_digest: text(more.shown_digest()),
+            basis: text(more.basis()),
+            more: Some(more.unknown().to_vec()).filter(|fields| !fields.is_empty()),
             hash: hex(&link.hash),
         }
     }

@@ -228,7 +228,7 @@ impl<'t, 'c> Clerk<'t, 'c> {
         }
         match approval_status {
             Some(status) if *status != user.approval_status => match status {
-                ApprovalStatus::BeforeDecision => return Err(is_fixed("approval_status")),
+                ApprovalStatus::BeforeDecision | ApprovalStatus::Foreign(_) => return Err(is_fixed("approval_status")),
                 ApprovalStatus::Approved | ApprovalStatus::Rejected => user.decide(*status, maker.own_id, maker.now),
             },
             Some(_) | None => {}

@@ -348,7 +348,7 @@ impl Importer {
             None | Some(ApprovalStatus::Approved) => {}
             Some(ApprovalStatus::Rejected) => user.decide(ApprovalStatus::Rejected, maker.own_id, maker.now),
             // Nobody has decided yet, at no time.
-            Some(ApprovalStatus::BeforeDecision) => {
+            Some(ApprovalStatus::BeforeDecision | ApprovalStatus::Foreign(_)) => {
                 user.approval_status = ApprovalStatus::BeforeDecision;
                 (user.approval_status_mod_by, user.approval_status_mod_time) = (None, None);
             }

@@ -14,7 +14,7 @@ use super::super::error::StoreError;
 use super::super::prepared::{Statement as _, prepared};
 use super::batches;
 use super::seen::Seen;
-use crate::domain::audit::{Action, End, Event, Head, Link, Outcome, Side, audit_batches, is_of_format_1};
+use crate::domain::audit::{Action, End, Event, Head, Link, Outcome, Recorded, Side, audit_batches, is_of_format_1};
 use crate::domain::chance::Entropy;
 use crate::domain::secret::MacKey;
 use diesel::connection::SimpleConnection as _;
@@ -302,7 +302,7 @@ struct Growth {
 }
 
 impl Growth {
-    fn of(from: Tail, events: Vec<Event>, key: &MacKey, entropy: &Entropy) -> Self {
+    fn of(from: Tail, events: Vec<Recorded>, key: &MacKey, entropy: &Entropy) -> Self {
         let mut head = from.end.head.clone();
         let (mut deleted, mut links) = (Vec::new(), Vec::with_capacity(events.len()));
         for event in events {
@@ -322,7 +322,7 @@ impl Growth {
     }
 
     /// Where it was to begin, and the events, to be appended elsewhere.
-    fn undone(self) -> (Tail, Vec<Event>) {
+    fn undone(self) -> (Tail, Vec<Recorded>) {
         (self.from, self.links.into_iter().map(|link| link.event).collect())
     }
 
@@ -368,14 +368,14 @@ pub(in super::super) fn append(
     entropy: &Entropy,
     tails: &Tails,
 ) -> Result<Appended, StoreError> {
-    append_to(tails.take(), connection, events, key, entropy, tails)
+    append_to(tails.take(), connection, events.into_iter().map(Recorded::from).collect(), key, entropy, tails)
 }
 
 /// The same, to the chain that ended there, if there is one and it still does.
 fn append_to(
     known: Option<Tail>,
     connection: &mut AnyConnection,
-    mut events: Vec<Event>,
+    mut events: Vec<Recorded>,
     key: &MacKey,
     entropy: &Entropy,
     tails: &Tails,
@@ -401,7 +401,7 @@ fn append_to(
 /// Appends events outside of a transaction: in one of their own, which is committed.
 pub(in super::super) fn append_alone(
     connection: &mut AnyConnection,
-    mut events: Vec<Event>,
+    events: Vec<Event>,
     key: &MacKey,
     entropy: &Entropy,
     tails: &Tails,
@@ -409,6 +409,7 @@ pub(in super::super) fn append_alone(
     if events.is_empty() {
         return Ok(());
     }
+    let mut events: Vec<Recorded> = events.into_iter().map(Recorded::from).collect();
     let mut known = tails.take();
     if let AnyConnection::Postgres(c) = &mut *connection
         && let Some(tail) = known.take()

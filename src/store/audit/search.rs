@@ -8,7 +8,7 @@ use super::super::error::StoreError;
 use super::super::{SEARCH_TIME, Snapshot, is_unstorable};
 use super::batches::Place;
 use super::index::{BY_TIME, by_cid, by_person};
-use crate::domain::audit::{Action, Link, Outcome, audit_index};
+use crate::domain::audit::{Link, Outcome, audit_index};
 use crate::domain::time::Utc;
 use crate::error::Result;
 use diesel::prelude::*;
@@ -45,7 +45,7 @@ pub struct Search {
     /// Who acted, or on whom or what.
     pub about: Option<String>,
     /// What the call set out to do.
-    pub action: Option<Action>,
+    pub action: Option<String>,
     /// How it ended.
     pub outcome: Option<Outcome>,
     /// Through which application.
@@ -80,7 +80,7 @@ impl Search {
             && is(&event.actor.id, &self.actor)
             && is(&event.subject, &self.subject)
             && self.about.as_ref().is_none_or(about)
-            && self.action.is_none_or(|action| event.action == action)
+            && self.action.as_ref().is_none_or(|action| event.action.as_str() == action)
             && self.outcome.is_none_or(|outcome| event.outcome == outcome)
             && is(&event.application, &self.application)
             && self.from.is_none_or(|from| event.time >= from)
