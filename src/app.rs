@@ -137,7 +137,7 @@ pub fn open(settings: &Settings, migrate: Migrate, clock: Clock, entropy: Entrop
     let outside = Outside { post, mail: mail.map(|mail| Arc::new(mail) as Arc<dyn Carrier>), mark_file };
     let (readers, macs) = (settings.database.readers, Macs { audit: keys.audit.clone() });
     let store = match looked {
-        Looked::Migrated(first) => Store::open_by(*first, &location, readers, macs, remembered, entropy.clone())?,
+        Looked::Migrated(entrance) => Store::open_by(*entrance, &location, readers, macs, remembered, entropy.clone())?,
         Looked::Pending(_) => {
             for name in store::migrate(&location)? {
                 tracing::info!(migration = name, "migrated");

@@ -401,6 +401,9 @@ fn explain(error: figment::Error) -> String {
     if key.is_empty() { format!("the settings file {source}: {cause}") } else { format!("setting {key} ({source}): {cause}") }
 }
 
+/// How those of libpq's parameters end that are secrets themselves.
+const SECRETS: [&str; 4] = ["password", "secret", "client_key", "server_key"];
+
 /// The URL with its password replaced.
 fn blank_password(url: &serde_json::Value) -> serde_json::Value {
     // From the first colon of what stands before the last @, whatever characters the password has.
@@ -415,7 +418,10 @@ fn blank_password(url: &serde_json::Value) -> serde_json::Value {
     // libpq takes passwords among the parameters as well.
     let Some((before, parameters)) = text.split_once('?') else { return text.into() };
     let blank = |parameter: &str| match parameter.split_once('=') {
-        Some((name, _)) if name.to_lowercase().ends_with("password") => format!("{name}=***"),
+        // The name itself may be written with percent signs.
+        Some((name, _)) if name.contains('%') || SECRETS.iter().any(|end| name.to_lowercase().ends_with(end)) => {
+            format!("{name}=***")
+        }
         _ => parameter.to_owned(),
     };
     format!("{before}?{}", parameters.split('&').map(blank).collect::<Vec<_>>().join("&")).into()
@@ -572,6 +578,11 @@ mod tests {
     fn passwords_in_urls_are_blanked() {
         let blank = |url: &str| blank_password(&url.into()).as_str().unwrap().to_owned();
         assert_eq!(blank("postgres://u:p@h/d?x=1"), "postgres://u:***@h/d?x=1");
+        assert_eq!(blank("postgres://u:p@h1:1,[::1]:2,h3/d?x=1"), "postgres://u:***@h1:1,[::1]:2,h3/d?x=1");
+        assert_eq!(
+            blank("postgres:///d?host=a,b&pass%77ord=p&scram_client_key=k"),
+            "postgres:///d?host=a,b&pass%77ord=***&scram_client_key=***"
+        );
         assert_eq!(blank("postgres://u:p@ss@h/d"), "postgres://u:***@h/d");
         assert_eq!(blank("postgres://h/d?password=p&x=1"), "postgres://h/d?password=***&x=1");
         assert_eq!(blank("postgres://u:p/s:s@h/d"), "postgres://u:***@h/d");

@@ -5,6 +5,7 @@
 //! the scheme of their URL and nothing else: a mistyped PostgreSQL URL must not become an SQLite file of that name.
 
 use super::error::StoreError;
+use super::server::{self, Servers};
 use crate::domain::api_key::KeyScope;
 use crate::domain::application::{Access, Roles, SessionScope};
 use crate::domain::custom_attribute::{AttributeName, AttributeValue};
@@ -55,8 +56,8 @@ type Raw<'a> = <Db as Backend>::RawValue<'a>;
 pub enum Location {
     /// An SQLite file.
     Sqlite(PathBuf),
-    /// A PostgreSQL URL; it may hold a password.
-    Postgres(String),
+    /// PostgreSQL servers of which one is the primary; their URL may hold a password.
+    Postgres(Servers),
 }
 
 const SQLITE_PATIENCE: Duration = Duration::from_secs(5);
@@ -66,7 +67,8 @@ impl Location {
     /// Reads `sqlite:PATH`, `postgres://…` or `postgresql://…`.
     ///
     /// # Errors
-    /// Any other scheme, an SQLite URL without a path, or a password in clear in a malformed URL is not repeated in the message.
+    /// Any other scheme, an SQLite URL without a path, or lists of hosts and ports that do not go together. What may be a password is not
+    /// repeated in the message.
     pub fn parse(url: &str) -> Result<Self, String> {
         if let Some(path) = url.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path);
@@ -76,7 +78,7 @@ impl Location {
             return Ok(Self::Sqlite(PathBuf::from(path)));
         }
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            return Ok(Self::Postgres(url.to_owned()));
+            return Servers::parse(url).map(Self::Postgres);
         }
         let scheme = url.split_once(':').map_or("no scheme", |(scheme, _)| scheme);
         Err(format!("begins with neither sqlite: nor postgres:// ({scheme})"))
@@ -108,6 +110,8 @@ pub enum Purpose {
     Reading,
     /// Changes; on SQLite it makes the file if there is none.
     Writing,
+    /// Queries of a database that is not usher's: it may be a standby.
+    Foreign,
 }
 
 impl AnyConnection {
@@ -118,7 +122,26 @@ impl AnyConnection {
     pub fn open(location: &Location, purpose: Purpose) -> Result<Self, StoreError> {
         match location {
             Location::Sqlite(path) => open_sqlite(path, purpose).map(Self::Sqlite),
-            Location::Postgres(url) => open_postgres(url, purpose).map(Self::Postgres),
+            Location::Postgres(servers) => servers.open(purpose).map(Self::Postgres),
+        }
+    }
+
+    /// Asks whether it is alive and leads to a primary, as it did when it was opened. A file always does.
+    ///
+    /// # Errors
+    /// It leads nowhere, or to a server that has become a standby.
+    pub(super) fn ask(&mut self, purpose: Purpose) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres(c) => server::ask(c, purpose),
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+
+    /// The process of the server that it leads to; none on SQLite.
+    pub(super) fn backend(&mut self) -> Result<Option<i32>, StoreError> {
+        match self {
+            Self::Postgres(c) => server::backend(c).map(Some),
+            Self::Sqlite(_) => Ok(None),
         }
     }
 
@@ -127,7 +150,8 @@ impl AnyConnection {
     pub(super) fn begin_write(&mut self) -> QueryResult<()> {
         match self {
             Self::Sqlite(c) => take_write_lock(c),
-            Self::Postgres(c) => c.batch_execute("BEGIN"),
+            // Whatever a server takes for the default: a change that waited for another's must see what that has left.
+            Self::Postgres(c) => c.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
         }
     }
 
@@ -185,7 +209,7 @@ fn busy_timeout(span: Duration) -> String {
 
 fn open_sqlite(path: &Path, purpose: Purpose) -> Result<SqliteConnection, StoreError> {
     let fail = |cause: String| StoreError::Unavailable(format!("cannot open the SQLite file {}: {cause}", path.display()));
-    if purpose == Purpose::Reading && !path.exists() {
+    if purpose != Purpose::Writing && !path.exists() {
         return Err(fail("there is no such file".to_owned()));
     }
     if purpose == Purpose::Writing {
@@ -193,7 +217,7 @@ fn open_sqlite(path: &Path, purpose: Purpose) -> Result<SqliteConnection, StoreE
     }
     let mut connection = SqliteConnection::establish(&path.to_string_lossy()).map_err(|e| fail(e.to_string()))?;
     let mode = match purpose {
-        Purpose::Reading => "PRAGMA query_only = ON;",
+        Purpose::Reading | Purpose::Foreign => "PRAGMA query_only = ON;",
         Purpose::Writing => WRITING,
     };
     connection
@@ -215,45 +239,6 @@ fn make_private(path: &Path) -> std::io::Result<()> {
         Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(e),
         _ => Ok(()),
     }
-}
-
-const UNREADABLE: &str = "the URL cannot be read; in a password, / is written %2F, @ %40, : %3A and % %25";
-
-fn open_postgres(url: &str, purpose: Purpose) -> Result<PgConnection, StoreError> {
-    // Of a server, libpq tells host, port, user and database; of a URL that it cannot read, a piece, which may be the password's.
-    const OF_SERVER: [&str; 4] = ["connection to server", "could not translate host", "FATAL", "server closed"];
-    let fail = |cause: String| {
-        let is_of_server = OF_SERVER.iter().any(|words| cause.contains(words));
-        let cause = if is_of_server { cause.trim().replace('\n', "; ") } else { UNREADABLE.to_owned() };
-        StoreError::Unavailable(format!("cannot connect to PostgreSQL: {cause}"))
-    };
-    let separator = if url.contains('?') { '&' } else { '?' };
-    // What the operator has set is left alone.
-    let mut tuned = url.to_owned();
-    for (name, value) in [
-        ("connect_timeout", "2"),
-        ("tcp_user_timeout", "2000"),
-        ("keepalives_idle", "5"),
-        ("keepalives_interval", "2"),
-        ("keepalives_count", "3"),
-        ("application_name", "usher"),
-    ] {
-        if !url.contains(&format!("{name}=")) {
-            tuned.push(if tuned.len() == url.len() { separator } else { '&' });
-            tuned.push_str(&format!("{name}={value}"));
-        }
-    }
-    let mut connection = PgConnection::establish(&tuned).map_err(|e| fail(e.to_string()))?;
-    let mode = match purpose {
-        Purpose::Reading => "SET default_transaction_read_only = on;",
-        Purpose::Writing => "",
-    };
-    connection
-        .batch_execute(&format!(
-            "SET statement_timeout = '30s'; SET lock_timeout = '5s'; SET client_min_messages = warning; {mode}"
-        ))
-        .map_err(|e| fail(e.to_string()))?;
-    Ok(connection)
 }
 
 impl HasSqlType<sql::Uuid> for Db {

@@ -15,12 +15,14 @@ use super::contract;
 use super::error::StoreError;
 use super::memory::{Coherence, Forgetful};
 use super::prepared::prepared;
+use super::server::{self, Trust};
 use crate::domain::chance::Entropy;
 use crate::domain::ids::{CredentialId, UserId};
 use crate::domain::sql;
 use diesel::connection::SimpleConnection as _;
+use diesel::pg::PgNotification;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -209,14 +211,22 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Starts listening; nothing is answered from memory before it hears.
+    /// Starts listening, on a connection that is open already if there is one; nothing is answered from memory before it hears.
     ///
     /// # Errors
     /// The operating system refuses a thread.
-    pub(super) fn start(location: &Location, feed: Feed, schema: i64, entropy: &Entropy) -> Result<Self, StoreError> {
+    pub(super) fn start(
+        location: &Location,
+        feed: Feed,
+        trust: &Arc<Trust>,
+        schema: i64,
+        entropy: &Entropy,
+        first: Option<AnyConnection>,
+    ) -> Result<Self, StoreError> {
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
         let node: String = entropy.bytes::<8>().iter().map(|b| format!("{b:02x}")).collect();
-        let keeper = Keeper { location: location.clone(), feed, schema, node, stop: Arc::clone(&stop) };
+        let (location, trust) = (location.clone(), Arc::clone(trust));
+        let keeper = Keeper { location, feed, trust, schema, node, stop: Arc::clone(&stop), first };
         let thread = std::thread::Builder::new().name("listener".to_owned()).spawn(move || keeper.keep());
         let thread = thread.map_err(|e| StoreError::Broken(format!("cannot start the listener: {e}")))?;
         Ok(Self { stop, thread: Some(thread) })
@@ -244,13 +254,15 @@ impl Drop for Listener {
 struct Keeper {
     location: Location,
     feed: Feed,
+    trust: Arc<Trust>,
     schema: i64,
     node: String,
     stop: Arc<(Mutex<bool>, Condvar)>,
+    first: Option<AnyConnection>,
 }
 
 impl Keeper {
-    fn keep(self) {
+    fn keep(mut self) {
         // As many as there are clones of it are listening, or are stuck.
         let ears = Arc::new(());
         while !has_stopped(&self.stop, Duration::ZERO) {
@@ -264,13 +276,15 @@ impl Keeper {
     }
 
     /// Has someone listen, until that fails, is stuck, or is to stop.
-    fn listen(&self, ears: &Arc<()>) {
-        let (location, feed, node, stop) = (self.location.clone(), self.feed.clone(), self.node.clone(), Arc::clone(&self.stop));
-        let schema = self.schema;
+    fn listen(&mut self, ears: &Arc<()>) {
+        let (feed, trust, node, stop) = (self.feed.clone(), Arc::clone(&self.trust), self.node.clone(), Arc::clone(&self.stop));
+        let (location, schema, first) = (self.location.clone(), self.schema, self.first.take());
         let (is_current, ear) = (Arc::new(AtomicBool::new(true)), Arc::clone(ears));
         let still = Arc::clone(&is_current);
         let hear = move || {
-            let heard = hear(&location, &feed, schema, &node, || still.load(Ordering::Acquire) && !has_stopped(&stop, FETCH));
+            let opened = first.map_or_else(|| AnyConnection::open(&location, Purpose::Writing), Ok);
+            let goes_on = || still.load(Ordering::Acquire) && !has_stopped(&stop, FETCH);
+            let heard = opened.and_then(|connection| hear(connection, &feed, &trust, schema, &node, goes_on));
             drop(ear);
             heard
         };
@@ -286,12 +300,23 @@ impl Keeper {
             let last = self.feed.coherence().heard().map_or(began, |heard| heard.max(began));
             if last.elapsed() > STUCK {
                 is_current.store(false, Ordering::Release);
+                self.is_lost(began);
                 tracing::warn!("the feed of changes is stuck: every call reads the database until it is back");
                 return;
             }
         }
         if let Ok(Err(error)) = ear.join() {
+            self.is_lost(began);
             tracing::warn!(cause = %error, "the feed of changes is gone: every call reads the database until it is back");
+        }
+    }
+
+    /// Nobody listens any more. If somebody did since then, the server has gone, or is not the primary any more: whoever has a connection of before opens
+    /// another one. It is told once, however often it fails to be opened anew.
+    fn is_lost(&self, began: Instant) {
+        self.trust.listens(None);
+        if self.feed.coherence().heard().is_some_and(|heard| heard >= began) {
+            self.trust.suspect_all();
         }
     }
 }
@@ -306,10 +331,27 @@ fn has_stopped(stop: &(Mutex<bool>, Condvar), span: Duration) -> bool {
     *bell.wait_timeout(stop, span).unwrap_or_else(PoisonError::into_inner).0
 }
 
+#[derive(diesel::QueryableByName)]
+struct Beat {
+    #[diesel(sql_type = Integer)]
+    pid: i32,
+    #[diesel(sql_type = Bool)]
+    is_read_only: bool,
+}
+
 /// Listens until the connection fails or it is not to go on; `goes_on` takes its time.
-fn hear(location: &Location, feed: &Feed, schema: i64, node: &str, goes_on: impl Fn() -> bool) -> Result<(), StoreError> {
-    let AnyConnection::Postgres(mut connection) = AnyConnection::open(location, Purpose::Writing)? else { return Ok(()) };
+fn hear(
+    connection: AnyConnection,
+    feed: &Feed,
+    trust: &Trust,
+    schema: i64,
+    node: &str,
+    goes_on: impl Fn() -> bool,
+) -> Result<(), StoreError> {
+    let AnyConnection::Postgres(mut connection) = connection else { return Ok(()) };
+    let own = server::backend(&mut connection)?;
     connection.batch_execute("LISTEN usher")?;
+    trust.listens(Some(own));
     contract::announce(&mut connection, schema)?;
     // What was announced before is not known.
     feed.touch(&[Touched::Everything]);
@@ -319,14 +361,22 @@ fn hear(location: &Location, feed: &Feed, schema: i64, node: &str, goes_on: impl
             number += 1;
             let beat = format!("b:{node}:{number}");
             sent = Some(Instant::now());
-            diesel::sql_query("SELECT pg_notify('usher', $1)").bind::<Text, _>(beat).execute(&mut connection)?;
+            let sending = "SELECT pg_backend_pid() AS pid, current_setting('transaction_read_only') = 'on' AS is_read_only, pg_notify('usher', $1)";
+            let Beat { pid, is_read_only } = diesel::sql_query(sending).bind::<Text, _>(beat).get_result(&mut connection)?;
+            // It must be the process that listens which announces: what another one announces may be heard by chance.
+            if pid != own {
+                return Err(server::is_pooled());
+            }
+            if is_read_only {
+                return Err(StoreError::Unavailable("the server takes no changes any more".to_owned()));
+            }
         }
         let mut touched = Vec::new();
         let mut is_proved = false;
         for notification in connection.notifications_iter() {
-            let payload = notification?.payload;
+            let PgNotification { process_id, payload, .. } = notification?;
             match payload.strip_prefix("b:") {
-                Some(beat) => is_proved |= beat.split_once(':') == Some((node, &number.to_string())),
+                Some(beat) => is_proved |= process_id == own && beat.split_once(':') == Some((node, &number.to_string())),
                 None => touched.push(Touched::parse(&payload)),
             }
         }

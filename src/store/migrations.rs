@@ -5,6 +5,7 @@ use super::connection::{AnyConnection, Location, Purpose};
 use super::contract;
 use super::error::StoreError;
 use super::search;
+use super::server;
 use diesel::RunQueryDsl as _;
 use diesel::connection::SimpleConnection as _;
 use diesel::migration::{Migration, MigrationSource};
@@ -44,7 +45,7 @@ pub(super) fn schema() -> Result<i64, StoreError> {
 /// # Errors
 /// The database cannot be reached, demands a newer program, is at work for one that a migration would leave behind, or a migration fails.
 pub fn migrate(location: &Location) -> Result<Vec<String>, StoreError> {
-    let mut connection = AnyConnection::open(location, Purpose::Writing)?;
+    let Entrance { first: mut connection, .. } = Entrance::open(location)?;
     if !connection.is_postgres() {
         return run(&mut connection);
     }
@@ -112,10 +113,31 @@ pub fn pending(location: &Location) -> Result<Vec<String>, StoreError> {
     }
 }
 
+/// The way into a database: connections of which each is a session of its own.
+pub struct Entrance {
+    pub(super) first: AnyConnection,
+    /// On PostgreSQL: what the first was compared with.
+    pub(super) second: Option<AnyConnection>,
+}
+
+impl Entrance {
+    /// Opens it. Before anything else is asked of the server: behind a pooler that hands out transactions the first question may fail for
+    /// reasons that name no cause.
+    fn open(location: &Location) -> Result<Self, StoreError> {
+        let mut first = AnyConnection::open(location, Purpose::Writing)?;
+        let AnyConnection::Postgres(one) = &mut first else { return Ok(Self { first, second: None }) };
+        let mut second = AnyConnection::open(location, Purpose::Writing)?;
+        if let AnyConnection::Postgres(other) = &mut second {
+            server::check_sessions(one, other)?;
+        }
+        Ok(Self { first, second: Some(second) })
+    }
+}
+
 /// What a look at a database has shown.
 pub enum Looked {
-    /// It lacks nothing, and can be opened by way of the connection of the look.
-    Migrated(Box<AnyConnection>),
+    /// It lacks nothing, and can be opened by way of the connections of the look.
+    Migrated(Box<Entrance>),
     /// The names of the migrations that are not applied yet.
     Pending(Vec<String>),
 }
@@ -129,9 +151,9 @@ pub fn look(location: &Location) -> Result<Looked, StoreError> {
     if location.file().is_some_and(|path| !path.exists()) {
         return Ok(Looked::Pending(all()?));
     }
-    let mut connection = AnyConnection::open(location, Purpose::Writing)?;
-    let pending = pending_on(&mut connection)?;
-    Ok(if pending.is_empty() { Looked::Migrated(Box::new(connection)) } else { Looked::Pending(pending) })
+    let mut entrance = Entrance::open(location)?;
+    let pending = pending_on(&mut entrance.first)?;
+    Ok(if pending.is_empty() { Looked::Migrated(Box::new(entrance)) } else { Looked::Pending(pending) })
 }
 
 #[derive(diesel::QueryableByName)]

@@ -30,6 +30,7 @@ mod rehearsal;
 mod scratch;
 mod search;
 mod second_factor;
+mod server;
 mod sessions;
 mod signing_keys;
 mod throttles;
@@ -48,6 +49,7 @@ use diesel::r2d2::{ManageConnection, Pool, PooledConnection};
 use error::StoreError;
 use feed::{Feed, Listener};
 use memory::{Memory, Reading};
+use server::{Proof, Trust};
 use std::fmt::Display;
 use std::hash::Hash;
 use std::path::PathBuf;
@@ -65,7 +67,7 @@ pub use conversion::Macs;
 pub use data_keys::PLACES;
 pub use hooks::Lane;
 pub use listing::Slice;
-pub use migrations::{Looked, is_empty, look, migrate, pending};
+pub use migrations::{Entrance, Looked, is_empty, look, migrate, pending};
 pub use names::{ByNames, Names};
 pub use scratch::Scratch;
 pub use search::{Filter, Mark, Order, Page, Terms, plan_of_prefix_search};
@@ -113,7 +115,7 @@ struct Inner {
     readers: Pool<Readers>,
     /// As many as there are reading connections at most: who has none yet waits in his task, and not in a thread.
     turns: Arc<Semaphore>,
-    epoch: Arc<AtomicU64>,
+    trust: Arc<Trust>,
     /// Connections that could not be opened.
     failures: Arc<AtomicU64>,
     /// Reads that were given up and have not come back.
@@ -144,7 +146,7 @@ impl Store {
         entropy: Entropy,
     ) -> Result<Self, StoreError> {
         match look(location)? {
-            Looked::Migrated(first) => Self::open_by(*first, location, readers, macs, remembered, entropy),
+            Looked::Migrated(entrance) => Self::open_by(*entrance, location, readers, macs, remembered, entropy),
             Looked::Pending(lacking) => {
                 let names = lacking.join(", ");
                 Err(StoreError::Unavailable(format!("the database lacks the migrations {names}: run `usher migrate`")))
@@ -152,18 +154,20 @@ impl Store {
         }
     }
 
-    /// The same by way of the connection of a [`look`] at it, which becomes a writer's: to open another takes its time.
+    /// The same by way of the connections of a [`look`] at it, of which one becomes a writer's and one the listener's: to open others takes
+    /// its time.
     ///
     /// # Errors
     /// Those of [`Store::open`].
     pub fn open_by(
-        mut first: AnyConnection,
+        entrance: Entrance,
         location: &Location,
         readers: u32,
         macs: Macs,
         remembered: Option<TrailMark>,
         entropy: Entropy,
     ) -> Result<Self, StoreError> {
+        let Entrance { mut first, second } = entrance;
         let (schema, oldest) = (migrations::schema()?, contract::oldest(&mut first)?);
         contract::check(schema, oldest)?;
         conversion::prepare(&mut first, &macs, remembered.is_some(), &entropy)?;
@@ -173,8 +177,8 @@ impl Store {
         // Whoever cannot write cannot record a call either: better told at the start.
         first.begin_write()?;
         first.batch_execute("UPDATE counters SET value = value WHERE name = 'super_users'; ROLLBACK")?;
-        let (epoch, failures) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let manager = Readers { location: location.clone(), epoch: Arc::clone(&epoch) };
+        let (trust, failures) = (Arc::new(Trust::default()), Arc::new(AtomicU64::new(0)));
+        let manager = Readers { location: location.clone(), trust: Arc::clone(&trust) };
         let most = readers.max(1);
         let readers = Pool::builder()
             .max_size(most)
@@ -185,10 +189,11 @@ impl Store {
         let feed = Feed::new();
         let listener = match location {
             Location::Sqlite(_) => None,
-            Location::Postgres(_) => Some(Listener::start(location, feed.clone(), schema, &entropy)?),
+            Location::Postgres(_) => Some(Listener::start(location, feed.clone(), &trust, schema, &entropy, second)?),
         };
         let means = Means {
             location: location.clone(),
+            trust: Arc::clone(&trust),
             key: key.clone(),
             entropy: entropy.clone(),
             feed: feed.clone(),
@@ -200,7 +205,7 @@ impl Store {
                 location: location.clone(),
                 readers,
                 turns: Arc::new(Semaphore::new(most as usize)),
-                epoch,
+                trust,
                 failures,
                 stuck: AtomicU64::new(0),
                 writer,
@@ -292,10 +297,7 @@ impl Store {
         let is_given_up = Arc::new(AtomicBool::new(false));
         let was_given_up = Arc::clone(&is_given_up);
         let reading = tokio::task::spawn_blocking(move || {
-            let outcome = inner.read(|snapshot| {
-                let _ = began.send(());
-                work(snapshot)
-            });
+            let outcome = inner.read(|| _ = began.send(()), work);
             // The second of the two to come here has seen the first.
             if was_given_up.swap(true, Ordering::AcqRel) {
                 inner.stuck.fetch_sub(1, Ordering::AcqRel);
@@ -312,7 +314,7 @@ impl Store {
                 if !is_given_up.swap(true, Ordering::AcqRel) {
                     self.inner.stuck.fetch_add(1, Ordering::AcqRel);
                 }
-                self.inner.epoch.fetch_add(1, Ordering::AcqRel);
+                self.inner.trust.suspect_readers();
                 Err(Error::new(Code::Unavailable).cause("the database did not answer in time"))
             }
         }
@@ -432,17 +434,35 @@ impl Store {
 }
 
 impl Inner {
-    fn read<T>(&self, work: impl FnOnce(&mut Snapshot<'_>) -> Result<T>) -> Result<T> {
+    /// Reads; `begins` is told when there is a connection.
+    fn read<T>(&self, begins: impl FnOnce(), work: impl FnOnce(&mut Snapshot<'_>) -> Result<T>) -> Result<T> {
         let mut pooled = self.reader()?;
+        begins();
+        if pooled.proof.is_due() && !self.is_sound(&mut pooled) {
+            // Nothing was asked of it yet, so that another one can be. It may have been cut off while nobody called.
+            drop(pooled);
+            pooled = self.reader()?;
+        }
         let outcome = work(&mut Snapshot(&mut pooled.connection));
-        if let Err(error) = &outcome
-            && error.code() == Code::Unavailable
-            && pooled.connection.batch_execute("SELECT 1").is_err()
-        {
-            // One connection is gone: those opened before now are not trusted either.
-            self.epoch.fetch_add(1, Ordering::AcqRel);
+        if outcome.as_ref().is_err_and(|error| error.code() == Code::Unavailable) {
+            self.is_sound(&mut pooled);
         }
         outcome
+    }
+
+    /// Whether a connection still leads to a primary. If not, those opened before now are not trusted either.
+    fn is_sound(&self, reader: &mut Reader) -> bool {
+        match reader.connection.ask(Purpose::Reading) {
+            Ok(()) => {
+                reader.proof = Proof::now();
+                true
+            }
+            Err(error) => {
+                tracing::warn!(cause = %error, "a reading connection is not to be relied on: all are opened anew");
+                self.trust.suspect_all();
+                false
+            }
+        }
     }
 
     /// A turn at reading. It is waited for while others read, but not while none of them comes back.
@@ -492,15 +512,17 @@ fn no_connection(cause: &impl Display) -> Error {
     Error::new(Code::Unavailable).cause(format!("no connection for reading: {}", cause.to_string().replace('\n', "; ")))
 }
 
-/// Opens reading connections for the pool. A connection is as good as its epoch: no query is spent on asking it.
+/// Opens reading connections for the pool. A connection is as good as its epoch and its proof: a query is spent on asking it only where that is
+/// of a moment ago.
 struct Readers {
     location: Location,
-    epoch: Arc<AtomicU64>,
+    trust: Arc<Trust>,
 }
 
 struct Reader {
     connection: AnyConnection,
     epoch: u64,
+    proof: Proof,
 }
 
 impl ManageConnection for Readers {
@@ -508,8 +530,10 @@ impl ManageConnection for Readers {
     type Error = StoreError;
 
     fn connect(&self) -> Result<Reader, StoreError> {
-        let epoch = self.epoch.load(Ordering::Acquire);
-        Ok(Reader { connection: AnyConnection::open(&self.location, Purpose::Reading)?, epoch })
+        let epoch = self.trust.epoch(Purpose::Reading);
+        let mut connection = AnyConnection::open(&self.location, Purpose::Reading)?;
+        self.trust.check(&mut connection)?;
+        Ok(Reader { connection, epoch, proof: Proof::now() })
     }
 
     fn is_valid(&self, reader: &mut Reader) -> Result<(), StoreError> {
@@ -517,7 +541,7 @@ impl ManageConnection for Readers {
     }
 
     fn has_broken(&self, reader: &mut Reader) -> bool {
-        reader.epoch != self.epoch.load(Ordering::Acquire)
+        reader.epoch != self.trust.epoch(Purpose::Reading)
     }
 }
 

@@ -14,6 +14,7 @@ use super::checkpoints::{Checkpoints, Toil};
 use super::connection::{AnyConnection, Location, Purpose};
 use super::error::StoreError;
 use super::feed::{self, Feed, Witness};
+use super::server::{Proof, Trust};
 use super::{Tx, audit};
 use crate::domain::audit::Event;
 use crate::domain::chance::Entropy;
@@ -222,8 +223,6 @@ struct Shared {
     sizes: Histogram<10>,
     /// Batches that were lost.
     lost: AtomicU64,
-    /// Raised when a connection turns out to be dead: those opened before are not trusted either.
-    epoch: AtomicU64,
 }
 
 /// How the writer fares.
@@ -247,7 +246,6 @@ impl Shared {
             batches: AtomicU64::new(0),
             sizes: Histogram::new(&SIZES),
             lost: AtomicU64::new(0),
-            epoch: AtomicU64::new(0),
         }
     }
 
@@ -303,6 +301,7 @@ pub(super) struct Writer {
 #[derive(Clone)]
 pub(super) struct Means {
     pub(super) location: Location,
+    pub(super) trust: Arc<Trust>,
     pub(super) key: MacKey,
     pub(super) entropy: Entropy,
     pub(super) feed: Feed,
@@ -326,7 +325,7 @@ impl Writer {
             Location::Postgres(_) => None,
         };
         let mut threads = Vec::new();
-        let mut line = Some(Line::on(first, &means.feed, 0)?);
+        let mut line = Some(Line::on(first, means, means.trust.epoch(Purpose::Writing))?);
         for (number, duty) in shared.duties.iter().copied().enumerate() {
             let thread = Thread { means: means.clone(), shared: Arc::clone(&shared), line: line.take(), toil: toil.clone() };
             let thread = std::thread::Builder::new().name(format!("writer-{number}")).spawn(move || thread.serve(duty));
@@ -436,12 +435,14 @@ struct Line {
     connection: AnyConnection,
     witness: Witness,
     epoch: u64,
+    proof: Proof,
 }
 
 impl Line {
-    fn on(mut connection: AnyConnection, feed: &Feed, epoch: u64) -> Result<Self, StoreError> {
-        let witness = Witness::new(&mut connection, feed.clone())?;
-        Ok(Self { connection, witness, epoch })
+    fn on(mut connection: AnyConnection, means: &Means, epoch: u64) -> Result<Self, StoreError> {
+        means.trust.check(&mut connection)?;
+        let witness = Witness::new(&mut connection, means.feed.clone())?;
+        Ok(Self { connection, witness, epoch, proof: Proof::now() })
     }
 }
 
@@ -469,19 +470,21 @@ impl Thread {
         }
     }
 
-    /// Whatever state the connection is in, a new one starts clean. If it is dead, so are those of the others, presumably: none of them is
-    /// to lose a batch to find out.
+    /// Whatever state the connection is in, a new one starts clean. If it is dead, or its server takes no changes any more, so it is with
+    /// those of the others, presumably: none of them is to lose a batch to find out, and no reader to read what may be overtaken.
     fn hang_up(&mut self) {
-        let Some(mut line) = self.line.take() else { return };
-        if line.connection.is_postgres() && line.connection.batch_execute("ROLLBACK").is_err() {
-            self.shared.epoch.fetch_add(1, Ordering::AcqRel);
+        let Some(Line { mut connection, .. }) = self.line.take() else { return };
+        if connection.is_postgres()
+            && (connection.batch_execute("ROLLBACK").is_err() || connection.ask(Purpose::Writing).is_err())
+        {
+            self.means.trust.suspect_all();
         }
     }
 
     /// The connection, opened if there is none that can be trusted.
     fn line(&mut self) -> Result<&mut Line, StoreError> {
-        let Self { means, shared, line, .. } = self;
-        let epoch = shared.epoch.load(Ordering::Acquire);
+        let Self { means, line, .. } = self;
+        let epoch = means.trust.epoch(Purpose::Writing);
         if line.as_ref().is_some_and(|line| line.epoch != epoch) {
             *line = None;
         }
@@ -489,9 +492,25 @@ impl Thread {
             Some(line) => Ok(line),
             none => {
                 let connection = AnyConnection::open(&means.location, Purpose::Writing)?;
-                Ok(none.insert(Line::on(connection, &means.feed, epoch)?))
+                Ok(none.insert(Line::on(connection, means, epoch)?))
             }
         }
+    }
+
+    /// The same, asked whether it still leads to a primary, if it has not been for a while: it may have been cut off while nobody wrote, and
+    /// nothing has been sent by it yet.
+    fn sound_line(&mut self) -> Result<&mut Line, StoreError> {
+        let line = self.line()?;
+        if line.proof.is_due() {
+            match line.connection.ask(Purpose::Writing) {
+                Ok(()) => line.proof = Proof::now(),
+                Err(error) => {
+                    tracing::warn!(cause = %error, "a writing connection is not to be relied on: all are opened anew");
+                    self.means.trust.suspect_all();
+                }
+            }
+        }
+        self.line()
     }
 
     /// Nothing is to be written: a moment to see what others have written.
@@ -507,7 +526,7 @@ impl Thread {
             return Ok(());
         }
         let means = self.means.clone();
-        let Line { connection, witness, .. } = self.line()?;
+        let Line { connection, witness, .. } = self.sound_line()?;
         let has_changes = batch.iter().any(|job| job.kind().is_change());
         let mut events = Vec::with_capacity(batch.len());
         if !has_changes && connection.is_postgres() {

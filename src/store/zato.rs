@@ -50,7 +50,7 @@ impl ZatoUsers {
     /// # Errors
     /// It cannot be reached.
     pub fn open(location: &Location) -> Result<Self, StoreError> {
-        let mut connection = AnyConnection::open(location, Purpose::Reading)?;
+        let mut connection = AnyConnection::open(location, Purpose::Foreign)?;
         connection.begin_snapshot()?;
         Ok(Self { connection, last: i64::MIN })
     }

@@ -77,12 +77,15 @@ impl Store {
         let inner = std::sync::Arc::clone(&self.inner);
         let behind = self.behind();
         let walk = tokio::task::spawn_blocking(move || {
-            inner.read(|snapshot| {
-                snapshot.0.begin_snapshot().map_err(StoreError::from)?;
-                let found = verify(snapshot, &key, now);
-                snapshot.0.batch_execute("ROLLBACK").map_err(StoreError::from)?;
-                found
-            })
+            inner.read(
+                || (),
+                |snapshot| {
+                    snapshot.0.begin_snapshot().map_err(StoreError::from)?;
+                    let found = verify(snapshot, &key, now);
+                    snapshot.0.batch_execute("ROLLBACK").map_err(StoreError::from)?;
+                    found
+                },
+            )
         });
         let found = walk.await.unwrap_or_else(|_| Err(StoreError::Broken("the verification panicked".to_owned()).into()))?;
         // What does not hold in itself is told first.

@@ -4,6 +4,7 @@ pub mod client;
 pub mod collector;
 pub mod mail;
 pub mod matrix;
+pub mod pooler;
 pub mod postgres;
 pub mod process;
 pub mod python_client;

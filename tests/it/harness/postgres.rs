@@ -122,15 +122,20 @@ impl Server {
         Self::start_with(binaries().expect("ask is_there() first"), &["--wal-segsize=1"])
     }
 
+    /// A primary and a synchronous standby of it.
+    pub fn pair() -> (Self, Self) {
+        // Whose pages bear checksums, a server can be taken back to where it parted from another.
+        let primary = Self::start_with(binaries().expect("ask is_there() first"), &["--data-checksums"]);
+        let standby = Self::standby_of(&primary);
+        (primary, standby)
+    }
+
     fn start(binaries: PathBuf) -> Self {
         Self::start_with(binaries, &[])
     }
 
     fn start_with(binaries: PathBuf, arguments: &[&str]) -> Self {
-        let folder = TempDir::new().unwrap();
-        if is_root() {
-            chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
-        }
+        let folder = folder_of_nobody();
         let data = folder.path().join("data");
         let made = as_nobody(Command::new(binaries.join("initdb")))
             .args(["--username=usher", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "-D"])
@@ -140,10 +145,87 @@ impl Server {
             .output()
             .unwrap();
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server = Self { binaries, folder, port, keeper: None };
+        let mut server = Self { binaries, folder, port: free_port(), keeper: None };
         server.resume();
         server
+    }
+
+    /// A copy of a primary, which streams from it and answers what only reads. What the primary acknowledges is here as well, from now on.
+    pub fn standby_of(primary: &Self) -> Self {
+        let folder = folder_of_nobody();
+        let mut standby = Self { binaries: primary.binaries.clone(), folder, port: free_port(), keeper: None };
+        let (how, from) = (["--checkpoint=fast", "--no-sync", "-D"], primary.conninfo());
+        standby.has_done("pg_basebackup", |command| command.args(how).arg(standby.data()).args(["-d", &from]));
+        standby.follow(primary);
+        standby
+    }
+
+    /// Begins, or begins again, as a standby of another server, which waits for it with everything that it acknowledges.
+    pub fn follow(&mut self, primary: &Self) {
+        let settings = self.data().join("postgresql.auto.conf");
+        let kept: String =
+            read(&settings).lines().filter(|line| !line.starts_with("synchronous")).map(|l| format!("{l}\n")).collect();
+        std::fs::write(&settings, format!("{kept}primary_conninfo = '{}'\n", primary.conninfo())).unwrap();
+        std::fs::write(self.data().join("standby.signal"), "").unwrap();
+        self.resume();
+        primary.run("ALTER SYSTEM SET synchronous_standby_names = '*'");
+        primary.run("SELECT pg_reload_conf()");
+        let states = "SELECT count(*)::text AS line FROM pg_stat_replication WHERE sync_state = 'sync'";
+        super::wait_until("a synchronous standby", || Postgres::lines(&primary.maintenance(), states) == ["1"]);
+    }
+
+    /// Takes back what it has and another server, which was promoted meanwhile, has not.
+    pub fn rewind(&self, primary: &Self) {
+        let (how, from) = (["--no-sync", "--target-pgdata"], primary.conninfo());
+        self.has_done("pg_rewind", |command| command.args(how).arg(self.data()).args(["--source-server", &from]));
+    }
+
+    /// Has a standby become a primary.
+    pub fn promote(&self) {
+        // It waits for nobody.
+        self.run("ALTER SYSTEM RESET synchronous_standby_names");
+        self.run("SELECT pg_promote()");
+    }
+
+    /// Runs a statement on the server, in no database of usher's.
+    pub fn run(&self, statement: &str) {
+        Postgres::run(&self.maintenance(), statement);
+    }
+
+    /// How many connections of usher's lead to it.
+    pub fn guests(&self) -> u64 {
+        let guests = "SELECT count(*)::text AS line FROM pg_stat_activity WHERE application_name = 'usher'";
+        Postgres::lines(&self.maintenance(), guests)[0].parse().unwrap()
+    }
+
+    /// Cuts off every connection of usher's through which nothing has come for a while.
+    pub fn cut_off_idle(&self) {
+        self.run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE application_name = 'usher' AND state_change < clock_timestamp() - interval '550 ms'",
+        );
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn maintenance(&self) -> String {
+        format!("{}/postgres", self.base())
+    }
+
+    fn conninfo(&self) -> String {
+        format!("host=127.0.0.1 port={} user=usher dbname=postgres", self.port)
+    }
+
+    fn has_done(&self, program: &str, with: impl Fn(&mut Command) -> &mut Command) {
+        let mut command = as_nobody(Command::new(self.binaries.join(program)));
+        let done = with(&mut command).current_dir(self.folder.path()).output().unwrap();
+        assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
     }
 
     pub fn base(&self) -> String {
@@ -175,8 +257,17 @@ impl Server {
 
     /// Stops the server at once, as a crash would.
     pub fn crash(&mut self) {
+        self.end(b"QUIT\n");
+    }
+
+    /// Stops the server in order: its standby has everything then.
+    pub fn stop(&mut self) {
+        self.end(b"INT\n");
+    }
+
+    fn end(&mut self, how: &[u8]) {
         if let Some(mut keeper) = self.keeper.take() {
-            keeper.stdin.take().unwrap().write_all(b"QUIT\n").unwrap();
+            keeper.stdin.take().unwrap().write_all(how).unwrap();
             keeper.wait().unwrap();
         }
     }
@@ -257,7 +348,21 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
 }
 
-fn as_nobody(mut command: Command) -> Command {
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A folder that the servers' user owns.
+pub fn folder_of_nobody() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    if is_root() {
+        chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    folder
+}
+
+pub fn as_nobody(mut command: Command) -> Command {
     if is_root() {
         command.uid(NOBODY).gid(NOBODY);
     }

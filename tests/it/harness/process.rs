@@ -156,6 +156,11 @@ impl Process {
         self.child.id()
     }
 
+    /// Where its log is.
+    pub fn log_file(&self) -> std::path::PathBuf {
+        self.log.path().to_owned()
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         read(&self.log)

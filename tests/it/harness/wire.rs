@@ -72,7 +72,7 @@ fn carry(
         while let Ok(read @ 1..) = from.read(&mut buffer) {
             let sent = &buffer[..read];
             if let Some(listeners) = &listeners
-                && sent.windows(7).any(|word| word == b"LISTEN ")
+                && sent.windows(12).any(|word| word == b"LISTEN usher")
             {
                 listens.store(1, Ordering::SeqCst);
                 listeners.lock().unwrap().push(from.try_clone().unwrap());
