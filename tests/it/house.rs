@@ -353,7 +353,7 @@ fn the_security_bar_is_held_by_name() {
         }
     }
     let names: BTreeSet<&str> = text.split(|c: char| !c.is_ascii_alphanumeric()).collect();
-    let expected: Vec<String> = (1..=48).map(|n| format!("S{n}")).chain((1..=30).map(|n| format!("R{n}"))).collect();
+    let expected: Vec<String> = (1..=55).map(|n| format!("S{n}")).chain((1..=30).map(|n| format!("R{n}"))).collect();
     let rows: Vec<Vec<&str>> =
         security.lines().filter(|l| l.starts_with("| S") || l.starts_with("| R")).map(|l| l.split(" | ").collect()).collect();
     let found: Vec<&str> = rows.iter().map(|row| row[0].trim_start_matches("| ")).collect();
