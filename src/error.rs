@@ -5,7 +5,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])* $name:ident = $code:literal, $status:literal, $title:literal;)*) => {
@@ -54,6 +56,8 @@ codes! {
     TotpRequired = "totp_required", 401, "A one-time code is required.";
     /// The password was right; the one-time code was not, or was used before.
     TotpInvalid = "totp_invalid", 401, "The one-time code is wrong.";
+    /// The password was right; a second factor is demanded, and the account has none yet.
+    SecondFactorEnrolmentRequired = "second_factor_enrolment_required", 401, "A second factor is demanded: enrol one and send enrolment along.";
     /// The password was right; a new one must be set.
     PasswordMustChange = "password_must_change", 401, "A new password must be set: send new_password along.";
     /// The password was right; it has expired.
@@ -168,6 +172,28 @@ pub struct Fault {
     pub detail: String,
 }
 
+/// A second factor that is offered to whoever showed the right password and has none: secrets, told to that caller and to nobody else. No
+/// log, no trail and no `Debug` has any of it.
+#[derive(Clone)]
+pub struct Offer {
+    /// What the offer is taken up with.
+    pub ticket: Zeroizing<String>,
+    /// The key in base32.
+    pub totp_key: Zeroizing<String>,
+    /// The same as a URI.
+    pub otpauth_uri: Zeroizing<String>,
+    /// The same as a picture.
+    pub qr_svg: Zeroizing<String>,
+    /// Until when it can be taken up.
+    pub expires_time: String,
+}
+
+impl fmt::Debug for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Offer")
+    }
+}
+
 /// A call that was refused or failed.
 #[derive(Clone, Debug)]
 pub struct Error {
@@ -177,12 +203,13 @@ pub struct Error {
     faults: Vec<Fault>,
     retry_after: Option<Duration>,
     cause: Option<String>,
+    offer: Option<Arc<Offer>>,
 }
 
 impl Error {
     /// An error of this kind.
     pub const fn new(code: Code) -> Self {
-        Self { code, reason: None, detail: None, faults: Vec::new(), retry_after: None, cause: None }
+        Self { code, reason: None, detail: None, faults: Vec::new(), retry_after: None, cause: None, offer: None }
     }
 
     /// With a sentence that the caller is shown.
@@ -225,6 +252,18 @@ impl Error {
     pub fn cause(mut self, cause: impl Into<String>) -> Self {
         self.cause = Some(cause.into());
         self
+    }
+
+    /// With a second factor to be enrolled.
+    #[must_use]
+    pub fn offering(mut self, offer: Offer) -> Self {
+        self.offer = Some(Arc::new(offer));
+        self
+    }
+
+    /// The second factor that is offered.
+    pub fn offer(&self) -> Option<&Offer> {
+        self.offer.as_deref()
     }
 
     /// The kind.

@@ -31,6 +31,7 @@ pub struct Settings {
     pub database: Database,
     pub secrets: Secrets,
     pub bootstrap: Bootstrap,
+    pub sign_in: SignIn,
     pub sessions: Sessions,
     pub passwords: Passwords,
     pub totp: Totp,
@@ -75,6 +76,8 @@ sections! {
     Secrets { file: PathBuf }
     /// `[bootstrap]`
     Bootstrap { username: String, password_file: PathBuf }
+    /// `[sign_in]`
+    SignIn { second_factor: SecondFactor }
     /// `[sessions]`
     Sessions { idle_seconds: u32, absolute_seconds: u32 }
     /// `[passwords]`
@@ -188,6 +191,18 @@ pub enum DefaultRole {
     Viewer,
     /// A publisher.
     Publisher,
+}
+
+/// Of whom a second factor is demanded, whatever the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecondFactor {
+    /// Of those who have one.
+    Optional,
+    /// Of super-users as well.
+    Administrators,
+    /// Of everyone.
+    Everyone,
 }
 
 /// How log lines are written.

@@ -25,6 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some(again) = outside::position(bytes) {
         assert_eq!(again, bytes);
     }
+    let _ = outside::is_ticket(bytes);
     for order in [Order::Username, Order::Match, Order::Number] {
         if let Some(again) = outside::mark(bytes, order) {
             assert_eq!(again, bytes);

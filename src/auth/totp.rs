@@ -21,7 +21,7 @@ const DIGITS: u8 = 6;
 /// Steps before and after the present one whose codes are accepted too: clocks differ, and people take time to type.
 const SKEW: i64 = 1;
 /// Bytes of a key that is made here: 160 bits (RFC 4226, section 4, R6; S11).
-const MINTED: usize = 20;
+pub const MINTED: usize = 20;
 /// Bytes of a key that is brought along. RFC 4226 wants 16 at least, but for years the customary key had 10.
 const BROUGHT: std::ops::RangeInclusive<usize> = 10..=64;
 /// Characters of a label: what fits into a picture beside the issuer, however it is written.

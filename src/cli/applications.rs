@@ -2,7 +2,7 @@
 
 use super::groups::find as find_group;
 use super::{Common, Exit, Outcome, output};
-use crate::domain::application::{Access, ApplicationPatch, ApplicationView, Roles, SessionScope};
+use crate::domain::application::{Access, ApplicationPatch, ApplicationView, Roles, SecondFactorRule, SessionScope};
 use crate::domain::audit::Action;
 use crate::domain::network::Networks;
 use crate::domain::text::{Name, fold};
@@ -82,6 +82,9 @@ pub(super) struct Lists {
     /// The networks that calls through it may come from, such as 10.0.0.0/8, with commas between; '' for anywhere.
     #[arg(long, value_name = "CIDR,...", value_parser = Networks::parse_text)]
     allowed_networks: Option<Networks>,
+    /// Of whom it demands a second factor: as_set (as sign_in.second_factor does), or required (of everyone).
+    #[arg(long, value_name = "RULE")]
+    second_factor: Option<SecondFactorRule>,
     /// People may sign up through it; =false: they may not.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     sign_up_open: Option<bool>,
@@ -92,7 +95,15 @@ pub(super) struct Lists {
 
 impl Lists {
     async fn read(self, root: &SuperUser) -> Result<ApplicationPatch> {
-        let Self { access, allowed_roles, allowed_groups: named, allowed_networks, sign_up_open, sign_up_approval } = self;
+        let Self {
+            access,
+            allowed_roles,
+            allowed_groups: named,
+            allowed_networks,
+            second_factor,
+            sign_up_open,
+            sign_up_approval,
+        } = self;
         let mut allowed_groups = None;
         if let Some(named) = named {
             let mut group_ids = Vec::new();
@@ -106,6 +117,7 @@ impl Lists {
             allowed_roles,
             allowed_groups,
             allowed_networks,
+            second_factor,
             is_sign_up_open: sign_up_open,
             is_sign_up_approval_needed: sign_up_approval,
             ..ApplicationPatch::default()

@@ -37,6 +37,7 @@ mod schema {
             is_sign_up_open -> Bool,
             is_sign_up_approval_needed -> Bool,
             may_set_remote_addr -> Bool,
+            second_factor -> Text,
         }
     }
 
@@ -67,6 +68,14 @@ words::kept_words! {
         Everyone = "everyone",
         /// Users of the listed roles and members of the listed groups; nobody, if the lists are empty.
         Listed = "listed",
+    }
+
+    /// Of whom an application demands a second factor.
+    SecondFactorRule {
+        /// Of those of whom the settings demand it.
+        AsSet = "as_set",
+        /// Of everyone.
+        Required = "required",
     }
 }
 
@@ -148,6 +157,8 @@ pub struct Application {
     pub is_sign_up_approval_needed: bool,
     /// Whether it is believed, with its key, when it tells from which address its users come.
     pub may_set_remote_addr: bool,
+    /// Of whom it demands a second factor.
+    pub second_factor: SecondFactorRule,
 }
 
 /// A change of an application; `None` leaves a member as it is.
@@ -173,6 +184,8 @@ pub struct ApplicationPatch {
     pub is_sign_up_approval_needed: Option<bool>,
     /// Whether it is believed when it tells from which address its users come.
     pub may_set_remote_addr: Option<bool>,
+    /// Of whom it demands a second factor.
+    pub second_factor: Option<SecondFactorRule>,
 }
 
 impl ApplicationPatch {
@@ -194,6 +207,7 @@ impl ApplicationPatch {
             is_sign_up_open,
             is_sign_up_approval_needed,
             may_set_remote_addr,
+            second_factor,
         } = self;
         if let Some(name) = name {
             application.name_key = name.key();
@@ -204,6 +218,7 @@ impl ApplicationPatch {
         application.may_set_remote_addr = may_set_remote_addr.unwrap_or(application.may_set_remote_addr);
         application.is_sign_up_open = is_sign_up_open.unwrap_or(application.is_sign_up_open);
         application.is_sign_up_approval_needed = is_sign_up_approval_needed.unwrap_or(application.is_sign_up_approval_needed);
+        application.second_factor = second_factor.unwrap_or(application.second_factor);
         application.access = access.unwrap_or(application.access);
         if let Some(roles) = allowed_roles {
             application.allowed_roles = roles;
@@ -232,6 +247,7 @@ impl Application {
             is_sign_up_open: false,
             is_sign_up_approval_needed: false,
             may_set_remote_addr: false,
+            second_factor: SecondFactorRule::AsSet,
         }
     }
 
@@ -256,6 +272,7 @@ impl Application {
             session_scope: self.session_scope,
             is_key_required: self.is_key_required,
             may_set_remote_addr: self.may_set_remote_addr,
+            second_factor: self.second_factor,
             access: self.access,
             allowed_roles: self.allowed_roles.clone(),
             allowed_groups,
@@ -280,6 +297,8 @@ pub struct ApplicationView {
     pub is_key_required: bool,
     /// Whether it is believed, with its key, when it tells from which address its users come.
     pub may_set_remote_addr: bool,
+    /// Of whom it demands a second factor: as the settings do, or of everyone.
+    pub second_factor: SecondFactorRule,
     /// Who may use it.
     pub access: Access,
     /// The roles that may use it, where it is `listed`.

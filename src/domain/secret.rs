@@ -88,6 +88,41 @@ impl schemars::JsonSchema for SentCode {
     }
 }
 
+/// The ticket of an offer to enrol a second factor, as it was sent back. Wiped from memory when dropped.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct EnrolmentTicket(Zeroizing<String>);
+
+impl EnrolmentTicket {
+    /// Takes `text` as it is.
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The clear text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for EnrolmentTicket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EnrolmentTicket")
+    }
+}
+
+impl schemars::JsonSchema for EnrolmentTicket {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "EnrolmentTicket".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "writeOnly": true})
+    }
+}
+
 /// The key of someone's one-time codes in base32 (RFC 4648, section 6), as an authenticator takes it.
 #[derive(Clone)]
 pub struct TotpKey(Zeroizing<String>);
@@ -489,5 +524,6 @@ mod tests {
         assert_eq!(format!("{:?}", HookSecret::mint(&entropy)), "HookSecret");
         let shown = format!("{:?} {:?}", TotpKey::new("MFRGG".into()), SentCode::new("123456".into()));
         assert_eq!(shown, "TotpKey SentCode");
+        assert_eq!(format!("{:?}", EnrolmentTicket::new("abc".into())), "EnrolmentTicket");
     }
 }

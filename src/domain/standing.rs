@@ -6,9 +6,10 @@
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new variant must be decided on, not fall through")]
 
-use super::application::{Access, Application};
+use super::application::{Access, Application, SecondFactorRule};
 use super::time::Utc;
 use super::user::{ApprovalStatus, SignUpStatus, User, UserRole};
+use crate::settings::SecondFactor;
 use std::net::IpAddr;
 
 super::words::words! {
@@ -30,6 +31,8 @@ super::words::words! {
         ApplicationNotAllowed = "application_not_allowed",
         /// It comes from none of the networks listed for the application, or for the user.
         AddressNotAllowed = "address_not_allowed",
+        /// A second factor is demanded, and none was shown.
+        SecondFactorMissing = "second_factor_missing",
         /// The password has expired.
         PasswordExpired = "password_expired",
         /// A new password is demanded.
@@ -61,6 +64,17 @@ impl Door<'_> {
     }
 }
 
+/// What a way in shows of a second factor, to be asked for where one is demanded (S6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Factor {
+    /// A one-time code, a recovery code or the like was shown.
+    Shown,
+    /// None was.
+    Missing,
+    /// It is not asked here: an API key stands for its user as it is, and a sign-in asks once it knows the account.
+    NotAsked,
+}
+
 /// The way by which an account is to act.
 #[derive(Clone, Copy, Debug)]
 pub struct Way<'a> {
@@ -72,6 +86,24 @@ pub struct Way<'a> {
     pub call_from: Option<IpAddr>,
     /// Where the user is: as the call, unless someone else asks about the user's token.
     pub user_at: Option<IpAddr>,
+    /// Of whom the settings demand a second factor.
+    pub demanded: SecondFactor,
+    /// What was shown of one.
+    pub factor: Factor,
+}
+
+/// Whether the settings, or one of the applications that a user comes by, demand a second factor of a role.
+pub fn is_factor_demanded<'a>(
+    role: UserRole,
+    demanded: SecondFactor,
+    applications: impl IntoIterator<Item = &'a Application>,
+) -> bool {
+    let by_settings = match demanded {
+        SecondFactor::Optional => false,
+        SecondFactor::Administrators => role == UserRole::Administrator,
+        SecondFactor::Everyone => true,
+    };
+    by_settings || applications.into_iter().any(|application| application.second_factor == SecondFactorRule::Required)
 }
 
 impl Way<'_> {
@@ -83,7 +115,14 @@ impl Way<'_> {
         if !self.through.application.allowed_networks.admit(self.call_from) || !user.networks.admit(self.user_at) {
             return Err(Barred::AddressNotAllowed);
         }
-        Ok(())
+        match self.factor {
+            Factor::Shown | Factor::NotAsked => Ok(()),
+            Factor::Missing => {
+                let applications = [Some(&self.through), self.opened.as_ref()].into_iter().flatten().map(|door| door.application);
+                let is_demanded = is_factor_demanded(user.user_role, self.demanded, applications);
+                if is_demanded { Err(Barred::SecondFactorMissing) } else { Ok(()) }
+            }
+        }
     }
 }
 
@@ -144,7 +183,8 @@ impl Barred {
             | Self::Rejected
             | Self::OutsideValidity
             | Self::ApplicationNotAllowed
-            | Self::AddressNotAllowed => false,
+            | Self::AddressNotAllowed
+            | Self::SecondFactorMissing => false,
         }
     }
 }
@@ -154,7 +194,11 @@ impl Barred {
     /// waits for approval, or for the first day, can be ready by then.
     pub fn allows_new_password(self) -> bool {
         match self {
-            Self::PasswordExpired | Self::PasswordMustChange | Self::ApprovalPending | Self::OutsideValidity => true,
+            Self::PasswordExpired
+            | Self::PasswordMustChange
+            | Self::ApprovalPending
+            | Self::OutsideValidity
+            | Self::SecondFactorMissing => true,
             Self::Inactive
             | Self::Locked
             | Self::SignUpUnconfirmed
@@ -210,10 +254,15 @@ mod tests {
         Application { access, allowed_roles: Roles::from(roles.to_vec()), ..fresh }
     }
 
+    fn through_alone(through: Door<'_>) -> Way<'_> {
+        let (demanded, factor) = (SecondFactor::Optional, Factor::Missing);
+        Way { through, opened: None, call_from: None, user_at: None, demanded, factor }
+    }
+
     fn judged(user: &User, application: &Application, is_in_listed_group: bool, from: Option<&str>) -> Result<(), Barred> {
         let from = from.map(|a| a.parse().unwrap());
         let through = Door { application, is_in_listed_group };
-        may_act(user, &Way { through, opened: None, call_from: from, user_at: from }, NOW)
+        may_act(user, &Way { opened: None, call_from: from, user_at: from, ..through_alone(through) }, NOW)
     }
 
     #[test]
@@ -232,7 +281,7 @@ mod tests {
         let ann = user(UserRole::Viewer);
         let (open, shut) = (application("crm", Access::Everyone, &[]), application("desk", Access::Listed, &[]));
         let door = |application, is_in_listed_group| Door { application, is_in_listed_group };
-        let way = |through, opened| Way { through, opened: Some(opened), call_from: None, user_at: None };
+        let way = |through, opened| Way { opened: Some(opened), ..through_alone(through) };
         assert_eq!(may_act(&ann, &way(door(&open, false), door(&open, false)), NOW), Ok(()));
         assert_eq!(may_act(&ann, &way(door(&open, false), door(&shut, true)), NOW), Ok(()));
         for way in [way(door(&open, false), door(&shut, false)), way(door(&shut, false), door(&open, false))] {
@@ -250,6 +299,32 @@ mod tests {
             assert_eq!(judged(&ann, &desk, false, Some("::ffff:10.1.1.1")), Ok(()));
             assert_eq!(judged(&ann, &desk, false, Some("192.0.2.1")), Err(Barred::AddressNotAllowed));
             assert_eq!(judged(&ann, &desk, false, None), Err(Barred::AddressNotAllowed));
+        }
+    }
+
+    /// S6, S49: of whom a second factor is demanded, by the settings or by either application, and what shows one.
+    #[test]
+    fn every_cell_of_a_demanded_factor() {
+        let rules = [SecondFactorRule::AsSet, SecondFactorRule::Required];
+        for (setting, role) in [SecondFactor::Optional, SecondFactor::Administrators, SecondFactor::Everyone]
+            .into_iter()
+            .flat_map(|setting| UserRole::ALL.iter().map(move |role| (setting, *role)))
+        {
+            for (through, opened) in rules.into_iter().flat_map(|through| rules.map(|opened| (through, opened))) {
+                let ruled = |second_factor| Application { second_factor, ..application("crm", Access::Everyone, &[]) };
+                let (through_app, opened_app) = (ruled(through), ruled(opened));
+                let door = |application| Door { application, is_in_listed_group: false };
+                let by_setting = setting == SecondFactor::Everyone
+                    || (setting == SecondFactor::Administrators && role == UserRole::Administrator);
+                let is_demanded = by_setting || through == SecondFactorRule::Required || opened == SecondFactorRule::Required;
+                for factor in [Factor::Shown, Factor::Missing, Factor::NotAsked] {
+                    let way =
+                        Way { opened: Some(door(&opened_app)), demanded: setting, factor, ..through_alone(door(&through_app)) };
+                    let expected =
+                        if is_demanded && factor == Factor::Missing { Err(Barred::SecondFactorMissing) } else { Ok(()) };
+                    assert_eq!(may_act(&user(role), &way, NOW), expected, "{setting:?} {role} {through} {opened} {factor:?}");
+                }
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use super::input::{ApplicationSegment, Body, given};
 use super::networks;
 use super::reply::{self, Created, Done, Found, Items};
-use crate::domain::application::{Access, ApplicationPatch, ApplicationView, Roles, SessionScope};
+use crate::domain::application::{Access, ApplicationPatch, ApplicationView, Roles, SecondFactorRule, SessionScope};
 use crate::domain::ids::GroupId;
 use crate::domain::secret::ApplicationKey;
 use crate::domain::text::Name;
@@ -27,6 +27,10 @@ pub(super) struct SettingsBody {
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "bool")]
     may_set_remote_addr: Option<bool>,
+    /// Of whom it demands a second factor: `as_set` (the default), as the settings do, or `required`, of everyone.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "SecondFactorRule")]
+    second_factor: Option<SecondFactorRule>,
     /// Who may use it: `everyone` (the default), or `listed`: users of the roles and members of the groups that follow, else nobody.
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "Access")]
@@ -106,6 +110,7 @@ impl SettingsBody {
             session_scope: self.session_scope,
             is_key_required: self.is_key_required,
             may_set_remote_addr: self.may_set_remote_addr,
+            second_factor: self.second_factor,
             access: self.access,
             allowed_roles: self.allowed_roles,
             allowed_groups: self.allowed_groups.map(group_ids).transpose().map_err(no_group)?,

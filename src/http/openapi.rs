@@ -93,6 +93,18 @@ fn problem_schema() -> Value {
                 "required": ["pointer", "code", "detail"],
                 "properties": {"pointer": {"type": "string"}, "code": {"type": "string"}, "detail": {"type": "string"}},
             }},
+            "enrolment": {
+                "type": "object",
+                "description": "With second_factor_enrolment_required: the second factor to be enrolled by sending ticket and a code again.",
+                "required": ["ticket", "totp_key", "otpauth_uri", "qr_svg", "expires_time"],
+                "properties": {
+                    "ticket": {"type": "string"},
+                    "totp_key": {"type": "string"},
+                    "otpauth_uri": {"type": "string", "format": "uri"},
+                    "qr_svg": {"type": "string"},
+                    "expires_time": {"type": "string", "format": "date-time"},
+                },
+            },
         },
     })
 }

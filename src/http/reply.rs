@@ -297,7 +297,7 @@ pub fn problem(error: &Error, cid: &str) -> Reply {
         .faults()
         .iter()
         .map(|f| json!({"pointer": pointer(&f.member), "code": f.code, "detail": format!("The value {}.", f.detail)}));
-    let body = json!({
+    let mut body = json!({
         "type": format!("urn:usher:error:{}", code.as_str()),
         "title": code.title(),
         "status": status,
@@ -306,6 +306,16 @@ pub fn problem(error: &Error, cid: &str) -> Reply {
         "cid": cid,
         "errors": faults.collect::<Vec<_>>(),
     });
+    if let (Some(offer), Some(members)) = (error.offer(), body.as_object_mut()) {
+        let enrolment = json!({
+            "ticket": &*offer.ticket,
+            "totp_key": &*offer.totp_key,
+            "otpauth_uri": &*offer.otpauth_uri,
+            "qr_svg": &*offer.qr_svg,
+            "expires_time": offer.expires_time,
+        });
+        members.insert("enrolment".to_owned(), enrolment);
+    }
     let mut headers = Vec::new();
     headers.extend(error.retry_after_seconds().map(|seconds| ("retry-after", seconds.to_string())));
     if status == 401 {

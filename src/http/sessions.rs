@@ -4,10 +4,12 @@ use super::answer::DEVICE_COOKIE;
 use super::input::{ApplicationSegment, Body, SessionSegment, UserSegment};
 use super::reply::{Created, Done, Found, Items, UserAnswer};
 use crate::domain::notice::Notice;
-use crate::domain::secret::{Password, SentCode};
+use crate::domain::secret::{EnrolmentTicket, Password, SentCode};
 use crate::domain::session::SessionView;
 use crate::error::Result;
-use crate::service::{Anyone, Authenticated, Bearer, Introspection, NewSession, SignIn, SignedIn, SuperUser, TrustedApplication};
+use crate::service::{
+    Acceptance, Anyone, Authenticated, Bearer, Introspection, NewSession, SignIn, SignedIn, SuperUser, TrustedApplication,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -23,10 +25,21 @@ pub(super) struct SignInBody {
     password: Password,
     /// The one-time code, where one is asked for; a recovery code in its place is good once.
     totp_code: Option<SentCode>,
+    /// The second factor that was offered (`second_factor_enrolment_required`), to be enrolled by this very sign-in.
+    enrolment: Option<AcceptanceBody>,
     /// A new password, where one is demanded.
     new_password: Option<Password>,
     /// The application, instead of the one in `X-Current-App`.
     current_app: Option<String>,
+}
+
+/// What takes up the offer of a second factor.
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct AcceptanceBody {
+    /// The ticket of the offer.
+    ticket: EnrolmentTicket,
+    /// A one-time code of the key that was offered.
+    code: SentCode,
 }
 
 /// A session just opened.
@@ -41,6 +54,9 @@ pub(super) struct NewSessionBody {
     /// What will soon keep the user from signing in; absent if there is nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notices: Vec<Notice>,
+    /// Ten recovery codes, where a second factor was enrolled; absent otherwise. They are told this once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    recovery_codes: Vec<String>,
 }
 
 impl super::reply::Body for NewSessionBody {}
@@ -48,13 +64,15 @@ impl super::reply::Body for NewSessionBody {}
 impl From<NewSession> for NewSessionBody {
     fn from(new: NewSession) -> Self {
         let user = UserAnswer::new(new.account, new.viewer);
-        Self { ust: new.ust.expose().to_owned(), session: new.session, user, notices: new.notices }
+        let recovery_codes = new.recovery_codes.iter().map(|code| code.expose().to_string()).collect();
+        Self { ust: new.ust.expose().to_owned(), session: new.session, user, notices: new.notices, recovery_codes }
     }
 }
 
 pub(super) async fn sign_in(caller: Anyone, Body(body): Body<SignInBody>) -> Result<Created<NewSessionBody>> {
-    let SignInBody { username, password, totp_code, new_password, current_app } = body;
-    let mut new = caller.sign_in(SignIn { username, password, totp_code, new_password, current_app }).await?;
+    let SignInBody { username, password, totp_code, enrolment, new_password, current_app } = body;
+    let enrolment = enrolment.map(|AcceptanceBody { ticket, code }| Acceptance { ticket, code });
+    let mut new = caller.sign_in(SignIn { username, password, totp_code, enrolment, new_password, current_app }).await?;
     let cookie = new
         .device
         .take()

@@ -103,7 +103,7 @@ impl TrustedApplication {
         let (lockout, user_id, now) = (context.services.inner.lockout.clone(), user.user_id, context.now());
         // Where the user is, a super-user who asks does not say: what is asked is whether the account could act at all.
         let standing = if may_know { stands(&user, now) } else { context.standing_of(&user, &application).await? };
-        let found = judge(&user, may_know, standing);
+        let found = judge(&user, may_know, standing, context.lacks_factor(&user, (!may_know).then_some(&*application)));
         let settle = move |tx: &mut Tx<'_>| {
             take_back(tx, &lockout, user_id, &attempt)?;
             Ok(((), did_of(found, &user)))
@@ -114,10 +114,12 @@ impl TrustedApplication {
 }
 
 /// What stands in the way of a user whose password was right.
-fn judge(user: &User, may_know: bool, standing: Result<(), Barred>) -> Checked {
+fn judge(user: &User, may_know: bool, standing: Result<(), Barred>, lacks_factor: bool) -> Checked {
     match standing {
         Err(Barred::Locked) => Checked::Locked,
         Err(barred) if !barred.is_mendable() => Checked::Barred(barred),
+        // A check cannot enrol one.
+        Err(_) | Ok(()) if lacks_factor => Checked::Barred(Barred::SecondFactorMissing),
         Err(_) | Ok(()) => Checked::Good {
             needs_code: user.is_totp_enabled,
             must_change: standing.is_err(),

@@ -13,6 +13,7 @@ use crate::domain::audit::{Action, Changes};
 use crate::domain::ids::{LinkedAccountId, SessionId, UserId};
 use crate::domain::linked_account::{LinkedAccount, LinkedAccountView};
 use crate::domain::secret::{MacKey, Password, Ust};
+use crate::domain::standing::{Barred, Factor};
 use crate::domain::text::{Name, fold};
 use crate::domain::throttle::Bucket;
 use crate::domain::user::{CreationContext, User};
@@ -92,7 +93,12 @@ impl Anyone {
             if (&held.user_id, &held.password_hash, held.is_active) != (&account.user_id, &account.password_hash, true) {
                 return Err(gone());
             }
-            standing(&mut tx.read(), &user, &application, places, now)?.map_err(error_of)?;
+            // It has no second factor to show: where one is demanded of its user it opens nothing (S6).
+            let standing = standing(&mut tx.read(), &user, &application, places, Factor::Missing, now)?;
+            standing.map_err(|barred| match barred {
+                Barred::SecondFactorMissing => Error::new(Code::CredentialsInvalid).because(barred.as_str()),
+                other => error_of(other),
+            })?;
             let inner = &keeper.services.inner;
             let live = held.session_id.map(|id| tx.read().session_with_user(id)).transpose()?.flatten();
             let live = live.filter(|opened| {

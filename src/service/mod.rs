@@ -17,6 +17,7 @@ mod context;
 mod courier;
 mod custom_attributes;
 mod difference;
+mod enrolment;
 mod errands;
 mod export;
 mod find;
@@ -64,6 +65,7 @@ pub use caller::{Anyone, Authenticated, Bearer, Operator, SignedIn, SuperUser, T
 pub use check_account::Checked;
 pub use context::{Call, Claims, Context, LONGEST_AGENT, Trail};
 pub use custom_attributes::Attributes;
+pub use enrolment::Acceptance;
 pub use export::{Export, PersonData};
 pub use find::{Filter, Find, Found, Order};
 pub use groups::Again;
@@ -139,6 +141,8 @@ struct Inner {
     /// Whether this process leaves the mark: one that serves, and can write it.
     keeps_mark: std::sync::atomic::AtomicBool,
     lockout: Lockout,
+    /// Of whom a second factor is demanded.
+    second_factor: settings::SecondFactor,
     /// Passwords of linked accounts that were right a moment ago.
     recent: Recent,
     policy: Policy,
@@ -203,6 +207,7 @@ impl Services {
             mark_file: outside.mark_file,
             keeps_mark: std::sync::atomic::AtomicBool::new(false),
             lockout: Lockout::new(&settings.lockout, &settings.links),
+            second_factor: settings.sign_in.second_factor,
             recent: Recent::new(&entropy),
             policy,
             notice: passwords.notice(),

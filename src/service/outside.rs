@@ -15,6 +15,11 @@ pub fn mark(bytes: &[u8], order: Order) -> Option<Vec<u8>> {
     Mark::from_bytes(bytes, order).map(|mark| mark.to_bytes())
 }
 
+/// Reads what is in the ticket of an offered second factor, and tells whether it is one.
+pub fn is_ticket(bytes: &[u8]) -> bool {
+    super::enrolment::read_ticket(bytes).is_some()
+}
+
 /// Reads a line of an import as a row.
 ///
 /// # Errors

@@ -72,7 +72,7 @@ impl SignedIn {
         let (account, session) = context.change(change).await?;
         let viewer = crate::domain::user::viewer_of(Some(&account.user), account.user.user_id);
         let view = SessionView::of(&session, opened.application.name.as_str(), Some(session.session_id));
-        Ok(NewSession { ust, session: view, account, viewer, notices: Vec::new(), device: None })
+        Ok(NewSession { ust, session: view, account, viewer, notices: Vec::new(), device: None, recovery_codes: Vec::new() })
     }
 
     /// Changes one's own password by a call that cannot be told a new token. Where sessions survive it all of them go on, this one too;

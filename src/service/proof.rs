@@ -11,9 +11,10 @@ use crate::domain::application::Application;
 use crate::domain::ids::{ApiKeyId, CredentialId, SessionId, UserId};
 use crate::domain::secret::TokenHash;
 use crate::domain::session::Session;
-use crate::domain::standing::{Barred, Door, Way, may_act};
+use crate::domain::standing::{Barred, Door, Factor, Way, may_act};
 use crate::domain::time::Utc;
 use crate::domain::user::User;
+use crate::settings::SecondFactor;
 use crate::store::error::StoreError;
 use crate::store::{Opened, Snapshot};
 use std::net::IpAddr;
@@ -77,17 +78,25 @@ pub(super) enum Proof {
     Key(Box<ApiKey>),
 }
 
-/// From where a call comes, and where the user is.
+/// From where a call comes, where the user is, and what the settings demand of whoever comes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Places {
     pub(super) call_from: Option<IpAddr>,
     pub(super) user_at: Option<IpAddr>,
+    pub(super) demanded: SecondFactor,
 }
 
 impl Places {
     /// The user itself calls, or an application that tells from where its user comes.
     pub(super) fn of(context: &Context) -> Self {
-        Self { call_from: context.call.remote_addr, user_at: context.remote_addr() }
+        Self::at(context, context.call.remote_addr, context.remote_addr())
+    }
+}
+
+impl Places {
+    /// Others than those of the call itself.
+    pub(super) fn at(context: &Context, call_from: Option<IpAddr>, user_at: Option<IpAddr>) -> Self {
+        Self { call_from, user_at, demanded: context.services.inner.second_factor }
     }
 }
 
@@ -113,6 +122,13 @@ impl Proof {
         match self {
             Self::Session(session, _) => session.session_id.into(),
             Self::Key(key) => key.key_id.into(),
+        }
+    }
+
+    /// What it shows of a second factor. Keys are not asked for one: they were made under a session that was.
+    fn factor(&self) -> Factor {
+        match self {
+            Self::Session(..) | Self::Key(_) => Factor::NotAsked,
         }
     }
 
@@ -182,6 +198,8 @@ impl Proof {
             opened: opened.map(|application| Door { application, is_in_listed_group: lists.opened }),
             call_from: places.call_from,
             user_at: places.user_at,
+            demanded: places.demanded,
+            factor: self.factor(),
         };
         may_act(user, &way, now).map_err(Barred::as_str)
     }
@@ -200,11 +218,13 @@ pub(super) fn standing(
     snapshot: &mut Snapshot<'_>,
     user: &User,
     through: &Application,
-    Places { call_from, user_at }: Places,
+    Places { call_from, user_at, demanded }: Places,
+    factor: Factor,
     now: Utc,
 ) -> Result<Result<(), Barred>, StoreError> {
     let is_in_listed_group = snapshot.is_in_listed_group(through, user.user_id)?;
-    let way = Way { through: Door { application: through, is_in_listed_group }, opened: None, call_from, user_at };
+    let way =
+        Way { through: Door { application: through, is_in_listed_group }, opened: None, call_from, user_at, demanded, factor };
     Ok(may_act(user, &way, now))
 }
 

@@ -49,12 +49,12 @@ impl Proof {
             Self::NotAsked => Ok(CodesLeft::default()),
             Self::Totp { credential_id, step, may_be_used } => {
                 let is_first = tx.use_totp_step(*credential_id, *step)?;
-                if is_first || *may_be_used { Ok(CodesLeft::default()) } else { Err(invalid("totp_used")) }
+                if is_first || *may_be_used { Ok(CodesLeft::default()) } else { Err(wrong_code("totp_used")) }
             }
             Self::Recovery(hash) => {
                 let before = tx.read().count_recovery_codes(user.user_id)?;
                 let is_first = tx.use_recovery_code(user.user_id, hash)?;
-                if is_first { Ok(CodesLeft { before, after: before - 1 }) } else { Err(invalid("recovery_code_wrong")) }
+                if is_first { Ok(CodesLeft { before, after: before - 1 }) } else { Err(wrong_code("recovery_code_wrong")) }
             }
         }
     }
@@ -77,7 +77,7 @@ impl Proven {
     }
 }
 
-fn invalid(reason: &'static str) -> Error {
+pub(super) fn wrong_code(reason: &'static str) -> Error {
     Error::new(Code::TotpInvalid).because(reason)
 }
 
@@ -95,7 +95,7 @@ impl Context {
             Some(Factor::Code(code)) => {
                 let found = self.totp_credential(user.user_id).await?.filter(|(credential, _)| credential.session_id.is_none());
                 // An account that is marked to have a key and has none stays shut.
-                let (credential, key) = found.ok_or_else(|| invalid("totp_wrong"))?;
+                let (credential, key) = found.ok_or_else(|| wrong_code("totp_wrong"))?;
                 let may_be_used = self.leniency.switches.totp_code_reuse;
                 let step = judged(&key, &code, self.now(), credential.last_step.filter(|_| !may_be_used))?;
                 Ok(Proof::Totp { credential_id: credential.credential_id, step, may_be_used })
@@ -104,9 +104,9 @@ impl Context {
                 let (user_id, hash) = (user.user_id, code.hash());
                 let known = hash.clone();
                 let is_known = self.services.inner.store.read(move |snapshot| Ok(snapshot.has_recovery_code(user_id, &known)?));
-                if is_known.await? { Ok(Proof::Recovery(hash)) } else { Err(invalid("recovery_code_wrong")) }
+                if is_known.await? { Ok(Proof::Recovery(hash)) } else { Err(wrong_code("recovery_code_wrong")) }
             }
-            None => Err(invalid("totp_wrong")),
+            None => Err(wrong_code("totp_wrong")),
         }
     }
 
@@ -174,20 +174,27 @@ impl Context {
     }
 
     /// Encrypts a key and gives it to a user, within the user's transaction. Without a session it is confirmed.
-    pub(super) fn keep_totp_key(&self, tx: &mut Tx<'_>, user_id: UserId, key: &Key, session_id: Option<SessionId>) -> Result<()> {
+    pub(super) fn keep_totp_key(
+        &self,
+        tx: &mut Tx<'_>,
+        user_id: UserId,
+        key: &Key,
+        session_id: Option<SessionId>,
+    ) -> Result<TotpId> {
         let (inner, now) = (&self.services.inner, self.now());
         let credential_id = TotpId::mint(now, &inner.entropy);
         let (sealed, data_key_id) = inner.vault.seal(tx, TotpCredential::seat(user_id, credential_id), key.expose(), now)?;
         let credential = TotpCredential { credential_id, user_id, session_id, sealed, data_key_id, last_step: None };
-        Ok(tx.replace_totp_credential(&credential)?)
+        tx.replace_totp_credential(&credential)?;
+        Ok(credential_id)
     }
 }
 
-fn judged(key: &Key, code: &totp::Code, now: Utc, last_step: Option<i64>) -> Result<i64> {
+pub(super) fn judged(key: &Key, code: &totp::Code, now: Utc, last_step: Option<i64>) -> Result<i64> {
     match key.judge(code, now, last_step) {
         Verdict::Right(step) => Ok(step),
-        Verdict::Used => Err(invalid("totp_used")),
-        Verdict::Wrong => Err(invalid("totp_wrong")),
+        Verdict::Used => Err(wrong_code("totp_used")),
+        Verdict::Wrong => Err(wrong_code("totp_wrong")),
     }
 }
 
@@ -202,6 +209,17 @@ pub struct Enrolment {
     pub picture: Zeroizing<String>,
     /// Until when it can be confirmed.
     pub end: Utc,
+}
+
+impl Enrolment {
+    /// What is told of a key that is offered to a user.
+    pub(super) fn of(key: &Key, user: &User, label: Option<&Line>, issuer: &str, end: Utc) -> Result<Self> {
+        let label = label.map(|label| label.as_str()).filter(|label| !label.trim().is_empty());
+        let too_long = || Error::new(Code::Internal).cause("a key has no picture");
+        let uri = key.uri(issuer, label.unwrap_or(user.username.as_str())).ok_or_else(too_long)?;
+        let picture = totp::picture(&uri).map(Zeroizing::new).ok_or_else(too_long)?;
+        Ok(Self { key: key.in_base32(), uri, picture, end })
+    }
 }
 
 impl SignedIn {
@@ -225,12 +243,8 @@ impl SignedIn {
         let (inner, end) = (&context.services.inner, context.now() + ENROLMENT);
         let user = &self.opened.user;
         let set_label = label.or_else(|| user.totp_label.clone());
-        let label = set_label.as_ref().map(|label| label.as_str()).filter(|label| !label.trim().is_empty());
         let key = key.unwrap_or_else(|| Key::mint(&inner.entropy));
-        let too_long = || Error::new(Code::Internal).cause("a key has no picture");
-        let uri = key.uri(&inner.issuer, label.unwrap_or(user.username.as_str())).ok_or_else(too_long)?;
-        let picture = totp::picture(&uri).map(Zeroizing::new).ok_or_else(too_long)?;
-        let enrolment = Enrolment { key: key.in_base32(), uri, picture, end };
+        let enrolment = Enrolment::of(&key, user, set_label.as_ref(), &inner.issuer, end)?;
         let keeper = context.clone();
         let enrol = move |tx: &mut Tx<'_>| {
             let before = hold(tx, user_id, session_id)?;
@@ -269,7 +283,7 @@ impl SignedIn {
         let (credential, key) = context.enrolment_of(&user, session_id).await?.ok_or_else(gone)?;
         let code = totp::Code::parse(sent.expose());
         let judge = async {
-            let code = code.as_ref().ok_or_else(|| invalid("totp_wrong"))?;
+            let code = code.as_ref().ok_or_else(|| wrong_code("totp_wrong"))?;
             judged(&key, code, context.now(), credential.last_step)
         };
         let (step, attempt) = context.guess(user_id, judge).await?;
@@ -452,7 +466,7 @@ impl SuperUser {
 pub(super) fn give_key(keeper: &Context, tx: &mut Tx<'_>, user_id: UserId, key: &Key) -> Result<()> {
     // The step of the last code goes with the old key; recovery codes were for it as well.
     tx.remove_second_factor(user_id)?;
-    keeper.keep_totp_key(tx, user_id, key, None)
+    keeper.keep_totp_key(tx, user_id, key, None).map(drop)
 }
 
 /// Enables the one-time codes of a user who is held: with the key that the user has, else with this one.
@@ -500,6 +514,6 @@ fn disabled(tx: &mut Tx<'_>, before: &User) -> Result<User> {
     Ok(after)
 }
 
-fn hashes(codes: &[RecoveryCode]) -> Vec<TokenHash> {
+pub(super) fn hashes(codes: &[RecoveryCode]) -> Vec<TokenHash> {
     codes.iter().map(RecoveryCode::hash).collect()
 }

@@ -5,9 +5,10 @@
 
 use super::caller::{Anyone, user_actor};
 use super::context::{Context, Did};
+use super::enrolment::{Acceptance, SecondFactor};
 use super::lockout::{Attempt, Lockout};
 use super::proof::{Places, standing};
-use super::second_factor::Proof;
+use super::second_factor::RecoveryCode;
 use crate::auth::hashing::Verdict;
 use crate::auth::policy::is_oversized;
 use crate::domain::application::Application;
@@ -17,7 +18,7 @@ use crate::domain::letter::LetterKind;
 use crate::domain::notice::Notice;
 use crate::domain::secret::{Password, PasswordHash, SentCode, Ust};
 use crate::domain::session::{Session, SessionView};
-use crate::domain::standing::Barred;
+use crate::domain::standing::{Barred, Factor};
 use crate::domain::text::fold;
 use crate::domain::throttle::Bucket;
 use crate::domain::user::{Account, FitPassword, LockCause, User};
@@ -35,6 +36,8 @@ pub struct SignIn {
     pub password: Password,
     /// The one-time code or a recovery code, where one is asked for.
     pub totp_code: Option<SentCode>,
+    /// The second factor that is enrolled, where one is demanded.
+    pub enrolment: Option<Acceptance>,
     /// A new password, where one is demanded.
     pub new_password: Option<Password>,
     /// The application, instead of the one that the call names.
@@ -56,6 +59,8 @@ pub struct NewSession {
     pub notices: Vec<Notice>,
     /// What makes the user's device a known one from now on.
     pub device: Option<String>,
+    /// Recovery codes, where a second factor was enrolled; told this once.
+    pub recovery_codes: Vec<RecoveryCode>,
 }
 
 /// The context that device cookies are sealed for.
@@ -71,7 +76,7 @@ impl Anyone {
     ///
     /// # Errors
     /// [`Code::CredentialsInvalid`], [`Code::TooManyAttempts`]; once the password was right, those of
-    /// [`Barred`] and the one-time code; [`Code::PasswordUnfit`] for the new password.
+    /// [`Barred`] and the second factor; [`Code::PasswordUnfit`] for the new password.
     pub async fn sign_in(self, given: SignIn) -> Result<NewSession> {
         let Self { context, application, .. } = match &given.current_app {
             Some(name) => self.through(&name.clone()).await?,
@@ -106,14 +111,14 @@ impl Anyone {
         };
         // A decoy is never right, so there is a user; were it otherwise, nobody gets in.
         let Some(user) = user else { return Err(refuse("user_unknown")) };
-        let (proof, renewal) = match context.prepare(&user, given, &application, is_weak).await {
+        let (second, renewal) = match context.prepare(&user, given, &application, is_weak).await {
             Ok(prepared) => prepared,
             Err(error) => {
                 context.settle(attempt, user.user_id, &error).await?;
                 return Err(error);
             }
         };
-        context.open_after_sign_in(user, application, attempt, proof, renewal, device).await
+        context.open_after_sign_in(user, application, attempt, second, renewal, device).await
     }
 }
 
@@ -247,20 +252,27 @@ impl Context {
     /// Whether a user may act through an application, from where the call comes.
     pub(super) async fn standing_of(&self, user: &User, application: &Application) -> Result<Result<(), Barred>> {
         let (user, application, places, now) = (user.clone(), application.clone(), Places::of(self), self.now());
-        let ask = move |snapshot: &mut Snapshot<'_>| Ok(standing(snapshot, &user, &application, places, now)?);
+        let ask = move |snapshot: &mut Snapshot<'_>| Ok(standing(snapshot, &user, &application, places, Factor::NotAsked, now)?);
         self.services.inner.store.read(ask).await
     }
 
     /// What stands in the way of a user whose password was right, in this order: what the user cannot mend, the second factor, a new
-    /// password that is demanded. If nothing does, the proof to redeem and the hash to write.
-    async fn prepare(&self, user: &User, given: SignIn, application: &Application, is_weak: bool) -> Result<(Proof, Renewal)> {
+    /// password that is demanded. If nothing does, the factor to redeem and the hash to write.
+    async fn prepare(
+        &self,
+        user: &User,
+        given: SignIn,
+        application: &Application,
+        is_weak: bool,
+    ) -> Result<(SecondFactor, Renewal)> {
         let standing = self.standing_of(user, application).await?;
         if let Err(barred) = standing
             && !barred.is_mendable()
         {
             return Err(error_of(barred));
         }
-        let proof = self.examine_second_factor(user, given.totp_code.as_ref()).await?;
+        let (code, accepted) = (given.totp_code.as_ref(), given.enrolment.as_ref());
+        let second = self.second_factor_of(user, application, code, accepted).await?;
         let is_ignored = standing.is_ok() && self.leniency.is_unneeded_password_ignored;
         let renewal = match (standing, given.new_password.filter(|_| !is_ignored)) {
             // There is a next sign-in: a busy pool is no reason to refuse this one.
@@ -275,10 +287,10 @@ impl Context {
             }
             (Err(_), Some(new)) => {
                 let name = Some(application.name.as_str());
-                Renewal::NewPassword(self.fit_password(new, user, name, "new_password").await?)
+                Renewal::NewPassword(self.fit_password(new, &second.given_to(user), name, "new_password").await?)
             }
         };
-        Ok((proof, renewal))
+        Ok((second, renewal))
     }
 
     async fn open_after_sign_in(
@@ -286,13 +298,14 @@ impl Context {
         verified: User,
         application: Arc<Application>,
         attempt: Attempt,
-        proof: Proof,
+        second: SecondFactor,
         renewal: Renewal,
         device: Option<[u8; 16]>,
     ) -> Result<NewSession> {
         let (context, now) = (self.clone(), self.now());
         let (ust, session) = self.new_session(verified.user_id, &application);
         let actor = user_actor(&verified, session.session_id);
+        let recovery_codes = second.new_codes();
         let open = move |tx: &mut Tx<'_>| {
             let refuse = |reason| Error::new(Code::CredentialsInvalid).because(reason);
             let before = tx.hold_user(verified.user_id)?.ok_or_else(|| refuse("user_unknown"))?;
@@ -300,8 +313,8 @@ impl Context {
             if before.password_hash != verified.password_hash {
                 return Err(refuse("password_changed_meanwhile"));
             }
-            let codes = proof.redeem(tx, &before)?;
             let mut after = before.clone();
+            let codes = second.redeem(&context, tx, &before, &mut after)?;
             let is_renewed = matches!(renewal, Renewal::NewPassword(_));
             match renewal {
                 Renewal::Nothing => {}
@@ -314,7 +327,7 @@ impl Context {
             }
             let gone = || Error::new(Code::ApplicationInvalid).because("application_unknown");
             let application = tx.read().application(session.application_id)?.ok_or_else(gone)?;
-            standing(&mut tx.read(), &after, &application, Places::of(&context), now)?.map_err(error_of)?;
+            standing(&mut tx.read(), &after, &application, Places::of(&context), second.shown(), now)?.map_err(error_of)?;
             let changes = if is_renewed || codes.has_changed() {
                 super::difference::changes_with_codes(tx, &before, &after, now, codes)?
             } else {
@@ -347,6 +360,7 @@ impl Context {
             notices: Notice::of(&account.user, now, self.services.inner.notice),
             account,
             viewer,
+            recovery_codes,
         })
     }
 
@@ -381,6 +395,7 @@ pub(super) fn error_of(barred: Barred) -> Error {
         Barred::OutsideValidity => Code::OutsideValidity,
         Barred::ApplicationNotAllowed => Code::ApplicationNotAllowed,
         Barred::AddressNotAllowed => Code::AddressNotAllowed,
+        Barred::SecondFactorMissing => Code::SecondFactorEnrolmentRequired,
         Barred::PasswordExpired => Code::PasswordExpired,
         Barred::PasswordMustChange => Code::PasswordMustChange,
     };

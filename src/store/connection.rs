@@ -7,7 +7,7 @@
 use super::error::StoreError;
 use super::server::{self, Servers};
 use crate::domain::api_key::KeyScope;
-use crate::domain::application::{Access, Roles, SessionScope};
+use crate::domain::application::{Access, Roles, SecondFactorRule, SessionScope};
 use crate::domain::custom_attribute::{AttributeName, AttributeValue};
 use crate::domain::hook::{EventTypes, HookUrl};
 use crate::domain::ids::{
@@ -398,6 +398,7 @@ texts! {
     SignUpStatus: |t| Ok(Self::stored(&t)), |w| w.as_str();
     SessionScope: |t| Ok(Self::stored(&t)), |w| w.as_str();
     Access: |t| Ok(Self::stored(&t)), |w| w.as_str();
+    SecondFactorRule: |t| Ok(Self::stored(&t)), |w| w.as_str();
     KeyScope: |t| Ok(Self::stored(&t)), |w| w.as_str();
     MessageKind: |t| Ok(t.parse()?), |w| w.as_str();
     HookUrl: |t| Ok(Self::stored(t)), Self::as_str;

@@ -30,6 +30,7 @@ mod connect_faults;
 mod connect_matrix;
 mod connect_sdk;
 mod deaths;
+mod demanded_factor;
 mod ecm;
 mod ecm_matrix;
 mod faults;

@@ -6,6 +6,7 @@
 -- Credentials: who made them, how long first passwords and moved addresses hold.
 
 -- Second factors that are demanded.
+ALTER TABLE applications ADD COLUMN second_factor TEXT NOT NULL DEFAULT 'as_set';
 
 -- Rows that nobody alters without the key file.
 

@@ -24,6 +24,8 @@ pub(super) async fn sign_in(caller: Anyone, sent: Sent) -> Result<Told> {
         username: sent.text("username")?.unwrap_or_default(),
         password: sent.secret("password")?.unwrap_or_else(empty),
         totp_code: sent.filled("totp_code")?.map(SentCode::new),
+        // It has no way to enrol a second factor: whoever lacks one that is demanded gets it natively.
+        enrolment: None,
         new_password: sent.secret("new_password")?,
         current_app: None,
     };

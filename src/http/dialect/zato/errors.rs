@@ -63,7 +63,7 @@ fn spelling(error: &Error, action: Action) -> Spelling {
         Code::ApplicationInvalid => UnknownApplication,
         Code::ApplicationNotAllowed => Business("E004001"),
         Code::SignUpClosed => Business("E004002"),
-        Code::TotpRequired => Business("E005008"),
+        Code::TotpRequired | Code::SecondFactorEnrolmentRequired => Business("E005008"),
         Code::PasswordMustChange => Business("E003007"),
         Code::PasswordExpired => Business("E003004"),
         Code::AccountLocked => Business("E005002"),

@@ -1,0 +1,226 @@
+//! Second factors that are demanded, by the settings or by an application: of whom, by which way in, and how one is enrolled while signing in.
+
+use crate::both;
+use crate::harness::process::usher;
+use crate::harness::{Answer, Client, Engine, PASSWORD, ROOT, Site, Town, at_once};
+use crate::second_factor::{enrol, text};
+use crate::zato::{APP, Speaker};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const ME: &str = "/api/v1/users/me";
+const SESSIONS: &str = "/api/v1/sessions";
+const CHECK: &str = "/ecm/security/check_user_account";
+const OTHER: &str = "marble cloud engine 77";
+const LINKED: &str = "velvet anchor sixteen birds";
+const CODE: &str = "second_factor_enrolment_required";
+
+fn everyone(engine: Engine) -> Site {
+    Site::new(engine).with("sign_in.second_factor", "\"everyone\"")
+}
+
+fn sign_in(client: &Client, name: &str, password: &str, more: Value) -> Answer {
+    let mut body = json!({"username": name, "password": password});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    client.post(SESSIONS, &body)
+}
+
+/// What is offered to whoever has the right password and no second factor.
+#[track_caller]
+fn offered(client: &Client, name: &str, password: &str) -> Value {
+    client.try_sign_in(name, password).refused(401, CODE).json["enrolment"].clone()
+}
+
+fn acceptance(town: &Town, offer: &Value) -> Value {
+    json!({"enrolment": {"ticket": offer["ticket"], "code": town.code(offer["totp_key"].as_str().unwrap())}})
+}
+
+/// Signs in, enrolling the second factor that is demanded; its key.
+#[track_caller]
+fn enter(town: &Town, client: &Client, name: &str) -> (Client, String) {
+    let offer = offered(client, name, PASSWORD);
+    let entered = sign_in(client, name, PASSWORD, acceptance(town, &offer)).expect(201);
+    (client.bearing(entered.json["ust"].as_str().unwrap()), text(&offer["totp_key"]))
+}
+
+/// A user made at the command line: where everyone needs a factor, so does the super-user.
+fn make(town: &Town, name: &str) {
+    usher(&town.site, &["user", "create", name, "--password-stdin"], PASSWORD).expect(0);
+    town.hear();
+}
+
+/// The events of a call, as a super-user's key sees them.
+fn event(root: &Client, answer: &Answer) -> Value {
+    root.get(&format!("/api/v1/audit-events?cid={}", answer.cid())).expect(200).json["items"][0].clone()
+}
+
+fn credentials(town: &Town) -> i64 {
+    town.count("SELECT count(*) AS count FROM totp_credentials")
+}
+
+both! {
+    /// S6, S11, S12: the right password is offered a factor, of which nothing is stored before a code of it comes back; then there is a session.
+    fn enrolling_while_signing_in(engine) {
+        let town = Town::on(everyone(engine));
+        let (root, _) = enter(&town, &town.anon(), ROOT);
+        make(&town, "ann");
+        let kept = credentials(&town);
+        let refused = town.anon().try_sign_in("ann", PASSWORD).refused(401, CODE);
+        assert_eq!(refused.headers["cache-control"], "no-store");
+        assert_eq!(refused.headers["content-type"], "application/problem+json");
+        let offer = refused.json["enrolment"].clone();
+        let members: Vec<&String> = offer.as_object().unwrap().keys().collect();
+        assert_eq!(members, ["ticket", "totp_key", "otpauth_uri", "qr_svg", "expires_time"]);
+        let key = text(&offer["totp_key"]);
+        assert!(key.len() == 32 && key.bytes().all(|b| b.is_ascii_uppercase() || (b'2'..=b'7').contains(&b)), "{key}");
+        assert_eq!(offer["otpauth_uri"], format!("otpauth://totp/usher:ann?secret={key}&issuer=usher"));
+        assert_eq!(offer["expires_time"], (town.now() + Duration::from_secs(600)).to_string());
+        assert!(offer["qr_svg"].as_str().unwrap().contains("<svg"));
+        let told = event(&root, &refused);
+        assert_eq!((&told["action"], &told["outcome"], &told["reason"]), (&json!("session.sign_in"), &json!("refused"), &json!(CODE)));
+        assert_eq!(credentials(&town), kept);
+
+        // A wrong code is a guess, the right password by itself is none (S8, S9).
+        let failures = || town.count("SELECT failed_login_count AS count FROM users WHERE username_key = 'ann'");
+        assert_eq!(failures(), 0);
+        let answer = |code: &str| sign_in(&town.anon(), "ann", PASSWORD, json!({"enrolment": {"ticket": offer["ticket"], "code": code}}));
+        let right = town.code(&key);
+        for wrong in [format!("{:06}", (right.parse::<u32>().unwrap() + 1) % 1_000_000), String::new(), "nonsense".to_owned()] {
+            assert!(answer(&wrong).refused(401, "totp_invalid").json.get("enrolment").is_none());
+        }
+        assert_eq!((failures(), credentials(&town)), (3, kept));
+        let entered = answer(&right).expect(201);
+        assert_eq!(entered.keys(), ["ust", "session", "user", "recovery_codes"]);
+        assert_eq!(entered.json["user"]["is_totp_enabled"], true);
+        let codes = entered.json["recovery_codes"].as_array().unwrap().clone();
+        assert_eq!((codes.len(), failures(), credentials(&town)), (10, 0, kept + 1));
+        let told = event(&root, &entered);
+        assert_eq!((&told["action"], &told["outcome"]), (&json!("session.sign_in"), &json!("success")));
+        assert_eq!(told["changes"]["is_totp_enabled"], json!({"before": false, "after": true}));
+        assert_eq!(told["changes"]["recovery_codes"], json!({"before": 0, "after": 10}));
+        let ann = town.anon().bearing(entered.json["ust"].as_str().unwrap());
+        assert!(ann.get(ME).expect(200).json.get("totp_key").is_none());
+
+        // From now on it is asked for; the code that enrolled it is used up (S12), and so is the ticket.
+        town.anon().try_sign_in("ann", PASSWORD).refused(401, "totp_required");
+        town.anon().try_sign_in_with("ann", PASSWORD, &right).refused(401, "totp_invalid");
+        answer(&right).refused(401, "totp_required");
+        town.anon().try_sign_in_with("ann", PASSWORD, codes[0].as_str().unwrap()).expect(201);
+        town.advance(Duration::from_secs(30));
+        town.anon().try_sign_in_with("ann", PASSWORD, &town.code(&key)).expect(201);
+        town.usher(&["audit", "verify"]).expect(0);
+    }
+
+    /// R16: a ticket is of one user and one password, is over after ten minutes, and once a factor is there; a bad one is answered a new one.
+    fn tickets(engine) {
+        let town = Town::on(everyone(engine));
+        let (root, _) = enter(&town, &town.anon(), ROOT);
+        make(&town, "ann");
+        make(&town, "bob");
+        let (of_ann, of_bob) = (offered(&town.anon(), "ann", PASSWORD), offered(&town.anon(), "bob", PASSWORD));
+        assert_ne!(of_ann["totp_key"], offered(&town.anon(), "ann", PASSWORD)["totp_key"]);
+        let with = |name: &str, password: &str, offer: &Value| sign_in(&town.anon(), name, password, acceptance(&town, offer));
+        let is_anew = |answer: Answer, offer: &Value, reason: &str| {
+            let answer = answer.refused(401, CODE);
+            assert_ne!(answer.json["enrolment"]["ticket"], offer["ticket"]);
+            assert_eq!(event(&root, &answer)["reason"], reason);
+        };
+        is_anew(with("ann", PASSWORD, &of_bob), &of_bob, "enrolment_unknown");
+        let mut mistyped = of_ann.clone();
+        let ticket = text(&of_ann["ticket"]);
+        for broken in [String::new(), "nonsense".to_owned(), ticket[1..].to_owned(), format!("{ticket}A"), "A".repeat(4000)] {
+            mistyped["ticket"] = broken.into();
+            is_anew(with("ann", PASSWORD, &mistyped), &mistyped, "enrolment_unknown");
+        }
+        // Without the password a ticket is nothing, and says nothing.
+        let without = town.anon().try_sign_in("ann", "a wrong password, but long").refused(401, "credentials_invalid");
+        let with_ticket = with("ann", "a wrong password, but long", &of_ann).refused(401, "credentials_invalid");
+        let blank = |answer: &Answer| answer.text.replace(answer.cid(), "");
+        assert_eq!(blank(&without), blank(&with_ticket));
+        // Another password.
+        usher(&town.site, &["user", "set-password", "ann", "--password-stdin"], OTHER).expect(0);
+        is_anew(with("ann", OTHER, &of_ann), &of_ann, "enrolment_unknown");
+        with("ann", PASSWORD, &of_ann).refused(401, "credentials_invalid");
+        // Time.
+        town.advance(Duration::from_secs(599));
+        let late = offered(&town.anon(), "bob", PASSWORD);
+        town.advance(Duration::from_secs(1));
+        let root = root.bearing(root.ust.as_deref().unwrap());
+        let expired = with("bob", PASSWORD, &of_bob).refused(401, CODE);
+        assert_eq!(event(&root, &expired)["reason"], "enrolment_expired");
+        with("bob", PASSWORD, &late).expect(201);
+        with("bob", PASSWORD, &late).refused(401, "totp_required");
+        // Where none is demanded, or there is one, none is enrolled here.
+        let body = json!({"totp_code": "123456", "enrolment": {"ticket": "x", "code": "123456"}});
+        sign_in(&town.anon(), "bob", PASSWORD, body).refused(401, "totp_invalid");
+        sign_in(&town.anon(), "bob", PASSWORD, json!({"enrolment": {"ticket": "x"}})).refused(400, "bad_type");
+        let town = town.restart_with("sign_in.second_factor", "\"optional\"");
+        make(&town, "carl");
+        let body = json!({"enrolment": {"ticket": "x", "code": "123456"}});
+        let refused = sign_in(&town.anon(), "carl", PASSWORD, body).refused(422, "invalid");
+        assert_eq!(refused.json["errors"][0]["pointer"], "/enrolment");
+        town.anon().sign_in("carl", PASSWORD);
+    }
+
+    /// S12: of twenty sign-ins with one ticket, on two nodes, one is let in, and its factor is the one that stays.
+    fn one_ticket_opens_one_session(engine) {
+        let patient = everyone(engine).with("lockout.account_free", "1000").with("lockout.lock_after", "1000");
+        let town = Town::on(patient);
+        let other = town.another_node();
+        make(&town, "ann");
+        let offer = offered(&town.anon(), "ann", PASSWORD);
+        let answers = at_once(20, |number| {
+            let node = if number % 2 == 0 { &town } else { &other };
+            let answer = sign_in(&node.anon(), "ann", PASSWORD, acceptance(&town, &offer));
+            (answer.status, text(if answer.status == 201 { &answer.json["ust"] } else { &answer.json["code"] }))
+        });
+        let won: Vec<&String> = answers.iter().filter(|(status, _)| *status == 201).map(|(_, ust)| ust).collect();
+        assert_eq!(won.len(), 1, "{answers:?}");
+        let told = |(status, code): &(u16, String)| *status == 201 || *status == 503 || (*status, code.as_str()) == (401, "totp_required");
+        assert!(answers.iter().all(told), "{answers:?}");
+        assert_eq!(credentials(&town), 1);
+        town.anon().bearing(won[0]).get(ME).expect(200);
+        town.advance(Duration::from_secs(30));
+        town.anon().try_sign_in_with("ann", PASSWORD, &town.code(offer["totp_key"].as_str().unwrap())).expect(201);
+    }
+
+    /// A password that must be changed or has expired is changed in the same call, and may be one for an account with two factors.
+    fn a_new_password_in_the_same_call(engine) {
+        let town = Town::on(everyone(engine));
+        for (name, demand, change) in [("ann", "password_must_change", "UPDATE users SET password_must_change = TRUE"), ("bob", "password_expired", "UPDATE users SET password_expiry = created_time")] {
+            make(&town, name);
+            town.sql(&format!("{change} WHERE username_key = '{name}'"));
+            let offer = offered(&town.anon(), name, PASSWORD);
+            let with = |new: Value| {
+                let mut more = acceptance(&town, &offer);
+                more["new_password"] = new;
+                sign_in(&town.anon(), name, PASSWORD, more)
+            };
+            with(Value::Null).refused(401, demand);
+            with(PASSWORD.into()).refused(422, "password_unfit");
+            with("short".into()).refused(422, "password_unfit");
+            assert_eq!(town.count(&format!("SELECT count(*) AS count FROM users WHERE username_key = '{name}' AND is_totp_enabled")), 0);
+            let entered = with("kq7 wz2v".into()).expect(201);
+            assert_eq!(entered.json["recovery_codes"].as_array().unwrap().len(), 10);
+            town.anon().try_sign_in(name, "kq7 wz2v").refused(401, "totp_required");
+        }
+    }
+
+    /// S6: a password that was reset by link opens nothing by itself either, and a super-user who takes the factor away does not take the demand away.
+    fn nothing_skips_the_demand(engine) {
+        // The command line has the system's clock.
+        let town = Town::of_today(everyone(engine).with("links.base_url", "\"https://id.example\""));
+        make(&town, "ann");
+        let printed = town.usher(&["user", "set-password", "ann", "--link", "--print"]).expect(0).out;
+        let token = printed.trim().split_once("#token=").unwrap().1.to_owned();
+        let key = town.anon().post("/api/v1/password-resets/open", &json!({"token": token})).expect(200).json["reset_key"].clone();
+        let body = json!({"reset_key": key, "new_password": OTHER});
+        town.anon().post("/api/v1/password-resets/finish", &body).expect(204);
+        let offer = offered(&town.anon(), "ann", OTHER);
+        sign_in(&town.anon(), "ann", OTHER, acceptance(&town, &offer)).expect(201);
+        town.usher(&["user", "reset-totp", "ann"]).expect(0);
+        offered(&town.anon(), "ann", OTHER);
+    }
+}
