@@ -4,7 +4,6 @@ use crate::both;
 use crate::harness::process::usher;
 use crate::harness::{Answer, Client, Engine, PASSWORD, ROOT, Site, Town, at_once};
 use crate::second_factor::{enrol, text};
-use crate::zato::{APP, Speaker};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -222,5 +221,91 @@ both! {
         sign_in(&town.anon(), "ann", OTHER, acceptance(&town, &offer)).expect(201);
         town.usher(&["user", "reset-totp", "ann"]).expect(0);
         offered(&town.anon(), "ann", OTHER);
+    }
+}
+
+/// Someone of a role, with a second factor or without, and with what else stands for it.
+struct Person {
+    name: String,
+    is_administrator: bool,
+    has_factor: bool,
+    key: String,
+}
+
+/// What a right password alone is answered.
+fn expected_at_sign_in(person: &Person, is_demanded: bool) -> (u16, &'static str) {
+    match (person.has_factor, is_demanded) {
+        (true, _) => (401, "totp_required"),
+        (false, true) => (401, CODE),
+        (false, false) => (201, ""),
+    }
+}
+
+both! {
+    /// S6, S49: every cell of setting, role, application and factor, by every way in that takes a credential: the native sign-in, Zato's,
+    /// the ECM's check, a linked account, an API key in each dialect.
+    fn every_way_in(engine) {
+        // The command line has the system's clock.
+        let mut town = Town::of_today(Site::new(engine).with("lockout.account_free", "1000"));
+        let (root, mut people) = (town.root(), Vec::new());
+        let apps = [("plain", json!({})), ("desk", json!({"second_factor": "required"}))].map(|(name, rule)| {
+            let mut body = json!({"name": name});
+            body.as_object_mut().unwrap().extend(rule.as_object().unwrap().clone());
+            let made = root.post("/api/v1/applications", &body).expect(201).json;
+            assert_eq!(made["second_factor"], rule.get("second_factor").cloned().unwrap_or(json!("as_set")));
+            (name, text(&made["key"]))
+        });
+        for (role, has_factor) in [("viewer", false), ("viewer", true), ("administrator", false), ("administrator", true)] {
+            let name = format!("{role}-{}", u8::from(has_factor));
+            usher(&town.site, &["user", "create", &name, "--role", role, "--password-stdin"], PASSWORD).expect(0);
+            usher(&town.site, &["linked", "create", &format!("feed-{name}"), "--user", &name, "--password-stdin"], LINKED).expect(0);
+            let key = town.usher(&["key", "create", "robot", "--user", &name, "--json"]).expect(0).json();
+            if has_factor {
+                enrol(&town, town.anon().sign_in(&name, PASSWORD));
+            }
+            people.push(Person { name, is_administrator: role == "administrator", has_factor, key: text(&key["key"]) });
+        }
+        for setting in ["optional", "administrators", "everyone"] {
+            town = town.restart_with("sign_in.second_factor", &format!("{setting:?}"));
+            for (person, (app, app_key)) in people.iter().flat_map(|person| apps.iter().map(move |app| (person, app))) {
+                let by_setting = setting == "everyone" || (setting == "administrators" && person.is_administrator);
+                let is_demanded = by_setting || *app == "desk";
+                let cell = format!("{setting}, {}, {app}", person.name);
+                let (status, code) = expected_at_sign_in(person, is_demanded);
+                let through = town.anon().with("x-current-app", app);
+                let native = through.try_sign_in(&person.name, PASSWORD);
+                assert_eq!((native.status, native.json["code"].as_str().unwrap_or_default()), (status, code), "{cell}");
+                assert_eq!(native.json.get("enrolment").is_some(), code == CODE, "{cell}");
+
+                let body = json!({"username": person.name, "password": PASSWORD, "current_app": app});
+                let zato = town.stranger().bare("POST", "user/login", &body);
+                let expected = if status == 201 { json!([]) } else { json!(["E005008"]) };
+                assert_eq!(zato.json["sub_status"], expected, "{cell}: {}", zato.text);
+                assert!(zato.json.get("enrolment").is_none() && zato.json.get("ust").is_some() == (status == 201), "{cell}");
+
+                let asker = through.with("x-application-key", app_key);
+                let checked = asker.post(CHECK, &json!({"username": person.name, "password": PASSWORD})).expect(200).json;
+                let expected = match (code, person.has_factor) {
+                    (CODE, _) => (json!(5), Value::Null, json!("second_factor_missing")),
+                    (_, has_factor) => (json!(0), json!(if has_factor { "password_totp" } else { "password" }), Value::Null),
+                };
+                assert_eq!((checked["status"].clone(), checked["login_method"].clone(), checked["reason"].clone()), expected, "{cell}");
+                let wrong = asker.post(CHECK, &json!({"username": person.name, "password": OTHER})).expect(200).json;
+                assert_eq!((&wrong["status"], &wrong["reason"]), (&json!(4), &Value::Null), "{cell}");
+
+                let basic = STANDARD.encode(format!("feed-{}:{LINKED}", person.name));
+                let linked = town.anon().with("authorization", &format!("Basic {basic}")).with("x-zato-sso-current-app", app);
+                let answer = linked.get("/zato/sso/user");
+                assert_eq!((answer.status, answer.headers.contains_key("x-zato-sso-ust")), if is_demanded { (403, false) } else { (200, true) }, "{cell}");
+                if is_demanded {
+                    assert_eq!(answer.json["sub_status"], json!(["E005001"]), "{cell}");
+                }
+
+                let robot = through.with("authorization", &format!("Key {}", person.key));
+                for path in [ME, "/__api__/v1/user", "/ecm/security/roles"] {
+                    robot.get(path).expect(200);
+                }
+            }
+        }
     }
 }
