@@ -41,6 +41,11 @@ impl TokenKey {
         PublicKey::from_bytes(self.0.verifying_key().to_bytes().to_vec())
     }
 
+    /// The signature of a message (RFC 8032): 64 bytes.
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.0.sign(message).to_bytes().to_vec()
+    }
+
     /// A token that says `claims`, signed under this key, whose id is `kid`. Its type tells it from every other kind of JWT (RFC 8725,
     /// section 3.11; RFC 9068, section 2.1).
     ///

@@ -2,7 +2,7 @@
 
 use super::users::find;
 use super::{Common, Exit, Outcome, output};
-use crate::domain::audit::{Action, End, EventView, Head};
+use crate::domain::audit::{Action, EventView, Head};
 use crate::domain::ids::UserId;
 use crate::domain::time::Utc;
 use crate::error::{Code, Error};
@@ -10,13 +10,18 @@ use crate::service::{AcceptedRollback, AuditQuery, Finding, Search, SuperUser};
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
 use std::cell::RefCell;
+use std::path::PathBuf;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Show events, oldest first: those of a call, or what was done by or to someone.
     Show(Show),
     /// Print every event as a line of JSON, oldest first.
-    Export,
+    Export {
+        /// Write the signed heads of the chains into this file: what they are the ends of is in the export.
+        #[arg(long, value_name = "FILE")]
+        heads: Option<PathBuf>,
+    },
     /// Walk the hash chains; exit 1 at the first break, naming it.
     Verify,
     /// Go on with a database that was put back: after a restore, or the loss of a primary. Until then nothing is answered.
@@ -58,7 +63,7 @@ fn time(text: &str) -> Result<Utc, &'static str> {
 pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
     match command {
         Command::Show(search) => show(common, search).await,
-        Command::Export => export(common).await,
+        Command::Export { heads } => export(common, heads).await,
         Command::Verify => verify(common).await,
         Command::AcceptRollback { reason } => accept_rollback(common, reason).await,
     }
@@ -120,8 +125,17 @@ async fn id_of(root: &SuperUser, user: &str) -> Result<UserId, Error> {
     }
 }
 
-async fn export(common: &Common) -> Outcome {
-    let export = |root: SuperUser| async move { each(&root, Search::default(), output::json).await };
+async fn export(common: &Common, file: Option<PathBuf>) -> Outcome {
+    let export = |root: SuperUser| async move {
+        if let Some(file) = file {
+            // Before the first event is read: whatever is signed is in the export.
+            let heads = root.signed_heads().await?;
+            let text = json!({ "heads": heads }).to_string();
+            let fail = |e: std::io::Error| Error::new(Code::Internal).cause(format!("cannot write {}: {e}", file.display()));
+            std::fs::write(&file, text + "\n").map_err(fail)?;
+        }
+        each(&root, Search::default(), output::json).await
+    };
     common.act(Action::AuditExport, export).await
 }
 
@@ -150,21 +164,20 @@ async fn verify(common: &Common) -> Outcome {
     let found = RefCell::new(None);
     let walk = |root: SuperUser| async {
         let root = root;
-        found.replace(Some(root.verify_audit().await?));
+        let finding = root.verify_audit().await?;
+        // What does not hold is not signed.
+        let signed = root.sign_verified(&finding).await?;
+        found.replace(Some((finding, signed)));
         Ok(())
     };
     let acted = common.act(Action::AuditVerify, walk).await;
-    let Some(finding) = found.into_inner() else { return acted };
+    let Some((finding, heads)) = found.into_inner() else { return acted };
     match finding {
         Finding::Sound(_) if acted.is_err() => acted,
         Finding::Sound(verified) => {
-            let heads = verified
-                .heads
-                .iter()
-                .map(|End { head: h, month }| json!({"chain": h.chain, "seq": h.seq, "hash": h.hash_in_hex(), "month": month}));
             let notices = verified.ahead.iter().map(|chain| json!({"notice": "clock_ahead", "chain": chain}));
             if common.json {
-                let (heads, notices): (Vec<_>, Vec<_>) = (heads.collect(), notices.collect());
+                let notices: Vec<_> = notices.collect();
                 return output::json(
                     &json!({"sound": true, "events": verified.events, "erased": verified.erased, "heads": heads, "notices": notices}),
                 );

@@ -22,6 +22,8 @@ pub(super) enum Command {
         #[arg(long)]
         now: bool,
     },
+    /// Make a fresh key that signs the heads of the audit trail, at once. Those of before stay published.
+    RotateAuditKey,
 }
 
 pub(super) async fn execute(common: &Common, command: &Command) -> Outcome {
@@ -41,6 +43,14 @@ pub(super) async fn execute(common: &Common, command: &Command) -> Outcome {
                 return output::json(&json!({ "data_key_id": data_key_id, "resealed": resealed, "dropped": dropped }));
             }
             output::line(&format!("{data_key_id} is active; {resealed} secrets encrypted anew, {dropped} keys removed"))
+        }
+        Command::RotateAuditKey => {
+            let rotate = |root: SuperUser| async move { root.rotate_audit_key().await };
+            let kid = common.act(Action::AuditKeyRotate, rotate).await?;
+            if common.json {
+                return output::json(&json!({ "kid": kid }));
+            }
+            output::line(&format!("{kid} signs the heads of the audit trail"))
         }
         Command::RotateSigning { now } => {
             let at_once = *now;

@@ -179,6 +179,7 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         | Action::AuditExport
         | Action::AuditExpire
         | Action::AuditAcceptRollback
+        | Action::AuditKeyRotate
         | Action::AuditVerify
         | Action::SecretsRotate
         | Action::SigningKeysRotate

@@ -289,6 +289,8 @@ super::words::words! {
         TokenIssue = "token.issue",
         /// Make another key that signs tokens.
         SigningKeysRotate = "secrets.rotate_signing",
+        /// Make another key that signs heads of the audit trail.
+        AuditKeyRotate = "secrets.rotate_audit_key",
         /// The database is copied into a file.
         DatabaseBackup = "database.backup",
         /// Ask which version the service gives itself.

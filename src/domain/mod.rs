@@ -39,6 +39,7 @@ pub mod standing;
 pub mod text;
 pub mod throttle;
 pub mod time;
+pub mod token_key;
 pub mod user;
 pub(crate) mod words;
 pub mod zato;

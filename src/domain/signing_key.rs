@@ -89,14 +89,7 @@ impl SigningKey {
 
     /// As it is published (RFC 7517; RFC 8037, section 2).
     pub fn jwk(&self) -> Jwk {
-        Jwk {
-            kty: "OKP",
-            crv: "Ed25519",
-            alg: "EdDSA",
-            use_: "sig",
-            kid: self.signing_key_id,
-            x: URL_SAFE_NO_PAD.encode(self.public_key.as_bytes()),
-        }
+        Jwk::ed25519(self.signing_key_id, &self.public_key)
     }
 }
 
@@ -110,6 +103,18 @@ pub struct Jwk {
     use_: &'static str,
     kid: SigningKeyId,
     x: String,
+}
+
+impl Jwk {
+    /// Of an Ed25519 key.
+    pub fn ed25519(kid: SigningKeyId, public: &PublicKey) -> Self {
+        Self { kty: "OKP", crv: "Ed25519", alg: "EdDSA", use_: "sig", kid, x: URL_SAFE_NO_PAD.encode(public.as_bytes()) }
+    }
+
+    /// As one line of JSON.
+    pub fn to_text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
 }
 
 /// All keys, in the order in which they come to sign.

@@ -14,7 +14,6 @@ mod audit_events;
 mod bulk;
 mod crowd;
 mod custom_attributes;
-mod descriptors;
 mod desk;
 mod dialect;
 mod docs;
@@ -46,7 +45,6 @@ mod tokens;
 mod users;
 mod views;
 
-pub use descriptors::fit as fit_descriptors;
 pub use dialect::Dialect;
 pub use gate::GateKind;
 pub use route::Route;

@@ -25,6 +25,7 @@ pub fn table() -> Vec<Route> {
         route(get(),    "/healthz",                                      None,                           "Whether the process runs.",                               health::alive),
         route(get(),    "/readyz",                                       None,                           "Whether the service can answer calls.",                   health::ready),
         route(get(),    "/.well-known/jwks.json",                        None,                           "The public keys that signed tokens are verified with.",   tokens::published),
+        route(get(),    "/.well-known/usher-audit-keys.json",            None,                           "The public keys that heads of the audit trail are verified with.", tokens::published_of_audit),
         route(get(),    "/openapi.json",                                 None,                           "This document.",                                          docs::openapi),
         route(get(),    "/docs",                                         None,                           "A browser for this document.",                            docs::index),
         route(get(),    "/docs/{file}",                                  None,                           "The browser's files.",                                    docs::file),

@@ -4,7 +4,7 @@ use super::gate::Probe;
 use super::input::Body;
 use super::reply::{self, Created, Document};
 use crate::domain::signed_token::Scope;
-use crate::domain::signing_key::KEPT_BY_VERIFIERS;
+use crate::domain::signing_key::{Jwk, KEPT_BY_VERIFIERS};
 use crate::domain::time::Utc;
 use crate::error::{Code, Error, Result};
 use crate::service::SignedIn;
@@ -57,10 +57,19 @@ pub(super) async fn issue(caller: SignedIn, Body(body): Body<TokenBody>) -> Resu
     Ok(Created { body, cookie: None })
 }
 
-/// The JSON Web Key Set (RFC 7517, section 5). While there is no key yet, nobody is to remember that.
+/// The JSON Web Key Set (RFC 7517, section 5).
 pub(super) async fn published(Probe(context): Probe, (): ()) -> Result<Document> {
-    let keys = context.services().published_keys().await?;
+    Ok(key_set(&context.services().published_keys().await?))
+}
+
+/// The set of the keys that sign heads of the audit trail.
+pub(super) async fn published_of_audit(Probe(context): Probe, (): ()) -> Result<Document> {
+    Ok(key_set(&context.services().published_audit_keys().await?))
+}
+
+/// While there is no key yet, nobody is to remember that.
+fn key_set(keys: &[Jwk]) -> Document {
     let kept = if keys.is_empty() { "no-store".to_owned() } else { format!("public, max-age={}", KEPT_BY_VERIFIERS.as_secs()) };
     let body = json!({ "keys": keys }).to_string().into_bytes();
-    Ok(Document { status: 200, content_type: "application/jwk-set+json", body, headers: vec![("cache-control", kept)] })
+    Document { status: 200, content_type: "application/jwk-set+json", body, headers: vec![("cache-control", kept)] }
 }

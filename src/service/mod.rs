@@ -50,6 +50,7 @@ mod seen;
 mod sessions;
 mod sign_in;
 mod sign_up;
+mod signed_heads;
 mod source;
 mod tokens;
 mod users;
@@ -84,6 +85,7 @@ pub use seen::{Seen, Whom};
 pub use sessions::{Introspection, SessionEntry};
 pub use sign_in::{NewSession, SignIn};
 pub use sign_up::{Confirmed, SIGN_UP, SignUp};
+pub use signed_heads::SignedHead;
 pub use source::{Connect, Ecm, Source, Zato};
 pub use tokens::{Issued, RotatedKeys};
 pub use users::{NewUser, Password};
@@ -296,8 +298,10 @@ impl Services {
     /// The database fails.
     pub async fn tell_heads(&self, told: &mut Vec<End>) -> Result<()> {
         let heads = self.inner.store.audit_heads().await?;
-        for End { head, month } in heads.iter().filter(|end| end.head.seq > 0 && !told.contains(end)) {
-            tracing::info!(target: "usher::audit", chain = head.chain, seq = head.seq, hash = head.hash_in_hex(), month, "audit head");
+        let grown: Vec<End> = heads.iter().filter(|end| end.head.seq > 0 && !told.contains(end)).cloned().collect();
+        let signed = if grown.is_empty() { Vec::new() } else { self.sign_heads(&grown).await? };
+        for SignedHead { chain, seq, hash, month, kid, signature } in signed {
+            tracing::info!(target: "usher::audit", chain, seq, hash, month, %kid, signature, "audit head");
         }
         *told = heads;
         Ok(())

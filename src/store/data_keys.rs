@@ -47,6 +47,7 @@ pub const PLACES: &[Place] = &[
     Place { table: "totp_credentials", row: "credential_id", owner: "user_id" },
     Place { table: "hook_secrets", row: "hook_secret_id", owner: "hook_id" },
     Place { table: "signing_keys", row: "signing_key_id", owner: "signing_key_id" },
+    Place { table: "token_keys", row: "key_id", owner: "key_id" },
 ];
 
 /// A secret where it is kept. The ids are of whichever noun the table is about.

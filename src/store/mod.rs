@@ -34,6 +34,7 @@ mod server;
 mod sessions;
 mod signing_keys;
 mod throttles;
+mod token_keys;
 mod users;
 mod writer;
 mod zato;

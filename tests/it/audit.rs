@@ -86,6 +86,34 @@ both! {
             command.args(["-c", program]);
             crate::harness::process::run(command, export)
         };
+        // With signed heads and the published keys, a third party needs no secret.
+        let (heads, keys) = (town.site.folder.path().join("heads.json"), town.site.folder.path().join("keys.json"));
+        let export_signed = || town.usher(&["audit", "export", "--heads", heads.to_str().unwrap()]).expect(0).out;
+        let keep_keys = || fs::write(&keys, town.anon().get("/.well-known/usher-audit-keys.json").expect(200).text).unwrap();
+        let verify_signed = |export: &str| {
+            let mut command = Command::new("python3");
+            command.args(["-c", program]).args([&heads, &keys]);
+            crate::harness::process::run(command, export)
+        };
+        let signed = export_signed();
+        keep_keys();
+        let chains = town.count("SELECT count(*) AS count FROM audit_chains");
+        assert!(verify_signed(&signed).expect(0).out.contains(&format!("{chains} signed heads")));
+        // The end cut off; a head of somebody else's; a key of somebody else's.
+        let last_of = |export: &str| export.lines().filter(|line| !line.contains("audit.export")).count();
+        let cut: String = signed.lines().take(last_of(&signed) / 2).map(|line| format!("{line}\n")).collect();
+        assert!(verify_signed(&cut).expect(1).err.contains("is missing"));
+        let told = fs::read_to_string(&heads).unwrap();
+        let seq = json!({"seq": serde_json::from_str::<Value>(&told).unwrap()["heads"][0]["seq"]}).to_string();
+        fs::write(&heads, told.replacen(seq.trim_matches(['{', '}']), "\"seq\":1", 1)).unwrap();
+        assert!(verify_signed(&signed).expect(1).err.contains("is not signed by a key that is known"));
+        // Whoever has the database alone puts in no key that is published, nor one that signs.
+        town.usher(&["secrets", "rotate-audit-key"]).expect(0);
+        let again = export_signed();
+        assert!(verify_signed(&again).expect(1).err.contains("is not signed by a key that is known"));
+        keep_keys();
+        verify_signed(&again).expect(0);
+        assert_eq!(town.anon().get("/.well-known/usher-audit-keys.json").json["keys"].as_array().unwrap().len(), 2);
         let sound = verify(&export).expect(0).out;
         let heads = town.usher(&["audit", "verify", "--json"]).expect(0).json();
         assert!(sound.contains("1 events with erased values"), "{sound}");

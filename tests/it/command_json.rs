@@ -80,6 +80,7 @@ const TABLE: &[(&str, &str, &str, Prints)] = &[
     ("audit show", "--from 2020-01-01T00:00:00Z", "", Document),
     ("audit export", "", "", Lines),
     ("audit verify", "", "", Document),
+    ("secrets rotate-audit-key", "", "", Document),
     ("audit accept-rollback", "--reason tried", "", Document),
 ];
 

@@ -459,7 +459,7 @@ both! {
         token(&root);
         until("a failure", || town.count("SELECT COUNT(*) AS count FROM outbox WHERE last_error IS NOT NULL") == 1);
         let rotated = town.usher(&["secrets", "rotate", "--json"]).expect(0).json();
-        assert_eq!((&rotated["resealed"], &rotated["dropped"]), (&json!(3), &json!(1)));
+        assert_eq!((&rotated["resealed"], &rotated["dropped"]), (&json!(4), &json!(1)));
         assert_eq!(town.count("SELECT COUNT(*) AS count FROM data_keys"), 1);
         receiver.always(Reaction::Status(204));
         town.advance(Duration::from_secs(5));

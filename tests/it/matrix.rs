@@ -335,6 +335,7 @@ const PROBES: &[&str] = &[
     "/healthz",
     "/readyz",
     "/.well-known/jwks.json",
+    "/.well-known/usher-audit-keys.json",
     "/openapi.json",
     "/docs",
     "/docs/{file}",

@@ -266,11 +266,14 @@ both! {
             look(&town, &format!("lost-{number}"));
         }
         let heads = |town: &Town| town.lines("SELECT chain || ' ' || seq AS line FROM audit_chains ORDER BY chain");
-        let before = heads(&town);
         let ask = |town: &Town| town.anon().get("/api/v1/users/me").status;
         for round in 0..2 {
+            let before = heads(&town);
             put_back(&town);
             wait_until("nothing is answered", || ask(&town) == 503);
+            // A node that has noticed writes down what it remembers, for whoever accepts it.
+            let end: i64 = before.iter().map(|end| end.split(' ').nth(1).unwrap().parse::<i64>().unwrap()).sum();
+            wait_until("the mark is of today", || marked(&town.site) == end);
             town.anon().get("/readyz").refused(503, "trail_broken");
             let found = town.usher(&["audit", "verify"]).expect(1);
             assert!(found.err.contains("was put back") && found.err.contains("at event"), "{found:?}");
@@ -279,9 +282,6 @@ both! {
             if round == 1 {
                 break;
             }
-            // A node that has noticed writes down what it remembers, for whoever accepts it.
-            let end: i64 = before.iter().map(|end| end.split(' ').nth(1).unwrap().parse::<i64>().unwrap()).sum();
-            wait_until("the mark is of today", || marked(&town.site) == end);
             town.usher(&["audit", "accept-rollback", "--reason", " "]).expect(2);
             town.usher(&["audit", "accept-rollback", "--reason", "restored from the copy of Monday"]).expect(0);
             wait_until("calls are answered again", || ask(&town) == 401);

@@ -20,6 +20,19 @@ CREATE TABLE audit_rollbacks (
     mac    bytea NOT NULL
 );
 
+-- Keys that sign, of any algorithm, each for one use: those of the use audit sign heads. They are never removed, for what they signed stays.
+CREATE TABLE token_keys (
+    key_id       uuid NOT NULL PRIMARY KEY,
+    use          text NOT NULL,
+    alg          text NOT NULL,
+    public_jwk   text NOT NULL,
+    sealed       bytea NOT NULL,
+    data_key_id  uuid NOT NULL REFERENCES data_keys (data_key_id),
+    created_time timestamptz NOT NULL,
+    signs_from   timestamptz NOT NULL
+);
+CREATE INDEX token_keys_by_data_key ON token_keys (data_key_id);
+
 -- The trail: whom an answer showed, and by which view.
 
 -- Cheap requests: indexes for searches, known addresses, hourly counts.

@@ -20,6 +20,19 @@ CREATE TABLE audit_rollbacks (
     mac    BLOB NOT NULL
 ) STRICT;
 
+-- Keys that sign, of any algorithm, each for one use: those of the use audit sign heads. They are never removed, for what they signed stays.
+CREATE TABLE token_keys (
+    key_id       BLOB NOT NULL PRIMARY KEY,
+    use          TEXT NOT NULL,
+    alg          TEXT NOT NULL,
+    public_jwk   TEXT NOT NULL,
+    sealed       BLOB NOT NULL,
+    data_key_id  BLOB NOT NULL REFERENCES data_keys (data_key_id),
+    created_time INTEGER NOT NULL,
+    signs_from   INTEGER NOT NULL
+) STRICT;
+CREATE INDEX token_keys_by_data_key ON token_keys (data_key_id);
+
 -- The trail: whom an answer showed, and by which view.
 
 -- Cheap requests: indexes for searches, known addresses, hourly counts.
