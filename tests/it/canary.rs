@@ -25,12 +25,12 @@ const OTHER_PASSWORD: &str = "marble cloud engine 77";
 
 /// Secrets that were in use: every spelling of each, with what it is, by its first bytes.
 #[derive(Default)]
-struct Canaries(HashMap<[u8; BEGINNING], Vec<(&'static str, Vec<u8>)>>);
+pub struct Canaries(HashMap<[u8; BEGINNING], Vec<(&'static str, Vec<u8>)>>);
 
 const BEGINNING: usize = 8;
 
 impl Canaries {
-    fn add(&mut self, what: &'static str, secret: &str) {
+    pub fn add(&mut self, what: &'static str, secret: &str) {
         let mut raw = vec![secret.as_bytes().to_vec()];
         // The random part alone is as good as the token.
         if let Some(token) =
@@ -66,7 +66,7 @@ impl Canaries {
 
     /// None of them can be seen in `place`, in clear or spelt otherwise.
     #[track_caller]
-    fn are_not_in(&self, place: &str, bytes: &[u8]) {
+    pub fn are_not_in(&self, place: &str, bytes: &[u8]) {
         for (at, window) in bytes.windows(BEGINNING).enumerate() {
             for (what, spelt) in self.0.get(window).into_iter().flatten() {
                 let rest = &bytes[at..];

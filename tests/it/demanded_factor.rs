@@ -1,8 +1,9 @@
 //! Second factors that are demanded, by the settings or by an application: of whom, by which way in, and how one is enrolled while signing in.
 
 use crate::both;
-use crate::harness::process::usher;
-use crate::harness::{Answer, Client, Engine, PASSWORD, ROOT, Site, Town, at_once};
+use crate::canary::{Canaries, dump};
+use crate::harness::process::{Process, usher};
+use crate::harness::{Answer, Client, Engine, PASSWORD, ROOT, Site, Town, at_once, tools};
 use crate::second_factor::{enrol, text};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -161,6 +162,91 @@ both! {
         let refused = sign_in(&town.anon(), "carl", PASSWORD, body).refused(422, "invalid");
         assert_eq!(refused.json["errors"][0]["pointer"], "/enrolment");
         town.anon().sign_in("carl", PASSWORD);
+    }
+
+    /// S30: what an offer tells, it tells in its member of that one answer: the key, the ticket and the recovery codes are in no dialect's
+    /// answer, no log line even where everything is logged, no event, and not in the database.
+    fn an_offer_comes_out_nowhere_else(engine) {
+        let site = everyone(engine).with("log.filter", "\"trace\"");
+        usher(&site, &["user", "create", "ann", "--password-stdin"], PASSWORD).expect(0);
+        let service = Process::serve(&site);
+        let mut canaries = Canaries::default();
+        let mut offers = Vec::new();
+        for name in ["ann", "ANN"] {
+            let refused = service.anon().try_sign_in(name, PASSWORD).refused(401, CODE);
+            let offer = refused.json["enrolment"].clone();
+            canaries.add("a key of one-time codes", offer["totp_key"].as_str().unwrap());
+            canaries.add("a ticket", offer["ticket"].as_str().unwrap());
+            let mut rest = refused.json.clone();
+            rest.as_object_mut().unwrap().remove("enrolment");
+            canaries.are_not_in("the rest of the refusal", rest.to_string().as_bytes());
+            canaries.are_not_in("its headers", format!("{:?}", refused.headers).as_bytes());
+            offers.push(offer);
+        }
+        let [offer, _] = offers.as_slice() else { panic!("{offers:?}") };
+        // In wrong places, with wrong passwords, in dialects.
+        let ticket = &offer["ticket"];
+        for body in [
+            json!({"username": ticket, "password": ticket}),
+            json!({"username": "ann", "password": ticket, "enrolment": {"ticket": ticket, "code": ticket}}),
+            json!({"username": "ann", "password": PASSWORD, "enrolment": {"ticket": ticket, "code": offer["totp_key"]}}),
+            json!({"username": "ann", "password": PASSWORD, "enrolment": {"ticket": [ticket], "code": ticket}}),
+            json!({"username": "ann", "password": PASSWORD, "totp_code": ticket, "new_password": ticket, "current_app": "default"}),
+        ] {
+            for path in [SESSIONS, "/zato/sso/user/login", CHECK, "/api/v1/password-resets/open", "/__api__/v1/users"] {
+                let mut answer = service.anon().post(path, &body).json;
+                // A new offer is another one.
+                answer.as_object_mut().map(|members| members.remove("enrolment"));
+                canaries.are_not_in(path, answer.to_string().as_bytes());
+            }
+        }
+        // The service has the clock of this machine: the code may change while it is sent.
+        let now = || usher::domain::time::Clock::system().now();
+        let key = offer["totp_key"].as_str().unwrap();
+        let take = |steps: u64| {
+            let code = tools::code(key, now() + Duration::from_secs(30 * steps));
+            sign_in(&service.anon(), "ann", PASSWORD, json!({"enrolment": {"ticket": ticket, "code": code}}))
+        };
+        let entered = (0..2).map(take).find(|answer| answer.status == 201).unwrap();
+        for code in entered.json["recovery_codes"].as_array().unwrap() {
+            canaries.add("a recovery code", code.as_str().unwrap());
+        }
+        let ann = service.anon().bearing(entered.json["ust"].as_str().unwrap());
+        for path in [ME, "/api/v1/users/me/data", "/api/v1/sessions/current"] {
+            canaries.are_not_in(path, ann.get(path).expect(200).text.as_bytes());
+        }
+        canaries.are_not_in("the exported trail", usher(&site, &["audit", "export"], "").expect(0).out.as_bytes());
+        canaries.are_not_in("the database", &dump(&site));
+        let log = service.terminate().log;
+        assert!(log.contains("\"TRACE\"") && log.contains("usher::request"), "nothing was logged");
+        canaries.are_not_in("the log", log.as_bytes());
+    }
+
+    /// The rule of an application: read, changed by a super-user and at the command line, with its change in the trail.
+    fn an_applications_rule(engine) {
+        let town = Town::new(engine);
+        let root = town.root();
+        let made = root.post("/api/v1/applications", &json!({"name": "desk"})).expect(201).json;
+        assert_eq!(made["second_factor"], "as_set");
+        let path = format!("/api/v1/applications/{}", text(&made["application_id"]));
+        let changed = root.patch(&path, &json!({"second_factor": "required"})).expect(200);
+        assert_eq!((&changed.json["second_factor"], &root.get(&path).json["second_factor"]), (&json!("required"), &json!("required")));
+        assert_eq!(event(&root, &changed)["changes"], json!({"second_factor": {"before": "as_set", "after": "required"}}));
+        for (body, status, code) in [(json!({"second_factor": null}), 400, "bad_type"), (json!({"second_factor": true}), 400, "bad_type"), (json!({"second_factor": "never"}), 422, "invalid")] {
+            root.patch(&path, &body).refused(status, code);
+        }
+        let set = |rule: &str| town.usher(&["app", "set", "desk", "--second-factor", rule, "--json"]);
+        assert_eq!(set("as_set").expect(0).json()["second_factor"], "as_set");
+        assert_eq!(set("never").expect(2).out, "");
+        let made = town.usher(&["app", "create", "vault", "--second-factor", "required", "--json"]).expect(0);
+        assert!(made.out.contains("key_") || made.out.contains("uak_"));
+        assert!(town.usher(&["app", "show", "vault"]).expect(0).out.contains("required"));
+        town.anon().with("x-current-app", "vault").try_sign_in(ROOT, PASSWORD).refused(401, CODE);
+        town.anon().with("x-current-app", "desk").sign_in(ROOT, PASSWORD);
+        // A rule that only a later build knows is the strict one.
+        town.sql("UPDATE applications SET second_factor = 'hardware' WHERE name_key = 'desk'");
+        town.anon().with("x-current-app", "desk").try_sign_in(ROOT, PASSWORD).refused(401, CODE);
+        assert_eq!(root.get(&path).json["second_factor"], "hardware");
     }
 
     /// S12: of twenty sign-ins with one ticket, on two nodes, one is let in, and its factor is the one that stays.
