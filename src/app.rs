@@ -166,7 +166,8 @@ pub fn start(settings: &Settings, services: &Services) -> Result<http::Running, 
     let metrics = settings.metrics.address().map_err(|flaw| StartError::Refused(format!("setting metrics.listen: {flaw}")))?;
     let traces = traces(settings, services)?;
     let spans = traces.clone().map(|traces| traces as Arc<dyn Spans>);
-    let mut running = http::start(&settings.server, &settings.dialects, metrics, spans, services.clone())
+    let server = http::fit_descriptors(&settings.server, settings.database.readers).map_err(StartError::Refused)?;
+    let mut running = http::start(&server, &settings.dialects, metrics, spans, services.clone())
         .map_err(|e| StartError::Refused(e.to_string()))?;
     if let Some(traces) = traces {
         let server = running.server;

@@ -167,6 +167,18 @@ impl Turn {
     }
 }
 
+impl Turn {
+    /// Does something else about a password whose cost whoever chose it has chosen, in place of a hash (S50). `None` if it fails.
+    ///
+    /// # Errors
+    /// [`Code::Unavailable`] if the pool has stopped.
+    pub async fn weigh<T: Send + 'static>(self, work: impl FnOnce() -> Option<T> + Send + 'static) -> Result<Option<T>> {
+        // Others' code, on whatever text: if it panics, a hashing thread must not go with it.
+        let guarded = move |_: &mut Vec<Block>| std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).ok().flatten();
+        self.hasher.run(self.permit, guarded).await
+    }
+}
+
 /// How much hashing gives way to the threads that answer calls, where a core is wanted by both: some 25 % of it are left (nice 5).
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 5;

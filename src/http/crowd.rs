@@ -1,6 +1,7 @@
 //! Connections by address, and how long one may keep the service waiting (S39).
 //!
-//! One too many from an address is let in, told to come back, and closed. And a connection on which nothing is being answered has a
+//! One too many from an address is let in, told to come back, and closed; a few at a time are, the rest is closed unheard, for each that
+//! waits for its first request has descriptors that others need. And a connection on which nothing is being answered has a
 //! deadline for a whole request: what is kept open between requests, plus what a header may take. The server's own timers close a
 //! connection that is silent for the one, and the first request of another after the other; but a byte stops the first of them for good,
 //! and later requests have no second. So a watchman goes round and shuts what is overdue: headers that trickle, and answers that nobody
@@ -18,6 +19,9 @@ use std::time::{Duration, Instant};
 
 /// Between two rounds of the watchman.
 const ROUND: Duration = Duration::from_secs(1);
+
+/// How many connections beyond what an address may have are told so, at a time.
+const TOLD: usize = 16;
 
 /// Who is there.
 #[derive(Clone)]
@@ -143,6 +147,10 @@ impl Crowd {
         let count = members.counts.entry(address).or_insert(0);
         *count += 1;
         let is_crowded = *count > self.most;
+        if *count > self.most + TOLD {
+            // The server takes that for its other side's end, and closes it.
+            let _ = socket.as_ref().map(|socket| socket.shutdown(Shutdown::Both));
+        }
         members.lines.insert(number, Line { socket, stir: stir.clone() });
         data.insert(Place { address, number, is_crowded, stir, crowd: self.clone() });
     }

@@ -1,14 +1,14 @@
 //! Endpoints of custom attributes: six for each shelf, written once. A value goes through as the text that it was sent as, never as a
 //! number or string that was read and written anew.
 
-use super::input::{Input, Parts, UserSegment, read_raw_object};
+use super::input::{Input, Parts, UserSegment, read_raw_object, read_tags};
 use super::reply::{Answer, Body, Done, Found, Items, Reply};
 use crate::domain::custom_attribute::{AttributeName, AttributeValue, AttributeView, LONGEST_LIFE, Setting};
 use crate::domain::precondition::Precondition;
 use crate::domain::raw::RawObject;
 use crate::error::{Code, Error, Fault, Result, WITHIN};
 use crate::service::{Attributes, Authenticated, SignedIn, SuperUser};
-use actix_web::http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
+use actix_web::http::header::{IF_MATCH, IF_NONE_MATCH};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -90,14 +90,10 @@ pub(super) struct Conditions(Precondition);
 
 impl Input for Conditions {
     async fn read(parts: &mut Parts) -> Result<Self> {
-        let read = |name: HeaderName| -> Result<Option<String>> {
-            // A condition that cannot be read must not count as none, nor one that was sent in two lines (RFC 9110, section 5.3).
-            let bad = |_| Error::new(Code::BadRequest).because("if_match_malformed");
-            let lines: Vec<&str> =
-                parts.request.headers().get_all(name).map(|line| line.to_str().map_err(bad)).collect::<Result<_>>()?;
-            Ok((!lines.is_empty()).then(|| lines.join(",")))
-        };
-        Ok(Self(Precondition { if_match: read(IF_MATCH)?, if_none_match: read(IF_NONE_MATCH)? }))
+        Ok(Self(Precondition {
+            if_match: read_tags(&parts.request, IF_MATCH)?,
+            if_none_match: read_tags(&parts.request, IF_NONE_MATCH)?,
+        }))
     }
 
     fn describe(_: &mut SchemaGenerator) -> Value {

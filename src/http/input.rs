@@ -3,11 +3,12 @@
 //! Bounds (S38): a body of 64 KiB, within ten seconds; JSON nested 32 deep. An unknown member is refused, never ignored.
 
 use super::misfit;
+use crate::domain::precondition::Tags;
 use crate::domain::raw::{NoMembers, RawObject, UniqueMembers};
 use crate::error::{Code, Error, Fault, Result};
 use crate::service::LARGEST_PAGE;
 use actix_web::HttpRequest;
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderName};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use futures_util::{FutureExt as _, StreamExt as _};
 use schemars::{JsonSchema, SchemaGenerator};
@@ -263,19 +264,25 @@ impl Input for Changes {
     }
 }
 
-/// The entity tag that the resource must still have.
-pub struct IfMatch(pub Option<String>);
+/// The entity tags of one of which the resource must still be.
+pub struct IfMatch(pub Option<Tags>);
+
+/// The entity tags in a header of this name; `None` without one.
+///
+/// # Errors
+/// [`Code::BadRequest`]: a condition that cannot be read must not count as none, nor one that was sent in two lines (RFC 9110, section 5.3).
+pub(super) fn read_tags(request: &HttpRequest, name: HeaderName) -> Result<Option<Tags>> {
+    let bad = || Error::new(Code::BadRequest).because("if_match_malformed");
+    let lines = request.headers().get_all(&name).map(|line| line.to_str().map_err(|_| bad())).collect::<Result<Vec<_>>>()?;
+    if lines.is_empty() {
+        return Ok(None);
+    }
+    Tags::read(&lines.join(",")).map(Some).map_err(|flaw| bad().detail(format!("{name} {flaw}.")))
+}
 
 impl Input for IfMatch {
     async fn read(parts: &mut Parts) -> Result<Self> {
-        match parts.request.headers().get(header::IF_MATCH) {
-            None => Ok(Self(None)),
-            // A condition that cannot be read must not count as none.
-            Some(tag) => match tag.to_str() {
-                Ok(tag) => Ok(Self(Some(tag.to_owned()))),
-                Err(_) => Err(Error::new(Code::BadRequest).because("if_match_malformed")),
-            },
-        }
+        read_tags(&parts.request, header::IF_MATCH).map(Self)
     }
 
     fn describe(_: &mut SchemaGenerator) -> Value {

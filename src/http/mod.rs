@@ -14,6 +14,7 @@ mod audit_events;
 mod bulk;
 mod crowd;
 mod custom_attributes;
+mod descriptors;
 mod desk;
 mod dialect;
 mod docs;
@@ -45,6 +46,7 @@ mod tokens;
 mod users;
 mod views;
 
+pub use descriptors::fit as fit_descriptors;
 pub use dialect::Dialect;
 pub use gate::GateKind;
 pub use route::Route;

@@ -140,10 +140,17 @@ fn did_of(found: Checked, user: &User) -> Did {
 
 impl Authenticated {
     /// Why a password would not be accepted for the caller's own account: the codes of the causes, none if it would. Nothing is hashed or
-    /// compared: it is no check of a credential.
-    pub fn judge_password(&self, password: &Password) -> Vec<&'static str> {
+    /// compared: it is no check of a credential. One that would not counts as an asking, as where it is to be set.
+    ///
+    /// # Errors
+    /// [`Code::TooManyAttempts`].
+    pub async fn judge_password(&self, password: &Password) -> Result<Vec<&'static str>> {
         self.context.trail.set_subject(self.user_id());
         let policy = &self.context.services.inner.policy;
-        policy.judge(password, self.known.user(), Some(self.application.name.as_str()))
+        let causes = policy.judge(password, self.known.user(), Some(self.application.name.as_str()));
+        if !causes.is_empty() {
+            self.context.count_asking().await?;
+        }
+        Ok(causes)
     }
 }

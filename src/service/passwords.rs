@@ -7,6 +7,7 @@ use super::leniency::Leniency;
 use super::proof::Concern;
 use super::sign_in::NewSession;
 use crate::auth::hashing::Verdict;
+use crate::auth::policy::{advise, is_oversized};
 use crate::domain::audit::Action;
 use crate::domain::ids::UserId;
 use crate::domain::letter::LetterKind;
@@ -21,7 +22,8 @@ use crate::error::{Code, Error, Result};
 use crate::store::Tx;
 
 impl Context {
-    /// Judges a new password of `user`, who is called from `application`, and hashes it. `member` is where it was sent.
+    /// Judges a new password of `user`, who is called from `application`, and hashes it. `member` is where it was sent. One that is refused
+    /// counts as an asking from its address: a password can be chosen for what it costs to judge.
     pub(super) async fn fit_password(
         &self,
         new: Password,
@@ -29,10 +31,29 @@ impl Context {
         application: Option<&str>,
         member: &'static str,
     ) -> Result<FitPassword> {
+        if let Err(unfit) = self.services.inner.policy.check(&new, user, application, member) {
+            self.count_asking().await?;
+            return Err(self.advised(unfit, new, user).await);
+        }
         let policy = &self.services.inner.policy;
-        policy.check(&new, user, application, member)?;
         let needs_totp = !policy.is_enough_alone(&new);
         Ok(FitPassword { hash: self.hash(new).await?, needs_totp, life: policy.life })
+    }
+}
+
+impl Context {
+    /// What a new password is refused with, with advice on a better one where that helps and there is a turn for it.
+    pub(super) async fn advised(&self, unfit: Error, new: Password, user: &User) -> Error {
+        // Of one that is too long only its length is at fault.
+        if is_oversized(&new) {
+            return unfit;
+        }
+        let Ok(turn) = self.services.inner.hasher.turn() else { return unfit };
+        let username = user.username.as_str().to_owned();
+        match turn.weigh(move || advise(&new, &username)).await {
+            Ok(Some(advice)) => unfit.detail(advice),
+            Ok(None) | Err(_) => unfit,
+        }
     }
 }
 

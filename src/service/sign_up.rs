@@ -161,7 +161,10 @@ impl Anyone {
         };
         let nobody = CreationContext { via: VIA.to_owned(), by: None, application: None, remote_addr: None, cid: None };
         let draft = form.user(UserId::from_bytes([0; 16]), nobody, context.now());
-        context.services.inner.policy.check(&password, &draft, Some(application.name.as_str()), "password")?;
+        // It was asked for, and counted so.
+        if let Err(unfit) = context.services.inner.policy.check(&password, &draft, Some(application.name.as_str()), "password") {
+            return Err(context.advised(unfit, password, &draft).await);
+        }
         form.password_hash = context.hash(password).await?.expose().to_owned();
         context.send_on_errand(Errand::SignUp(Box::new(form))).await
     }

@@ -13,6 +13,7 @@ use crate::domain::attribute::{Refused, Viewer, Why};
 use crate::domain::audit::{Action, Changes};
 use crate::domain::ids::UserId;
 use crate::domain::letter::LetterKind;
+use crate::domain::precondition::Tags;
 use crate::domain::secret;
 use crate::domain::standing::{is_active_super_user, stands};
 use crate::domain::text::{Line, Name, fold};
@@ -335,7 +336,7 @@ impl SuperUser {
 #[derive(Debug)]
 pub struct Edit {
     patch: Patch,
-    if_match: Option<String>,
+    if_match: Option<Tags>,
 }
 
 /// A change of these needs a sign-in of this age at most (S26).
@@ -347,12 +348,12 @@ impl Edit {
     ///
     /// # Errors
     /// [`Code::Invalid`] or [`Code::MemberForbidden`], naming every member at fault; a patch without members is refused.
-    pub fn read(viewer: Viewer, members: &Map<String, Value>, if_match: Option<String>) -> Result<Self> {
+    pub fn read(viewer: Viewer, members: &Map<String, Value>, if_match: Option<Tags>) -> Result<Self> {
         let patch = read_patch(viewer, members)?;
         if patch.is_empty() {
             return Err(Error::new(Code::Invalid).detail("There is nothing to change."));
         }
-        Ok(Self { patch, if_match: if_match.filter(|tag| tag.trim() != "*") })
+        Ok(Self { patch, if_match })
     }
 
     /// Of a patch that was read already.
@@ -374,7 +375,7 @@ impl Edit {
         let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
         let account = tx.read().account(before.clone(), now)?;
         if let Some(expected) = self.if_match
-            && !expected.split(',').any(|tag| tag.trim() == account.etag(maker.viewer))
+            && !expected.match_strongly(Some(&account.etag(maker.viewer)))
         {
             return Err(Error::new(Code::PreconditionFailed));
         }
@@ -468,7 +469,7 @@ impl Authenticated {
     /// # Errors
     /// Those of a patch that is read; [`Code::PreconditionFailed`], [`Code::FreshSignInRequired`], [`Code::LastSuperUser`],
     /// [`Code::ValueTaken`].
-    pub async fn update_current(self, members: &Map<String, Value>, if_match: Option<String>) -> Result<(Account, Viewer)> {
+    pub async fn update_current(self, members: &Map<String, Value>, if_match: Option<Tags>) -> Result<(Account, Viewer)> {
         let user_id = self.user_id();
         let viewer = self.viewer_of(user_id);
         self.context.trail.set_subject(user_id);
@@ -501,7 +502,7 @@ impl SuperUser {
     ///
     /// # Errors
     /// [`Code::NotFound`], and those of [`Authenticated::update_current`].
-    pub async fn update(self, user_id: UserId, members: &Map<String, Value>, if_match: Option<String>) -> Result<Account> {
+    pub async fn update(self, user_id: UserId, members: &Map<String, Value>, if_match: Option<Tags>) -> Result<Account> {
         self.context.trail.set_subject(user_id);
         let edit = Edit::read(Viewer::SuperUser, members, if_match)?;
         let (maker, services) = (self.maker(), self.context.services.clone());

@@ -20,6 +20,7 @@ mod backup;
 mod bulk;
 mod bulk_soak;
 mod canary;
+mod cheap;
 mod clock_jumps;
 mod coherence;
 mod command_help;

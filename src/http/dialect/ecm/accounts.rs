@@ -87,6 +87,6 @@ pub(super) struct JudgeBody {
 }
 
 pub(super) async fn judge(caller: Authenticated, Body(body): Body<JudgeBody>) -> Result<Found<Said>> {
-    let causes = caller.judge_password(&body.password);
+    let causes = caller.judge_password(&body.password).await?;
     Ok(Found(Said(json!({"is_complex": causes.is_empty(), "causes": causes}))))
 }
