@@ -11,7 +11,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::migration::{Migration, MigrationSource};
 use diesel::sql_types::{BigInt, Bool};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
@@ -24,8 +24,9 @@ const UNLOCK: &str = "SELECT pg_advisory_unlock(8461300257123104)";
 /// that comes after it, so it gives way before they give up.
 const PAUSE: Duration = Duration::from_millis(250);
 const GIVES_WAY: &str = "SET statement_timeout = 0; SET lock_timeout = '300ms'";
+const WAITED: Duration = Duration::from_millis(300);
 const WAITS: &str = "SET statement_timeout = 0; SET lock_timeout = 0";
-const TRIES: usize = 120;
+const TRIED: Duration = Duration::from_secs(40);
 /// How it is called among the pending migrations that what finds users is of an older version.
 const SEARCH: &str = "search_index";
 
@@ -88,15 +89,16 @@ fn apply_next(connection: &mut AnyConnection) -> Result<(), StoreError> {
     };
     let next = connection.pending_migrations(POSTGRES).map_err(broken)?;
     let Some(next) = next.first() else { return Ok(()) };
-    connection.batch_execute(if next.metadata().run_in_transaction() { GIVES_WAY } else { WAITS })?;
-    let mut tried = 1;
+    let gives_way = next.metadata().run_in_transaction();
+    connection.batch_execute(if gives_way { GIVES_WAY } else { WAITS })?;
+    let began = Instant::now();
     loop {
+        let tried = Instant::now();
+        // Neither diesel nor its migrations tell the code of an error, and its text is in the server's language. The time tells: who has waited for a
+        // lock in vain has waited for so long. Another failure after that is only found once more; one that comes at once is not tried again.
         match connection.run_migration(next) {
             Ok(_) => return Ok(()),
-            Err(error) if tried < TRIES && error.to_string().contains("lock timeout") => {
-                tried += 1;
-                std::thread::park_timeout(PAUSE);
-            }
+            Err(_) if gives_way && tried.elapsed() >= WAITED && began.elapsed() < TRIED => std::thread::park_timeout(PAUSE),
             Err(error) => return Err(broken(error)),
         }
     }

@@ -109,9 +109,26 @@ pub struct Server {
     folder: TempDir,
     port: u16,
     keeper: Option<Child>,
+    /// Of its messages.
+    language: &'static str,
 }
 
 impl Server {
+    /// One whose messages are German; `None`, with a line that says so, if it has not learnt any.
+    pub fn german() -> Option<Self> {
+        let mut server = Self::own();
+        server.language = "de";
+        server.stop();
+        server.resume();
+        let mut connection = PgConnection::establish(&server.maintenance()).unwrap();
+        let complaint = connection.batch_execute("SELECT nothing").unwrap_err().to_string();
+        let has_learnt = complaint.contains("existiert nicht");
+        if !has_learnt {
+            println!("SKIPPED: the server's messages are not to be had in German");
+        }
+        has_learnt.then_some(server)
+    }
+
     /// A server of one's own.
     pub fn own() -> Self {
         Self::start(binaries().expect("ask is_there() first"))
@@ -145,7 +162,7 @@ impl Server {
             .output()
             .unwrap();
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        let mut server = Self { binaries, folder, port: free_port(), keeper: None };
+        let mut server = Self { binaries, folder, port: free_port(), keeper: None, language: "" };
         server.resume();
         server
     }
@@ -153,7 +170,7 @@ impl Server {
     /// A copy of a primary, which streams from it and answers what only reads. What the primary acknowledges is here as well, from now on.
     pub fn standby_of(primary: &Self) -> Self {
         let folder = folder_of_nobody();
-        let mut standby = Self { binaries: primary.binaries.clone(), folder, port: free_port(), keeper: None };
+        let mut standby = Self { binaries: primary.binaries.clone(), folder, port: free_port(), keeper: None, language: "" };
         let (how, from) = (["--checkpoint=fast", "--no-sync", "-D"], primary.conninfo());
         standby.has_done("pg_basebackup", |command| command.args(how).arg(standby.data()).args(["-d", &from]));
         standby.follow(primary);
@@ -176,6 +193,8 @@ impl Server {
 
     /// Takes back what it has and another server, which was promoted meanwhile, has not.
     pub fn rewind(&self, primary: &Self) {
+        // Until then the other one's files do not tell that it was promoted.
+        primary.run("CHECKPOINT");
         let (how, from) = (["--no-sync", "--target-pgdata"], primary.conninfo());
         self.has_done("pg_rewind", |command| command.args(how).arg(self.data()).args(["--source-server", &from]));
     }
@@ -242,7 +261,7 @@ impl Server {
             .arg(self.binaries.join("postgres"))
             .arg(self.folder.path().join("data"))
             .arg(self.port.to_string());
-        shell.stdin(Stdio::piped()).current_dir(self.folder.path());
+        shell.stdin(Stdio::piped()).current_dir(self.folder.path()).env("LANGUAGE", self.language);
         self.keeper = Some(as_nobody(shell).spawn().unwrap());
         let began = Instant::now();
         while PgConnection::establish(&format!("{}/postgres", self.base())).is_err() {
