@@ -310,6 +310,45 @@ fn a_standby_alone_serves_nobody() {
     usher(&site, &["audit", "verify"], "").expect(0);
 }
 
+/// S51, S53: what a standby had not received when its primary was lost is told: nothing is answered by any node, for sessions that have ended may be
+/// open there, until an operator says that it is to go on without. Then the nodes do, by themselves.
+#[test]
+fn what_an_asynchronous_standby_lacks_is_told() {
+    if !postgres::is_there() {
+        return;
+    }
+    let (mut primary, standby) = Server::pair();
+    let first = furnished(primary.create_database());
+    let url = url_of_both(&primary, &standby, &first.url);
+    let sites = [node_of(&first, &url), node_of(&first, &url)];
+    let nodes: Vec<Process> = sites.iter().map(Process::serve).collect();
+    let root = nodes[0].anon().sign_in(ROOT, PASSWORD);
+    let stolen = nodes[0].anon().sign_in(ROOT, PASSWORD);
+    primary.part_from(&standby);
+    stolen.delete(CURRENT).expect(204);
+    // Every node has seen the end of the trail.
+    for node in &nodes {
+        for _ in 0..20 {
+            root.at(&node.base).get(ME).expect(200);
+        }
+    }
+    primary.crash();
+    standby.promote();
+    for node in &nodes {
+        wait_until("the loss is told", || node.log().contains("accept-rollback"));
+        for _ in 0..20 {
+            stolen.at(&node.base).get(ME).refused(503, "unavailable");
+        }
+        node.anon().get("/readyz").expect(503);
+    }
+    usher(&sites[0], &["user", "list"], "").expect(69);
+    usher(&sites[0], &["audit", "accept-rollback", "--reason", "the primary is lost"], "").expect(0);
+    for node in &nodes {
+        wait_until("recovery", || root.at(&node.base).get(ME).status == 200 && node.anon().get("/readyz").status == 200);
+    }
+    usher(&sites[0], &["audit", "verify"], "").expect(0);
+}
+
 /// S51: a server that is told to take no changes any more, as before a switch-over, is none to read from, though every connection to it lives on.
 #[test]
 fn a_server_that_takes_no_changes_serves_nobody() {

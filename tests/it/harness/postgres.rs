@@ -169,6 +169,9 @@ impl Server {
 
     /// A copy of a primary, which streams from it and answers what only reads. What the primary acknowledges is here as well, from now on.
     pub fn standby_of(primary: &Self) -> Self {
+        // Whoever is taken back to where two parted has to find that in its log.
+        primary.run("ALTER SYSTEM SET wal_keep_size = '1GB'");
+        primary.run("SELECT pg_reload_conf()");
         let folder = folder_of_nobody();
         let mut standby = Self { binaries: primary.binaries.clone(), folder, port: free_port(), keeper: None, language: "" };
         let (how, from) = (["--checkpoint=fast", "--no-sync", "-D"], primary.conninfo());
@@ -197,6 +200,16 @@ impl Server {
         primary.run("CHECKPOINT");
         let (how, from) = (["--no-sync", "--target-pgdata"], primary.conninfo());
         self.has_done("pg_rewind", |command| command.args(how).arg(self.data()).args(["--source-server", &from]));
+    }
+
+    /// Has a primary wait for no standby, and cuts off the standby that it has: what is acknowledged from now on is not there.
+    pub fn part_from(&self, standby: &Self) {
+        self.run("ALTER SYSTEM RESET synchronous_standby_names");
+        self.run("SELECT pg_reload_conf()");
+        standby.run("ALTER SYSTEM SET primary_conninfo = ''");
+        standby.run("SELECT pg_reload_conf()");
+        let senders = "SELECT count(*)::text AS line FROM pg_stat_replication";
+        super::wait_until("a parting", || Postgres::lines(&self.maintenance(), senders) == ["0"]);
     }
 
     /// Has a standby become a primary.
