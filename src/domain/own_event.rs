@@ -1,6 +1,7 @@
 //! What a person sees of the audit trail: the events on and by that person, cut to what an owner may know.
 //!
-//! Of what others did, an owner learns that, when and what, not who and from where. Of changed values it sees those of attributes that it
+//! Of what others did, an owner learns that, when and what, not who and from where: of nobody known, that too, where they tried to sign in as the
+//! owner or to reset the password. Of changed values it sees those of attributes that it
 //! sees anyway. The salt and the digest of the changes are left out: with them, hidden values could be guessed and the guess confirmed.
 
 use super::attribute::{Act, Viewer, allows};
@@ -28,7 +29,7 @@ pub struct OwnEvent {
     pub actor_type: Stored<ActorType>,
     /// Whether it was oneself.
     pub is_own: bool,
-    /// Why it did not succeed; told of own calls, and of those of nobody known.
+    /// Why it did not succeed; told of own calls, and of sign-ins and resets by nobody known.
     pub reason: Option<String>,
     /// The call's correlation id; told of the same.
     pub cid: Option<String>,
@@ -47,8 +48,9 @@ impl OwnEvent {
         let owner = owner.to_string();
         let is_own = event.actor.id.as_deref() == Some(&owner);
         let is_told = match event.actor.kind.known() {
-            // A wrong password, for one: whoever tried is nobody whose data this is.
-            Some(ActorType::Anonymous) => true,
+            // A wrong password, for one: whoever tried to get in is nobody whose data this is. Whoever came in vain otherwise may be a
+            // super-user whose session had ended.
+            Some(ActorType::Anonymous) => event.action.known().is_some_and(|action| OF_NOBODY.contains(&action)),
             Some(ActorType::User | ActorType::Application | ActorType::Operator | ActorType::System) | None => is_own,
         };
         let told = |text: Option<String>| text.filter(|_| is_told);
@@ -68,6 +70,9 @@ impl OwnEvent {
         }
     }
 }
+
+/// By these somebody tries to become the person that the event is about.
+const OF_NOBODY: [Action; 4] = [Action::SignIn, Action::ResetRequest, Action::ResetOpen, Action::ResetFinish];
 
 /// Those of changed attributes that an owner sees.
 fn visible(changes: &str) -> Option<Value> {

@@ -52,6 +52,39 @@ both! {
         }
     }
 
+    /// Who looked at a person in vain is nobody's business but the trail's: when and what is told, not who and from where. Guesses at the
+    /// password are the owner's business. The event keeps its subject for super-users.
+    fn who_looked_in_vain_is_not_told(engine) {
+        let town = Town::new(engine);
+        let ann = town.user("ann");
+        let before = ann.get(OWN).expect(200).json["audit_events"].as_array().unwrap().len();
+        let (of_ann, groups) = (format!("/api/v1/users/{}", ann.id()), format!("/api/v1/users/{}/sessions", ann.id()));
+        let root = town.root();
+        root.delete("/api/v1/sessions/current").expect(204);
+        for (number, path) in [&of_ann, &groups].into_iter().enumerate() {
+            root.with("x-correlation-id", &format!("in-vain-{number}")).get(path).expect(401);
+        }
+        root.with("x-correlation-id", "in-vain-2").patch(&of_ann, &json!({"remark": "x"})).expect(401);
+        town.anon().post("/api/v1/sessions", &json!({"username": "ann", "password": "a wrong one"})).expect(401);
+        town.anon().post("/api/v1/sessions", &json!({"username": "ann", "password": PASSWORD})).expect(201);
+        let events = ann.get(OWN).expect(200).json["audit_events"].as_array().unwrap().clone();
+        let mut in_vain = 0;
+        for event in &events[before..] {
+            let told = ["reason", "cid", "application", "remote_addr"].map(|name| !event[name].is_null());
+            match (event["actor_type"].as_str().unwrap(), event["action"].as_str().unwrap()) {
+                ("anonymous", "session.sign_in") => assert_eq!((told, &event["reason"]), ([true; 4], &json!("password_wrong")), "{event}"),
+                ("anonymous", _) => {
+                    in_vain += 1;
+                    assert_eq!((told, &event["outcome"]), ([false; 4], &json!("refused")), "{event}");
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(in_vain, 3, "{events:?}");
+        let found = town.root().get("/api/v1/audit-events?cid=in-vain-0").expect(200).json["items"][0].clone();
+        assert_eq!((&found["subject"], &found["reason"]), (&json!(ann.id()), &json!("session_unknown")));
+    }
+
     /// One document has it all: the view, groups, live sessions, and the events on and by the person, each once, oldest first.
     fn one_document(engine) {
         let town = Town::new(engine);
