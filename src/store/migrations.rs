@@ -6,10 +6,10 @@ use super::contract;
 use super::error::StoreError;
 use super::search;
 use super::server;
-use diesel::RunQueryDsl as _;
 use diesel::connection::SimpleConnection as _;
 use diesel::migration::{Migration, MigrationSource};
 use diesel::sql_types::{BigInt, Bool};
+use diesel::{Connection as _, RunQueryDsl as _};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use std::time::{Duration, Instant};
 
@@ -102,6 +102,14 @@ fn apply_next(connection: &mut AnyConnection) -> Result<(), StoreError> {
             Err(error) => return Err(broken(error)),
         }
     }
+}
+
+/// An empty SQLite database in memory, with every migration applied.
+pub(super) fn in_memory() -> Result<AnyConnection, StoreError> {
+    let broken = |e: &dyn std::fmt::Display| StoreError::Broken(format!("cannot migrate a database in memory: {e}"));
+    let mut connection = diesel::SqliteConnection::establish(":memory:").map_err(|e| broken(&e))?;
+    connection.run_pending_migrations(SQLITE).map_err(|e| broken(&e))?;
+    Ok(AnyConnection::Sqlite(connection))
 }
 
 /// The names of the migrations that are not applied yet.

@@ -168,6 +168,41 @@ both! {
         town.usher(&["audit", "verify"]).expect(0);
     }
 
+    /// S53: the trail's objects are those that the migrations made: a view that shows something else, a trigger or rule that erases, a rule
+    /// for rows, an index or a column that is gone or added.
+    fn objects_are_held(engine) {
+        let same: &[(&str, &str)] = &[
+            ("DROP VIEW audit_events; CREATE VIEW audit_events AS SELECT * FROM audit_chains WHERE chain < 0", "altered or missing"),
+            ("DROP VIEW audit_events", "altered or missing"),
+            ("DROP INDEX audit_changes_by_subject", "altered or missing"),
+            ("ALTER TABLE audit_indexed RENAME TO audit_taken; CREATE TABLE audit_indexed AS SELECT * FROM audit_taken", "altered or missing"),
+        ];
+        let own: &[(&str, &str)] = match engine {
+            Engine::Sqlite => &[
+                ("CREATE TRIGGER quiet AFTER INSERT ON audit_batches BEGIN DELETE FROM audit_changes; END", "not theirs"),
+                ("CREATE TRIGGER quiet AFTER UPDATE ON users BEGIN DELETE FROM audit_changes; END", "not theirs"),
+            ],
+            Engine::Postgres => &[
+                ("CREATE FUNCTION quiet() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER quiet AFTER INSERT ON audit_batches FOR EACH ROW EXECUTE FUNCTION quiet()", "not theirs"),
+                ("CREATE FUNCTION quiet() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM audit_changes; RETURN NEW; END'; CREATE TRIGGER quiet AFTER UPDATE ON users FOR EACH ROW EXECUTE FUNCTION quiet()", "not theirs"),
+                ("CREATE RULE quiet AS ON DELETE TO audit_rollbacks DO INSTEAD NOTHING", "not theirs"),
+                ("CREATE POLICY quiet ON audit_changes USING (true)", "not theirs"),
+                ("ALTER TABLE audit_changes ENABLE ROW LEVEL SECURITY", "altered or missing"),
+                ("ALTER TABLE audit_chains ALTER COLUMN month DROP DEFAULT", "altered or missing"),
+                ("CREATE TABLE audit_changes_300001 PARTITION OF audit_changes FOR VALUES FROM (300002) TO (300003)", "not theirs"),
+            ],
+        };
+        for (statement, flaw) in same.iter().chain(own) {
+            let town = Town::new(engine);
+            look(&town, "one");
+            let site = town.halt();
+            usher(&site, &["audit", "verify"], "").expect(0);
+            site.sql(statement);
+            let found = usher(&site, &["audit", "verify"], "").expect(1);
+            assert!(found.err.contains(flaw) && found.err.contains("as the migrations make them"), "{statement}: {found:?}");
+        }
+    }
+
     /// A clock that was set ahead and back again leaves a month that is not there yet. Its events bear it out: a notice, and no break.
     fn a_month_that_is_not_there_yet_is_a_notice(engine) {
         let town = Town::new(engine);

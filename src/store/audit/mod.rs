@@ -7,6 +7,7 @@ mod batches;
 mod chains;
 mod convert;
 pub(super) mod index;
+mod objects;
 mod retention;
 mod search;
 mod seen;

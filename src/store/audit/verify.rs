@@ -4,6 +4,7 @@ use super::super::error::StoreError;
 use super::super::{Snapshot, Store};
 use super::chains::{HEADS, HeadRow, chains};
 use super::index::Entry;
+use super::objects::flaw_of_objects;
 use super::walk::{Flaw, Walk, flaw_of_months};
 use crate::domain::audit::{Action, End, Link, Outcome, Side, audit_batches, audit_changes, audit_index};
 use crate::domain::secret::MacKey;
@@ -77,6 +78,9 @@ impl Store {
         let inner = std::sync::Arc::clone(&self.inner);
         let behind = self.behind();
         let walk = tokio::task::spawn_blocking(move || {
+            if let Some(flaw) = flaw_of_objects(&inner.location)? {
+                return Ok(Finding::Broken { chain: 1, seq: 0, flaw });
+            }
             inner.read(
                 || (),
                 |snapshot| {
