@@ -8,7 +8,10 @@ use super::application::Application;
 use super::ids::{ApplicationId, SessionId, UserId};
 use super::secret::TokenHash;
 use super::time::Utc;
+use diesel::deserialize::FromSqlRow;
+use diesel::expression::AsExpression;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::time::Duration;
 
 mod schema {
@@ -29,10 +32,49 @@ mod schema {
             absolute_expiry -> sql::Instant,
             remote_addr -> Nullable<Text>,
             user_agent -> Nullable<Text>,
+            auth_methods -> Text,
         }
     }
 }
 pub use schema::sessions;
+
+/// By what the user of a session was proved: words with commas between, in the order in which they were shown. What is stored is kept as it
+/// is; a word of another build proves nothing here.
+#[derive(Clone, Debug, PartialEq, Eq, FromSqlRow, AsExpression)]
+#[diesel(sql_type = diesel::sql_types::Text)]
+pub struct AuthMethods(Cow<'static, str>);
+
+impl AuthMethods {
+    /// A password.
+    pub const PASSWORD: Self = Self(Cow::Borrowed("pwd"));
+    /// A password and a one-time code.
+    pub const PASSWORD_AND_CODE: Self = Self(Cow::Borrowed("pwd,otp"));
+    /// A password and a recovery code.
+    pub const PASSWORD_AND_RECOVERY_CODE: Self = Self(Cow::Borrowed("pwd,rec"));
+    /// The password of a linked account.
+    pub const LINKED: Self = Self(Cow::Borrowed("linked"));
+
+    /// As it is stored.
+    pub fn stored(text: String) -> Self {
+        Self(Cow::Owned(text))
+    }
+
+    /// The words, with commas between.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a second factor is among them.
+    pub fn have_second_factor(&self) -> bool {
+        self.0.split(',').any(|word| matches!(word, "otp" | "rec" | "passkey" | "passkey_uv"))
+    }
+
+    /// The same, a one-time code having been shown as well.
+    #[must_use]
+    pub fn with_code(&self) -> Self {
+        if self.0.split(',').any(|word| word == "otp") { self.clone() } else { Self(Cow::Owned(format!("{},otp", self.0))) }
+    }
+}
 
 /// Renewals closer together than this are one renewal.
 pub const RENEWAL_WINDOW: Duration = Duration::from_secs(2);
@@ -61,6 +103,8 @@ pub struct Session {
     pub remote_addr: Option<String>,
     /// The user agent it was opened with.
     pub user_agent: Option<String>,
+    /// By what its user was proved.
+    pub auth_methods: AuthMethods,
 }
 
 impl Session {
@@ -144,7 +188,17 @@ mod tests {
             absolute_expiry: Utc::from_micros(absolute),
             remote_addr: None,
             user_agent: None,
+            auth_methods: AuthMethods::PASSWORD,
         }
+    }
+
+    #[test]
+    fn what_a_second_factor_is() {
+        let have = |text: &str| AuthMethods::stored(text.to_owned()).have_second_factor();
+        assert!(["pwd,otp", "pwd,rec", "otp", "passkey_uv", "pwd,passkey", "pwd,new,otp"].iter().all(|text| have(text)));
+        assert!(!["", "pwd", "linked", "pwd,linked", "otp2", "pwd otp", "hardware", "pwd,OTP"].iter().any(|text| have(text)));
+        let shown = AuthMethods::PASSWORD.with_code();
+        assert_eq!((shown.as_str(), shown.with_code()), ("pwd,otp", AuthMethods::PASSWORD_AND_CODE));
     }
 
     proptest! {

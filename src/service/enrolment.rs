@@ -12,6 +12,7 @@ use crate::auth::totp::{self, Key};
 use crate::domain::application::Application;
 use crate::domain::credential::ENROLMENT;
 use crate::domain::secret::{EnrolmentTicket, SentCode};
+use crate::domain::session::AuthMethods;
 use crate::domain::standing::{Factor, is_factor_demanded};
 use crate::domain::time::Utc;
 use crate::domain::user::User;
@@ -74,6 +75,15 @@ impl SecondFactor {
         match self {
             Self::Known(Proof::NotAsked) => Factor::Missing,
             Self::Known(Proof::Totp { .. } | Proof::Recovery(_)) | Self::New(_) => Factor::Shown,
+        }
+    }
+
+    /// By what a session that is opened with it was proved.
+    pub(super) fn methods(&self) -> AuthMethods {
+        match self {
+            Self::Known(Proof::NotAsked) => AuthMethods::PASSWORD,
+            Self::Known(Proof::Totp { .. }) | Self::New(_) => AuthMethods::PASSWORD_AND_CODE,
+            Self::Known(Proof::Recovery(_)) => AuthMethods::PASSWORD_AND_RECOVERY_CODE,
         }
     }
 

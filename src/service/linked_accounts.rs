@@ -13,6 +13,7 @@ use crate::domain::audit::{Action, Changes};
 use crate::domain::ids::{LinkedAccountId, SessionId, UserId};
 use crate::domain::linked_account::{LinkedAccount, LinkedAccountView};
 use crate::domain::secret::{MacKey, Password, Ust};
+use crate::domain::session::AuthMethods;
 use crate::domain::standing::{Barred, Factor};
 use crate::domain::text::{Name, fold};
 use crate::domain::throttle::Bucket;
@@ -115,7 +116,7 @@ impl Anyone {
                 }
                 None => {
                     tx.end_linked_session(&held)?;
-                    let (_, mut session) = keeper.new_session(user.user_id, &application);
+                    let (_, mut session) = keeper.new_session(user.user_id, &application, AuthMethods::LINKED);
                     session.token_hash = token_of(&inner.keys.linked, held.account_id, session.session_id).hash();
                     tx.insert_session(&session)?;
                     tx.save_linked_account(&LinkedAccount { session_id: Some(session.session_id), ..held })?;

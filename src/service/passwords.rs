@@ -67,7 +67,7 @@ impl SignedIn {
         let Self { context, opened, .. } = self;
         let user = opened.user;
         let now = context.now();
-        let (ust, mut session) = context.new_session(user.user_id, &opened.application);
+        let (ust, mut session) = context.new_session(user.user_id, &opened.application, opened.session.auth_methods.clone());
         // It is the same sign-in under a new token: its absolute end stays where it was.
         session.absolute_expiry = opened.session.absolute_expiry;
         session.idle_expiry = session.idle_expiry.min(session.absolute_expiry);

@@ -128,7 +128,9 @@ impl Proof {
     /// What it shows of a second factor. Keys are not asked for one: they were made under a session that was.
     fn factor(&self) -> Factor {
         match self {
-            Self::Session(..) | Self::Key(_) => Factor::NotAsked,
+            Self::Session(session, _) if session.auth_methods.have_second_factor() => Factor::Shown,
+            Self::Session(..) => Factor::Missing,
+            Self::Key(_) => Factor::NotAsked,
         }
     }
 

@@ -270,6 +270,7 @@ impl SignedIn {
     /// enrolment or it has expired.
     pub async fn confirm_totp(self, sent: &SentCode) -> Result<Vec<RecoveryCode>> {
         let (user_id, session_id) = (self.user_id(), self.opened.session.session_id);
+        let methods = self.opened.session.auth_methods.with_code();
         let (context, user) = (self.context, self.opened.user);
         context.trail.set_subject(user_id);
         context.trail.set_action(Action::TotpConfirm);
@@ -300,6 +301,8 @@ impl SignedIn {
             tx.save_user(&before, &after)?;
             tx.replace_recovery_codes(user_id, &hashes)?;
             tx.end_other_sessions(user_id, session_id)?;
+            // It has shown a code: what asks for one is open to it.
+            tx.set_auth_methods(session_id, &methods)?;
             take_back(tx, &lockout, user_id, &attempt)?;
             let codes = CodesLeft { before: 0, after: tx.read().count_recovery_codes(user_id)? };
             let changes = changes_with_codes(tx, &before, &after, now, codes)?;

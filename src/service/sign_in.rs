@@ -17,7 +17,7 @@ use crate::domain::ids::{SessionId, UserId};
 use crate::domain::letter::LetterKind;
 use crate::domain::notice::Notice;
 use crate::domain::secret::{Password, PasswordHash, SentCode, Ust};
-use crate::domain::session::{Session, SessionView};
+use crate::domain::session::{AuthMethods, Session, SessionView};
 use crate::domain::standing::{Barred, Factor};
 use crate::domain::text::fold;
 use crate::domain::throttle::Bucket;
@@ -303,7 +303,7 @@ impl Context {
         device: Option<[u8; 16]>,
     ) -> Result<NewSession> {
         let (context, now) = (self.clone(), self.now());
-        let (ust, session) = self.new_session(verified.user_id, &application);
+        let (ust, session) = self.new_session(verified.user_id, &application, second.methods());
         let actor = user_actor(&verified, session.session_id);
         let recovery_codes = second.new_codes();
         let open = move |tx: &mut Tx<'_>| {
@@ -365,7 +365,7 @@ impl Context {
     }
 
     /// A session that is not yet in the database, with its token.
-    pub(super) fn new_session(&self, user_id: UserId, application: &Application) -> (Ust, Session) {
+    pub(super) fn new_session(&self, user_id: UserId, application: &Application, auth_methods: AuthMethods) -> (Ust, Session) {
         let inner = &self.services.inner;
         let (now, ust) = (self.now(), Ust::mint(&inner.entropy));
         let absolute_expiry = now + inner.absolute;
@@ -380,6 +380,7 @@ impl Context {
             absolute_expiry,
             remote_addr: self.remote_addr().map(|a| a.to_string()),
             user_agent: self.user_agent(),
+            auth_methods,
         };
         (ust, session)
     }

@@ -18,6 +18,7 @@ use crate::domain::link::LinkPurpose;
 use crate::domain::network::Networks;
 use crate::domain::outbox::MessageKind;
 use crate::domain::secret::{PasswordHash, Sealed, TokenHash};
+use crate::domain::session::AuthMethods;
 use crate::domain::signing_key::PublicKey;
 use crate::domain::text::{Email, Line, Name, Note};
 use crate::domain::time::Utc;
@@ -398,6 +399,7 @@ texts! {
     SignUpStatus: |t| Ok(Self::stored(&t)), |w| w.as_str();
     SessionScope: |t| Ok(Self::stored(&t)), |w| w.as_str();
     Access: |t| Ok(Self::stored(&t)), |w| w.as_str();
+    AuthMethods: |t| Ok(Self::stored(t)), Self::as_str;
     SecondFactorRule: |t| Ok(Self::stored(&t)), |w| w.as_str();
     KeyScope: |t| Ok(Self::stored(&t)), |w| w.as_str();
     MessageKind: |t| Ok(t.parse()?), |w| w.as_str();

@@ -6,7 +6,7 @@ use super::{Snapshot, Tx};
 use crate::domain::application::{Application, applications};
 use crate::domain::ids::{ApplicationId, SessionId, UserId};
 use crate::domain::secret::TokenHash;
-use crate::domain::session::{Session, sessions};
+use crate::domain::session::{AuthMethods, Session, sessions};
 use crate::domain::sql;
 use crate::domain::text::Name;
 use crate::domain::time::Utc;
@@ -117,7 +117,7 @@ impl Tx<'_> {
             // Columns are named: more may be added while the statement is kept.
             let held = prepared(
                 "SELECT session_id, token_hash, user_id, application_id, created_time, renewed_time, idle_expiry, absolute_expiry, \
-                 remote_addr, user_agent FROM sessions WHERE session_id = ? FOR UPDATE",
+                 remote_addr, user_agent, auth_methods FROM sessions WHERE session_id = ? FOR UPDATE",
             );
             return Ok(held.bind::<sql::Uuid, _>(session_id).get_result(self.0).optional()?);
         }
@@ -134,6 +134,15 @@ impl Tx<'_> {
             .bind::<sql::Instant, _>(now)
             .bind::<sql::Uuid, _>(session_id)
             .execute(self.0)?;
+        Ok(())
+    }
+
+    /// Writes by what the user of a session has been proved by now.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn set_auth_methods(&mut self, session_id: SessionId, methods: &AuthMethods) -> Result<(), StoreError> {
+        diesel::update(sessions::table.find(session_id)).set(sessions::auth_methods.eq(methods)).execute(self.0)?;
         Ok(())
     }
 

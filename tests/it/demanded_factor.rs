@@ -310,12 +310,91 @@ both! {
     }
 }
 
+both! {
+    /// S6, S49: a session knows by what it was proved, and each use is judged by what is demanded then: by the role, by the application that it
+    /// comes through and by the one that it was opened through. Where nothing is demanded any more it is good again.
+    fn each_use_is_judged(engine) {
+        let town = Town::on(Site::new(engine).with("sign_in.second_factor", "\"administrators\"").with("tokens.issuer", "\"https://sso.example\""));
+        let (root, root_key) = enter(&town, &town.anon(), ROOT);
+        let made = usher(&town.site, &["user", "create", "ann", "--password-stdin", "--json"], PASSWORD).expect(0).json();
+        let ann_id = text(&made["user_id"]);
+        town.hear();
+        let made = root.post("/api/v1/applications", &json!({"name": "desk"})).expect(201).json;
+        let desk = format!("/api/v1/applications/{}", text(&made["application_id"]));
+        let rule = |rule: &str| root.patch(&desk, &json!({"second_factor": rule})).expect(200);
+        let (here, there) = (town.anon().sign_in("ann", PASSWORD), town.anon().with("x-current-app", "desk").sign_in("ann", PASSWORD));
+        let is_missing = |client: &Client| {
+            let refused = client.get(ME).refused(401, "session_invalid");
+            let told = event(&root, &refused);
+            assert_eq!((&told["outcome"], &told["reason"], &told["actor"]), (&json!("refused"), &json!("second_factor_missing"), &json!(ann_id)));
+        };
+        let ways = || [here.clone(), there.clone(), here.with("x-current-app", "desk")];
+        ways().iter().for_each(|client| drop(client.get(ME).expect(200)));
+        // The application: whichever way it is come by.
+        rule("required");
+        is_missing(&there);
+        is_missing(&here.with("x-current-app", "desk"));
+        let opened_there = town.anon().bearing(there.ust.as_deref().unwrap());
+        is_missing(&opened_there);
+        here.get(ME).expect(200);
+        let refused = here.post("/api/v1/sessions/current/tokens", &json!({"audience": "desk"})).refused(422, "invalid");
+        assert_eq!(event(&root, &refused)["reason"], "second_factor_missing");
+        rule("as_set");
+        ways().iter().for_each(|client| drop(client.get(ME).expect(200)));
+        here.post("/api/v1/sessions/current/tokens", &json!({"audience": "desk"})).expect(201);
+        // What acts only is asked as well, and nothing is enrolled or changed through what may not act.
+        rule("required");
+        let shut = here.with("x-current-app", "desk");
+        shut.post("/api/v1/users/me/totp", &json!({})).refused(401, "session_invalid");
+        shut.put("/api/v1/users/me/password", &json!({"old_password": PASSWORD, "new_password": OTHER})).refused(401, "session_invalid");
+        // The role: whoever is made a super-user begins anew, with a factor.
+        let role = |role: &str| root.patch(&format!("/api/v1/users/{ann_id}"), &json!({"user_role": role})).expect(200);
+        role("administrator");
+        ways().iter().for_each(is_missing_from);
+        offered(&town.anon(), "ann", PASSWORD);
+        role("viewer");
+        let here = town.anon().sign_in("ann", PASSWORD);
+        // A session that has shown a code is as good as one that was opened with it, also under its next token.
+        let ann = enrol(&town, here.clone());
+        ann.client.with("x-current-app", "desk").get(ME).expect(200);
+        let by_code = town.anon().try_sign_in_with("ann", PASSWORD, &town.code(&ann.key)).expect(201);
+        let by_recovery = town.anon().try_sign_in_with("ann", PASSWORD, &ann.codes[0]).expect(201);
+        for opened in [&by_code, &by_recovery] {
+            town.anon().with("x-current-app", "desk").bearing(opened.json["ust"].as_str().unwrap()).get(ME).expect(200);
+        }
+        let stored = town.lines("SELECT auth_methods AS line FROM sessions ORDER BY session_id");
+        assert!(stored.iter().any(|methods| methods == "pwd,rec") && stored.iter().filter(|methods| *methods == "pwd,otp").count() >= 3, "{stored:?}");
+        // A session that the database gives no factor has none.
+        town.sql("UPDATE sessions SET auth_methods = 'pwd' WHERE auth_methods = 'pwd,otp'");
+        is_missing_from(&ann.client.with("x-current-app", "desk"));
+        // Nobody's own call shuts them out: whoever has no factor makes no application demand one that they come through.
+        let town = town.restart_with("sign_in.second_factor", "\"optional\"");
+        town.advance(Duration::from_secs(30));
+        let root = town.anon().try_sign_in_with(ROOT, PASSWORD, &town.code(&root_key)).expect(201);
+        let root = town.anon().bearing(root.json["ust"].as_str().unwrap());
+        let default = root.get("/api/v1/applications").expect(200).json["items"].as_array().unwrap().iter().find(|a| a["name"] == "default").unwrap()["application_id"].clone();
+        let default = format!("/api/v1/applications/{}", text(&default));
+        usher(&town.site, &["user", "create", "chief", "--super-user", "--password-stdin"], PASSWORD).expect(0);
+        town.hear();
+        let chief = town.anon().sign_in("chief", PASSWORD);
+        chief.patch(&default, &json!({"second_factor": "required"})).refused(409, "self_shut_out");
+        root.patch(&default, &json!({"second_factor": "required"})).expect(200);
+        is_missing_from(&chief);
+    }
+}
+
+#[track_caller]
+fn is_missing_from(client: &Client) {
+    client.get(ME).refused(401, "session_invalid");
+}
+
 /// Someone of a role, with a second factor or without, and with what else stands for it.
 struct Person {
     name: String,
     is_administrator: bool,
     has_factor: bool,
     key: String,
+    session: Client,
 }
 
 /// What a right password alone is answered.
@@ -346,10 +425,9 @@ both! {
             usher(&town.site, &["user", "create", &name, "--role", role, "--password-stdin"], PASSWORD).expect(0);
             usher(&town.site, &["linked", "create", &format!("feed-{name}"), "--user", &name, "--password-stdin"], LINKED).expect(0);
             let key = town.usher(&["key", "create", "robot", "--user", &name, "--json"]).expect(0).json();
-            if has_factor {
-                enrol(&town, town.anon().sign_in(&name, PASSWORD));
-            }
-            people.push(Person { name, is_administrator: role == "administrator", has_factor, key: text(&key["key"]) });
+            let session = town.anon().sign_in(&name, PASSWORD);
+            let session = if has_factor { enrol(&town, session).client } else { session };
+            people.push(Person { name, is_administrator: role == "administrator", has_factor, key: text(&key["key"]), session });
         }
         for setting in ["optional", "administrators", "everyone"] {
             town = town.restart_with("sign_in.second_factor", &format!("{setting:?}"));
@@ -386,6 +464,20 @@ both! {
                 if is_demanded {
                     assert_eq!(answer.json["sub_status"], json!(["E005001"]), "{cell}");
                 }
+
+                // A session that was opened before anything was demanded.
+                let is_good = !is_demanded || person.has_factor;
+                let ust = person.session.ust.as_deref().unwrap();
+                let bearer = through.bearing(ust);
+                for path in [ME, "/api/v1/sessions/current", "/__api__/v1/user", "/ecm/security/roles"] {
+                    let answer = bearer.get(path);
+                    assert_eq!(answer.status, if is_good { 200 } else { 401 }, "{cell}, {path}: {}", answer.text);
+                }
+                let body = json!({"current_app": app, "ust": ust});
+                let answer = town.stranger().bare("GET", "user", &body);
+                assert_eq!(answer.json["sub_status"], if is_good { json!([]) } else { json!(["E007001"]) }, "{cell}: {}", answer.text);
+                let introspected = asker.post("/api/v1/sessions/introspect", &json!({"ust": ust})).expect(200);
+                assert_eq!(introspected.json["active"], is_good, "{cell}");
 
                 let robot = through.with("authorization", &format!("Key {}", person.key));
                 for path in [ME, "/__api__/v1/user", "/ecm/security/roles"] {

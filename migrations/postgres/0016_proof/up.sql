@@ -2,6 +2,10 @@
 -- showed, and its heads cover their month.
 
 -- Sessions: when and how they were proved.
+ALTER TABLE sessions ADD COLUMN auth_methods text NOT NULL DEFAULT 'pwd';
+-- Switching codes on has ended whatever was opened without one.
+UPDATE sessions SET auth_methods = 'pwd,otp' WHERE user_id IN (SELECT user_id FROM users WHERE is_totp_enabled);
+UPDATE sessions SET auth_methods = 'linked' WHERE session_id IN (SELECT session_id FROM linked_accounts WHERE session_id IS NOT NULL);
 
 -- Credentials: who made them, how long first passwords and moved addresses hold.
 

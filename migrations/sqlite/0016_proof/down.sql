@@ -1,3 +1,4 @@
+ALTER TABLE sessions DROP COLUMN auth_methods;
 DROP TABLE token_keys;
 DROP TABLE audit_rollbacks;
 ALTER TABLE audit_beginnings DROP COLUMN month;
