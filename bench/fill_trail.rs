@@ -30,7 +30,8 @@ fn main() {
     let keys = Keys::load(keys.as_ref()).expect("the key file");
     let (entropy, now) = (Entropy::system(), Clock::system().now());
     let location = Location::parse(url).expect("a database URL");
-    let store = Store::open(&location, 1, Macs { audit: keys.audit.clone() }, None, entropy.clone()).expect("the database");
+    let store = Store::open(&location, 1, Macs { audit: keys.audit.clone(), rows: keys.rows.clone() }, None, entropy.clone())
+        .expect("the database");
     let span = months * 30 * 24 * 3600 * 1_000_000;
     let time_of = |number: i64| Utc::from_micros(now.micros() - span + span / events * number);
     let people: Vec<String> = (0..PEOPLE).map(|_| UserId::mint(now, &entropy).to_string()).collect();

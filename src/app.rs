@@ -54,9 +54,11 @@ impl From<StoreError> for StartError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(cause) => Self::Unreachable(cause),
-            StoreError::Taken(_) | StoreError::Dangling(_) | StoreError::Outgrown(_) | StoreError::Broken(_) => {
-                Self::Refused(error.to_string())
-            }
+            StoreError::Taken(_)
+            | StoreError::Dangling(_)
+            | StoreError::Altered(_)
+            | StoreError::Outgrown(_)
+            | StoreError::Broken(_) => Self::Refused(error.to_string()),
         }
     }
 }
@@ -135,7 +137,7 @@ pub fn open(settings: &Settings, migrate: Migrate, clock: Clock, entropy: Entrop
     let mark_file = MarkFile::new(&settings.audit.mark_file, &key_file, keys.audit.clone());
     let remembered = mark_file.read().map_err(StartError::Refused)?;
     let outside = Outside { post, mail: mail.map(|mail| Arc::new(mail) as Arc<dyn Carrier>), mark_file };
-    let (readers, macs) = (settings.database.readers, Macs { audit: keys.audit.clone() });
+    let (readers, macs) = (settings.database.readers, Macs { audit: keys.audit.clone(), rows: keys.rows.clone() });
     let store = match looked {
         Looked::Migrated(entrance) => Store::open_by(*entrance, &location, readers, macs, remembered, entropy.clone())?,
         Looked::Pending(_) => {

@@ -4,6 +4,7 @@
 //! the file the audit trail cannot be verified or continued; it belongs into the backup, apart from the database's.
 
 use crate::domain::chance::Entropy;
+use crate::domain::row_mac::RowKeys;
 use crate::domain::secret::MacKey;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -17,11 +18,16 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use zeroize::Zeroizing;
 
+/// The number of the one root key that a file of version 1 holds: it stands in what is bound under it.
+const ROOT: u8 = 1;
+
 /// The keys of one installation.
 #[derive(Clone)]
 pub struct Keys {
     /// For the heads of the audit chains.
     pub audit: MacKey,
+    /// For the rows of users, sessions and whatever else opens something.
+    pub rows: RowKeys,
     /// For what clients carry without being able to read or alter it: cursors, device cookies.
     pub seal: Sealer,
     /// For the data keys that the database holds.
@@ -76,6 +82,7 @@ impl Keys {
     pub fn from_root(root: &[u8; 32]) -> Self {
         Self {
             audit: MacKey::new(derive(root, b"usher audit heads")),
+            rows: RowKeys::new(ROOT, MacKey::new(derive(root, b"usher rows"))),
             seal: Sealer(Zeroizing::new(derive(root, b"usher seals"))),
             wrap: Sealer(Zeroizing::new(derive(root, b"usher data keys"))),
             linked: MacKey::new(derive(root, b"usher linked sessions")),

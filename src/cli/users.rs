@@ -11,6 +11,7 @@ use crate::domain::text::{Email, Line, Name};
 use crate::domain::user::{Account, ApprovalStatus, Patch, UserRole};
 use crate::error::{Code, Error};
 use crate::service::{Filter, Find, NewUser, Order, SuperUser};
+use crate::store::Mend;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
@@ -222,7 +223,12 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
         }
         Command::SetRole { user, role } => {
             let patch = Map::from_iter([("user_role".to_owned(), role.as_str().into())]);
-            let account = update(common, &user, &patch).await?;
+            let set = |root: SuperUser| async move {
+                mended(&root, &user, Mend::Role).await?;
+                let user_id = find(&root, &user).await?.user.user_id;
+                root.update(user_id, &patch, None).await
+            };
+            let account = common.act(Action::UserUpdate, set).await?;
             changed(common, &account, &format!("is {role} now"))
         }
         Command::Networks { user, set, clear } => networks(common, &user, set.or(clear.then(Networks::default))).await,
@@ -250,6 +256,7 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
         Command::SetPassword { user, must_change, .. } => {
             let password = output::password_from_stdin()?;
             let set = |root: SuperUser| async move {
+                mended(&root, &user, Mend::Password).await?;
                 let user_id = find(&root, &user).await?.user.user_id;
                 root.set_password(user_id, password, must_change, None).await
             };
@@ -291,6 +298,25 @@ async fn update(common: &Common, user: &str, patch: &Map<String, Value>) -> Resu
         root.update(user_id, patch, None).await
     };
     common.act(Action::UserUpdate, update).await
+}
+
+/// Brings a user back whose row somebody altered, and says what is to be looked at.
+async fn mended(root: &SuperUser, user: &str, mend: Mend) -> Result<(), Error> {
+    let Some(user) = root.mend(user, mend).await? else { return Ok(()) };
+    let gone = match mend {
+        Mend::Password => "its role is viewer now",
+        Mend::Role => "it has no password now",
+    };
+    let email = user.email.as_ref().map_or("none", |email| email.as_str());
+    let codes = if user.is_totp_enabled { "on" } else { "off" };
+    output::complain(&format!(
+        "the row of {} was altered outside of usher: {gone}, and its sessions, API keys and links are gone. Look at what else it says: \
+         login name {}, e-mail {email}, external id {}, one-time codes {codes}",
+        user.username,
+        user.login_name,
+        user.external_id.as_ref().map_or("none", |id| id.as_str()),
+    ));
+    Ok(())
 }
 
 /// Mails a link, or makes one that is to be printed.

@@ -7,6 +7,7 @@
 
 use super::application::Application;
 use super::ids::{ApiKeyId, UserId};
+use super::row_mac::RowMac;
 use super::secret::TokenHash;
 use super::text::Name;
 use super::time::Utc;
@@ -29,6 +30,7 @@ mod schema {
             created_time -> sql::Instant,
             expiry -> Nullable<sql::Instant>,
             last_used_time -> Nullable<sql::Instant>,
+            mac -> Binary,
         }
     }
 }
@@ -67,6 +69,8 @@ pub struct ApiKey {
     pub expiry: Option<Utc>,
     /// When it was last used, to the minute.
     pub last_used_time: Option<Utc>,
+    /// What binds it to the key file.
+    pub mac: RowMac,
 }
 
 impl ApiKey {

@@ -7,6 +7,7 @@
 
 use super::ids::{ApplicationId, GroupId};
 use super::network::Networks;
+use super::row_mac::RowMac;
 use super::secret::TokenHash;
 use super::text::Name;
 use super::time::Utc;
@@ -38,6 +39,7 @@ mod schema {
             is_sign_up_approval_needed -> Bool,
             may_set_remote_addr -> Bool,
             second_factor -> Text,
+            mac -> Binary,
         }
     }
 
@@ -159,6 +161,8 @@ pub struct Application {
     pub may_set_remote_addr: bool,
     /// Of whom it demands a second factor.
     pub second_factor: SecondFactorRule,
+    /// What binds it to the key file.
+    pub mac: RowMac,
 }
 
 /// A change of an application; `None` leaves a member as it is.
@@ -248,6 +252,7 @@ impl Application {
             is_sign_up_approval_needed: false,
             may_set_remote_addr: false,
             second_factor: SecondFactorRule::AsSet,
+            mac: RowMac::default(),
         }
     }
 

@@ -4,7 +4,8 @@
 //! confirms it, and it goes with the session. Once confirmed it belongs to the user alone, and nobody sees the key again.
 
 use super::ids::{DataKeyId, SessionId, TotpId, UserId};
-use super::secret::{Sealed, Seat};
+use super::row_mac::RowMac;
+use super::secret::{Sealed, Seat, TokenHash};
 use std::time::Duration;
 
 mod schema {
@@ -21,6 +22,7 @@ mod schema {
             sealed -> Binary,
             data_key_id -> sql::Uuid,
             last_step -> Nullable<BigInt>,
+            mac -> Binary,
         }
     }
 
@@ -31,6 +33,7 @@ mod schema {
         recovery_codes (user_id, code_hash) {
             user_id -> sql::Uuid,
             code_hash -> Binary,
+            mac -> Binary,
         }
     }
 }
@@ -55,6 +58,20 @@ pub struct TotpCredential {
     pub data_key_id: DataKeyId,
     /// The time step of the last code that was accepted: no code of this step or an earlier one is accepted any more.
     pub last_step: Option<i64>,
+    /// What binds it to the key file.
+    pub mac: RowMac,
+}
+
+/// A recovery code that is not used up yet, as the database holds it.
+#[derive(Clone, Debug, diesel::Queryable, diesel::Insertable)]
+#[diesel(table_name = recovery_codes, treat_none_as_default_value = false)]
+pub struct RecoveryCode {
+    /// Whose it is.
+    pub user_id: UserId,
+    /// The SHA-256 of the code.
+    pub code_hash: TokenHash,
+    /// What binds it to the key file.
+    pub mac: RowMac,
 }
 
 impl TotpCredential {

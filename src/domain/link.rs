@@ -5,6 +5,7 @@
 //! about its host has no effect (S42). Of a token the database has the SHA-256; using it removes the row, so it works once.
 
 use super::ids::UserId;
+use super::row_mac::RowMac;
 use super::secret::TokenHash;
 use super::time::Utc;
 use super::words;
@@ -24,6 +25,7 @@ mod schema {
             user_id -> sql::Uuid,
             created_time -> sql::Instant,
             expiry -> sql::Instant,
+            mac -> Binary,
         }
     }
 }
@@ -57,6 +59,8 @@ pub struct Link {
     pub created_time: Utc,
     /// From when on it is good for nothing.
     pub expiry: Utc,
+    /// What binds it to the key file.
+    pub mac: RowMac,
 }
 
 impl Link {

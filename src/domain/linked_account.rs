@@ -5,6 +5,7 @@
 //! call of the account is told the same one.
 
 use super::ids::{LinkedAccountId, SessionId, UserId};
+use super::row_mac::RowMac;
 use super::secret::PasswordHash;
 use super::text::Name;
 use super::time::Utc;
@@ -27,6 +28,7 @@ mod schema {
             linked_time -> Nullable<sql::Instant>,
             session_id -> Nullable<sql::Uuid>,
             created_time -> sql::Instant,
+            mac -> Binary,
         }
     }
 }
@@ -54,6 +56,8 @@ pub struct LinkedAccount {
     pub session_id: Option<SessionId>,
     /// When it was made.
     pub created_time: Utc,
+    /// What binds it to the key file.
+    pub mac: RowMac,
 }
 
 /// An account as super-users and its user see it: without its password.

@@ -28,6 +28,7 @@ pub mod outbox;
 pub mod own_event;
 pub mod precondition;
 pub mod raw;
+pub mod row_mac;
 pub mod secret;
 pub mod session;
 pub mod shown;

@@ -6,6 +6,7 @@
 
 use super::application::Application;
 use super::ids::{ApplicationId, SessionId, UserId};
+use super::row_mac::RowMac;
 use super::secret::TokenHash;
 use super::time::Utc;
 use diesel::deserialize::FromSqlRow;
@@ -33,6 +34,7 @@ mod schema {
             remote_addr -> Nullable<Text>,
             user_agent -> Nullable<Text>,
             auth_methods -> Text,
+            mac -> Binary,
         }
     }
 }
@@ -105,6 +107,8 @@ pub struct Session {
     pub user_agent: Option<String>,
     /// By what its user was proved.
     pub auth_methods: AuthMethods,
+    /// What binds it to the key file.
+    pub mac: RowMac,
 }
 
 impl Session {
@@ -189,6 +193,7 @@ mod tests {
             remote_addr: None,
             user_agent: None,
             auth_methods: AuthMethods::PASSWORD,
+            mac: RowMac::default(),
         }
     }
 

@@ -4,6 +4,7 @@
 use super::attribute::{Viewer, attributes};
 use super::ids::{GroupId, UserId};
 use super::network::Networks;
+use super::row_mac::RowMac;
 use super::secret::{PasswordHash, TotpKey};
 use super::text::{Email, Line, Name, Note};
 use super::time::Utc;
@@ -188,6 +189,8 @@ attributes! {
     active_time: Option<Utc> => Nullable<sql::Instant>, see [SuperUser];
     /// The networks that the user may come from: a resource of its own.
     hidden networks: Networks => Text;
+    /// What binds names, ways of recovery, password, role and factors to the key file.
+    hidden credential_mac: RowMac => Binary;
     /// Whether the sign-up is final.
     derived confirmed: bool = Account::confirmed, see [SuperUser];
     /// Locked, licensed or inactive.
@@ -318,6 +321,7 @@ impl User {
             updated_time: now,
             active_time: None,
             networks: Networks::default(),
+            credential_mac: RowMac::default(),
         }
     }
 

@@ -10,6 +10,7 @@ use super::users::require_fresh;
 use crate::domain::api_key::{ApiKey, ApiKeyView, KeyScope, MOST_KEYS};
 use crate::domain::audit::Changes;
 use crate::domain::ids::{ApiKeyId, UserId};
+use crate::domain::row_mac::RowMac;
 use crate::domain::secret::ApiKeyToken;
 use crate::domain::text::Name;
 use crate::domain::time::Utc;
@@ -93,6 +94,7 @@ impl Context {
             created_time: now,
             expiry: new.lifetime.expiry(now)?,
             last_used_time: None,
+            mac: RowMac::default(),
         };
         let make = move |tx: &mut Tx<'_>| {
             tx.hold_user(user_id)?.ok_or_else(unknown_user)?;

@@ -136,7 +136,7 @@ impl SuperUser {
             if application.is_default() {
                 return Err(Error::new(Code::DefaultApplication).detail("The default application has no key."));
             }
-            tx.set_application_key(application_id, &key_hash)?;
+            tx.set_application_key(application.clone(), &key_hash)?;
             let view = application.view(tx.read().listed_groups(application_id)?);
             Ok((view, Did::to(application_id)))
         };

@@ -12,6 +12,7 @@ use crate::auth::policy::is_oversized;
 use crate::domain::audit::{Action, Changes};
 use crate::domain::ids::{LinkedAccountId, SessionId, UserId};
 use crate::domain::linked_account::{LinkedAccount, LinkedAccountView};
+use crate::domain::row_mac::RowMac;
 use crate::domain::secret::{MacKey, Password, Ust};
 use crate::domain::session::AuthMethods;
 use crate::domain::standing::{Barred, Factor};
@@ -19,6 +20,7 @@ use crate::domain::text::{Name, fold};
 use crate::domain::throttle::Bucket;
 use crate::domain::user::{CreationContext, User};
 use crate::error::{Code, Error, Result};
+use crate::store::error::{ROW_ALTERED, unless_altered};
 use crate::store::{Snapshot, Tx};
 use serde_json::Value;
 
@@ -66,16 +68,23 @@ impl Anyone {
         let name_key = fold(name);
         let target = Bucket::Unknown(format!("linked account\0{name_key}"));
         let found = context.services.inner.store.read(move |snapshot| {
-            let Some(account) = snapshot.linked_account_by_name(&name_key)? else { return Ok(None) };
-            let user = account.user_id.map(|user_id| snapshot.user(user_id)).transpose()?.flatten();
-            Ok(Some((account, user)))
+            let find = |snapshot: &mut Snapshot<'_>| {
+                let Some(account) = snapshot.linked_account_by_name(&name_key)? else { return Ok(None) };
+                let user = account.user_id.map(|user_id| snapshot.user(user_id)).transpose()?.flatten();
+                Ok(Some((account, user)))
+            };
+            Ok(unless_altered(find(snapshot))?)
         });
-        let found = found.await?;
+        let (found, is_altered) = found.await?;
         // An account that opens nothing is verified like any other: what it is is told by nothing.
         let stored = found.as_ref().map(|(account, _)| account.password_hash.clone());
         let (verdict, attempt) = context.try_hash(&target, stored, password).await?;
         if verdict == Verdict::Wrong {
-            let reason = if found.is_some() { "password_wrong" } else { "account_unknown" };
+            let reason = match found {
+                _ if is_altered => ROW_ALTERED,
+                Some(_) => "password_wrong",
+                None => "account_unknown",
+            };
             context.remember_failure(attempt, None, reason).await?;
             return Err(refuse(reason));
         }
@@ -184,6 +193,7 @@ impl SuperUser {
             linked_time: user_id.map(|_| now),
             session_id: None,
             created_time: now,
+            mac: RowMac::default(),
         };
         let create = move |tx: &mut Tx<'_>| {
             if let Some(user_id) = user_id {

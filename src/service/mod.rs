@@ -31,6 +31,7 @@ mod lanes;
 mod leniency;
 mod linked_accounts;
 mod lockout;
+mod mend;
 mod networks;
 mod notices;
 #[doc(hidden)]

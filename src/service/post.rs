@@ -9,6 +9,7 @@ use crate::domain::ids::UserId;
 use crate::domain::letter::{Language, Letter, LetterKind};
 use crate::domain::link::{BaseUrl, Link, LinkPurpose, LinkUrl, PagePath};
 use crate::domain::outbox::MessageKind;
+use crate::domain::row_mac::RowMac;
 use crate::domain::secret::{Purpose, SettingToken, Token};
 use crate::domain::text::Email;
 use crate::domain::time::Utc;
@@ -150,7 +151,7 @@ impl Services {
     ) -> Result<(Token<P>, Utc)> {
         let token = Token::mint(&self.inner.entropy);
         let expiry = now + span;
-        tx.insert_link(&Link { token_hash: token.hash(), purpose, user_id, created_time: now, expiry })?;
+        tx.insert_link(&Link { token_hash: token.hash(), purpose, user_id, created_time: now, expiry, mac: RowMac::default() })?;
         Ok((token, expiry))
     }
 

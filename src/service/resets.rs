@@ -15,6 +15,7 @@ use super::{Password, Services};
 use crate::auth::keys::Keys;
 use crate::domain::letter::{Letter, LetterKind};
 use crate::domain::link::{Link, LinkPurpose};
+use crate::domain::row_mac::RowMac;
 use crate::domain::secret::{ResetKey, ResetToken, SentCode, SettingToken, TokenHash};
 use crate::domain::standing::{Barred, may_set_password};
 use crate::domain::text::{Email, fold};
@@ -115,6 +116,7 @@ impl Anyone {
                 user_id,
                 created_time: now,
                 expiry: expires_time,
+                mac: RowMac::default(),
             })?;
             let opened = Opened { reset_key, expires_time, is_totp_required: user.is_totp_enabled };
             Ok((opened, Did::to(user.user_id)))

@@ -18,6 +18,7 @@ use crate::domain::attribute::Viewer;
 use crate::domain::audit::Action;
 use crate::domain::credential::{ENROLMENT, TotpCredential};
 use crate::domain::ids::{SessionId, TotpId, UserId};
+use crate::domain::row_mac::RowMac;
 use crate::domain::secret::{SentCode, TokenHash, TotpKey};
 use crate::domain::text::Line;
 use crate::domain::throttle::Bucket;
@@ -25,6 +26,7 @@ use crate::domain::time::Utc;
 use crate::domain::user::{Account, User};
 use crate::error::{Code, Error, Result};
 use crate::store::Tx;
+use crate::store::error::{ROW_ALTERED, StoreError};
 use zeroize::Zeroizing;
 
 pub use crate::auth::recovery_code::RecoveryCode;
@@ -53,7 +55,7 @@ impl Proof {
             }
             Self::Recovery(hash) => {
                 let before = tx.read().count_recovery_codes(user.user_id)?;
-                let is_first = tx.use_recovery_code(user.user_id, hash)?;
+                let is_first = tx.use_recovery_code(user.user_id, hash).map_err(or_wrong)?;
                 if is_first { Ok(CodesLeft { before, after: before - 1 }) } else { Err(wrong_code("recovery_code_wrong")) }
             }
         }
@@ -74,6 +76,14 @@ impl Proven {
             take_back(tx, lockout, user.user_id, attempt)?;
         }
         Ok(codes)
+    }
+}
+
+/// A factor whose row somebody altered is a wrong one.
+fn or_wrong(error: StoreError) -> Error {
+    match error {
+        StoreError::Altered(_) => wrong_code(ROW_ALTERED),
+        other => other.into(),
     }
 }
 
@@ -103,7 +113,8 @@ impl Context {
             Some(Factor::Recovery(code)) => {
                 let (user_id, hash) = (user.user_id, code.hash());
                 let known = hash.clone();
-                let is_known = self.services.inner.store.read(move |snapshot| Ok(snapshot.has_recovery_code(user_id, &known)?));
+                let is_known =
+                    self.services.inner.store.read(move |snapshot| snapshot.has_recovery_code(user_id, &known).map_err(or_wrong));
                 if is_known.await? { Ok(Proof::Recovery(hash)) } else { Err(wrong_code("recovery_code_wrong")) }
             }
             None => Err(wrong_code("totp_wrong")),
@@ -141,7 +152,8 @@ impl Context {
     async fn totp_credential(&self, user_id: UserId) -> Result<Option<(TotpCredential, Key)>> {
         let vault = self.services.inner.vault.clone();
         let read = move |snapshot: &mut crate::store::Snapshot<'_>| {
-            let Some((credential, wrapped)) = snapshot.totp_credential(user_id)? else { return Ok(None) };
+            let found = snapshot.totp_credential(user_id).map_err(or_wrong)?;
+            let Some((credential, wrapped)) = found else { return Ok(None) };
             let seat = TotpCredential::seat(user_id, credential.credential_id);
             let key = vault.open_with(&wrapped, seat, &credential.sealed)?;
             Ok(Some((credential, Key::from_bytes(&key))))
@@ -184,7 +196,8 @@ impl Context {
         let (inner, now) = (&self.services.inner, self.now());
         let credential_id = TotpId::mint(now, &inner.entropy);
         let (sealed, data_key_id) = inner.vault.seal(tx, TotpCredential::seat(user_id, credential_id), key.expose(), now)?;
-        let credential = TotpCredential { credential_id, user_id, session_id, sealed, data_key_id, last_step: None };
+        let credential =
+            TotpCredential { credential_id, user_id, session_id, sealed, data_key_id, last_step: None, mac: RowMac::default() };
         tx.replace_totp_credential(&credential)?;
         Ok(credential_id)
     }

@@ -16,6 +16,7 @@ use crate::domain::attribute::Viewer;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::letter::LetterKind;
 use crate::domain::notice::Notice;
+use crate::domain::row_mac::RowMac;
 use crate::domain::secret::{Password, PasswordHash, SentCode, Ust};
 use crate::domain::session::{AuthMethods, Session, SessionView};
 use crate::domain::standing::{Barred, Factor};
@@ -23,6 +24,7 @@ use crate::domain::text::fold;
 use crate::domain::throttle::Bucket;
 use crate::domain::user::{Account, FitPassword, LockCause, User};
 use crate::error::{Code, Error, Result};
+use crate::store::error::{ROW_ALTERED, unless_altered};
 use crate::store::{Snapshot, Tx};
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
@@ -90,9 +92,9 @@ impl Anyone {
         let name_key = fold(given.username.trim());
         let user = inner.store.read({
             let name_key = name_key.clone();
-            move |snapshot| Ok(snapshot.user_by_name(&name_key)?)
+            move |snapshot| Ok(unless_altered(snapshot.user_by_name(&name_key))?)
         });
-        let user = user.await?;
+        let (user, is_altered) = user.await?;
         let device = user.as_ref().and_then(|user| context.known_device(user.user_id));
         let target = Bucket::of_attempts(user.as_ref().map(|u| u.user_id), device, &name_key);
         if let Some(user) = &user {
@@ -102,6 +104,7 @@ impl Anyone {
         let (verdict, attempt) = context.try_password(&target, user.as_ref(), given.password.clone()).await?;
         let Verdict::Right { is_weak } = verdict else {
             let reason = match &user {
+                None if is_altered => ROW_ALTERED,
                 None => "user_unknown",
                 Some(user) if user.password_hash.is_none() => "password_unset",
                 Some(_) => "password_wrong",
@@ -381,6 +384,7 @@ impl Context {
             remote_addr: self.remote_addr().map(|a| a.to_string()),
             user_agent: self.user_agent(),
             auth_methods,
+            mac: RowMac::default(),
         };
         (ust, session)
     }

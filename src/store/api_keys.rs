@@ -1,9 +1,11 @@
 //! API keys. Of a key's token the database has only the hash, and finds a key by it.
 
 use super::error::StoreError;
+use super::rows::{bound, checked};
 use super::{Snapshot, Tx};
 use crate::domain::api_key::{ApiKey, api_keys};
 use crate::domain::ids::{ApiKeyId, UserId};
+use crate::domain::row_mac::RowKeys;
 use crate::domain::secret::TokenHash;
 use crate::domain::time::Utc;
 use crate::domain::user::{User, users};
@@ -12,13 +14,19 @@ use diesel::prelude::*;
 diesel::joinable!(api_keys -> users (user_id));
 diesel::allow_tables_to_appear_in_same_query!(api_keys, users);
 
+/// A key and its user, if both are as they were written.
+fn both_held(found: Option<(ApiKey, User)>, keys: &RowKeys) -> Result<Option<(ApiKey, User)>, StoreError> {
+    found.map(|(key, user)| Ok((checked(key, keys)?, checked(user, keys)?))).transpose()
+}
+
 impl Snapshot<'_> {
     /// The key of a token with its user, expired or not.
     ///
     /// # Errors
     /// The database fails.
     pub fn key_by_token(&mut self, hash: &TokenHash) -> Result<Option<(ApiKey, User)>, StoreError> {
-        Ok(api_keys::table.inner_join(users::table).filter(api_keys::token_hash.eq(hash)).get_result(self.0).optional()?)
+        let found = api_keys::table.inner_join(users::table).filter(api_keys::token_hash.eq(hash)).get_result(self.0);
+        both_held(found.optional()?, self.1)
     }
 
     /// The key of this id with its user, expired or not.
@@ -26,7 +34,8 @@ impl Snapshot<'_> {
     /// # Errors
     /// The database fails.
     pub fn key_with_user(&mut self, key_id: ApiKeyId) -> Result<Option<(ApiKey, User)>, StoreError> {
-        Ok(api_keys::table.inner_join(users::table).filter(api_keys::key_id.eq(key_id)).get_result(self.0).optional()?)
+        let found = api_keys::table.inner_join(users::table).filter(api_keys::key_id.eq(key_id)).get_result(self.0);
+        both_held(found.optional()?, self.1)
     }
 
     /// The key of this id.
@@ -67,7 +76,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database fails.
     pub fn insert_api_key(&mut self, key: &ApiKey) -> Result<(), StoreError> {
-        diesel::insert_into(api_keys::table).values(key).execute(self.0)?;
+        diesel::insert_into(api_keys::table).values(bound(key, self.1)).execute(self.0)?;
         Ok(())
     }
 

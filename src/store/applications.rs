@@ -1,6 +1,7 @@
 //! Applications, and the groups that they list.
 
 use super::error::StoreError;
+use super::rows::{bound, held};
 use super::sessions::Opener;
 use super::{Snapshot, Tx, is_unstorable};
 use crate::domain::application::{Access, Application, application_groups, applications};
@@ -22,7 +23,7 @@ impl Snapshot<'_> {
         if is_unstorable(name_key) {
             return Ok(None);
         }
-        Ok(applications::table.filter(applications::name_key.eq(name_key)).get_result(self.0).optional()?)
+        held(applications::table.filter(applications::name_key.eq(name_key)).get_result(self.0).optional()?, self.1)
     }
 
     /// The application of this id.
@@ -30,7 +31,7 @@ impl Snapshot<'_> {
     /// # Errors
     /// The database fails.
     pub fn application(&mut self, application_id: ApplicationId) -> Result<Option<Application>, StoreError> {
-        Ok(applications::table.find(application_id).get_result(self.0).optional()?)
+        held(applications::table.find(application_id).get_result(self.0).optional()?, self.1)
     }
 
     /// All applications by name, each with the groups that it lists.
@@ -91,7 +92,7 @@ impl Tx<'_> {
     /// # Errors
     /// Its name is taken, or the database fails.
     pub fn insert_application(&mut self, application: &Application) -> Result<(), StoreError> {
-        diesel::insert_into(applications::table).values(application).execute(self.0)?;
+        diesel::insert_into(applications::table).values(bound(application, self.1)).execute(self.0)?;
         Ok(())
     }
 
@@ -113,7 +114,7 @@ impl Tx<'_> {
     /// # Errors
     /// Its name is taken, or the database fails.
     pub fn save_application(&mut self, application: &Application) -> Result<(), StoreError> {
-        diesel::update(applications::table.find(application.application_id)).set(application).execute(self.0)?;
+        diesel::update(applications::table.find(application.application_id)).set(bound(application, self.1)).execute(self.0)?;
         Ok(())
     }
 
@@ -132,15 +133,12 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Gives an application another key.
+    /// Gives an application that was held another key.
     ///
     /// # Errors
     /// The database fails.
-    pub fn set_application_key(&mut self, application_id: ApplicationId, key_hash: &TokenHash) -> Result<(), StoreError> {
-        diesel::update(applications::table.find(application_id))
-            .set(applications::key_hash.eq(Some(key_hash)))
-            .execute(self.0)?;
-        Ok(())
+    pub fn set_application_key(&mut self, held: Application, key_hash: &TokenHash) -> Result<(), StoreError> {
+        self.save_application(&Application { key_hash: Some(key_hash.clone()), ..held })
     }
 
     /// Removes an application that was held, with the sessions that were opened through it.

@@ -189,7 +189,10 @@ impl Tx<'_> {
             .bind::<BigInt, _>(count)
             .get_result::<Counter>(self.0)?
             .value;
-        rows.iter_mut().zip(last - count + 1..).for_each(|(row, number)| row.user.number = number);
+        rows.iter_mut().zip(last - count + 1..).for_each(|(row, number)| {
+            row.user.number = number;
+            self.1.bind(&mut row.user);
+        });
         insert_rows!(self.0, users::table, rows.iter().map(|row| &row.user).collect::<Vec<_>>())?;
         let names = rows.iter().flat_map(|row| {
             let user = &row.user;

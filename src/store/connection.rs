@@ -17,6 +17,7 @@ use crate::domain::ids::{
 use crate::domain::link::LinkPurpose;
 use crate::domain::network::Networks;
 use crate::domain::outbox::MessageKind;
+use crate::domain::row_mac::RowMac;
 use crate::domain::secret::{PasswordHash, Sealed, TokenHash};
 use crate::domain::session::AuthMethods;
 use crate::domain::signing_key::PublicKey;
@@ -406,6 +407,38 @@ texts! {
     HookUrl: |t| Ok(Self::stored(t)), Self::as_str;
     EventTypes: |t| Ok(Self::from_text(t)), Self::as_str;
     LinkPurpose: |t| Ok(Self::stored(&t)), |w| w.as_str();
+}
+
+/// A row that was not bound cannot be written.
+fn written(mac: &RowMac) -> Result<&[u8], Box<dyn std::error::Error + Send + Sync>> {
+    if mac.is_there() { Ok(mac.as_bytes()) } else { Err("a row was about to be written that is not bound".into()) }
+}
+
+impl FromSql<Binary, Db> for RowMac {
+    fn from_sql(value: Raw<'_>) -> deserialize::Result<Self> {
+        <Vec<u8> as FromSql<Binary, Db>>::from_sql(value).map(Self::from_bytes)
+    }
+}
+
+impl ToSql<Binary, Pg> for RowMac {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        out.write_all(written(self)?)?;
+        Ok(IsNull::No)
+    }
+}
+
+impl ToSql<Binary, Sqlite> for RowMac {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+        out.set_value(written(self)?);
+        Ok(IsNull::No)
+    }
+}
+
+impl ToSql<Binary, Db> for RowMac {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Db>) -> serialize::Result {
+        out.set_value((Binary, written(self)?));
+        Ok(IsNull::No)
+    }
 }
 
 /// JSON is kept as text on both: nobody queries inside it.

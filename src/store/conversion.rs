@@ -8,7 +8,9 @@ use super::Tx;
 use super::audit::{self, Found};
 use super::connection::AnyConnection;
 use super::error::StoreError;
+use super::rows;
 use crate::domain::chance::Entropy;
+use crate::domain::row_mac::RowKeys;
 use crate::domain::secret::MacKey;
 use diesel::RunQueryDsl as _;
 use diesel::connection::SimpleConnection as _;
@@ -20,13 +22,15 @@ use std::time::Duration;
 pub struct Macs {
     /// For the heads and beginnings of the audit chains.
     pub audit: MacKey,
+    /// For the rows of users, sessions and whatever else opens something.
+    pub rows: RowKeys,
 }
 
 /// Fills in what rows lack. It is run once in the life of a database, or again if the transaction that it was in came to nothing.
 type Fill = fn(&mut Tx<'_>, &Macs, &Entropy) -> Result<(), StoreError>;
 
 /// What is filled in, in this order.
-const FILLS: &[Fill] = &[];
+const FILLS: &[Fill] = &[rows::bind_all];
 
 /// Keeps two nodes from converting one database at once; asked for again and again, as nobody knows how long the other one takes.
 const LOCK: &str = "SELECT pg_try_advisory_xact_lock(8461300257123107) AS is_held";
@@ -73,5 +77,5 @@ fn fill(connection: &mut AnyConnection, macs: &Macs, entropy: &Entropy) -> Resul
         tracing::info!("the audit trail is walked, and signed in its new form");
         audit::sign_anew(connection, &macs.audit)?;
     }
-    FILLS.iter().try_for_each(|fill| fill(&mut Tx(connection), macs, entropy))
+    FILLS.iter().try_for_each(|fill| fill(&mut Tx(connection, &macs.rows), macs, entropy))
 }

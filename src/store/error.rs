@@ -4,6 +4,9 @@ use crate::error::{Code, Error};
 use diesel::result::{DatabaseErrorKind, Error as Diesel};
 use std::fmt;
 
+/// What the trail is told of a row that is not as it was written.
+pub const ROW_ALTERED: &str = "row_altered";
+
 /// A failure of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
@@ -11,6 +14,8 @@ pub enum StoreError {
     Taken(&'static str),
     /// Something that other rows refer to, or that a row refers to and does not exist: the attribute's name.
     Dangling(&'static str),
+    /// A row is not as it was written: somebody altered it without the key file. Its table.
+    Altered(&'static str),
     /// The database cannot be reached or cannot write; nothing was done. One line for the log.
     Unavailable(String),
     /// Program and database do not belong together: one is too old. One line on what to do.
@@ -24,12 +29,27 @@ impl fmt::Display for StoreError {
         match self {
             Self::Taken(what) => write!(f, "the {what} is taken"),
             Self::Dangling(what) => write!(f, "the {what} refers to nothing"),
+            Self::Altered(table) => write!(f, "a row of {table} was altered outside of usher"),
             Self::Unavailable(cause) | Self::Outgrown(cause) | Self::Broken(cause) => f.write_str(cause),
         }
     }
 }
 
 impl std::error::Error for StoreError {}
+
+/// What a row that somebody altered is as good as: none. Tells as well whether it was one.
+///
+/// # Errors
+/// Any other failure.
+pub fn unless_altered<T>(found: Result<Option<T>, StoreError>) -> Result<(Option<T>, bool), StoreError> {
+    match found {
+        Err(StoreError::Altered(table)) => {
+            tracing::warn!(target: "usher::audit", table, "a row was altered outside of usher: it is not there");
+            Ok((None, true))
+        }
+        found => Ok((found?, false)),
+    }
+}
 
 /// The unique and foreign keys that a caller can run into: PostgreSQL names the constraint, SQLite the columns.
 const KEYS: &[(&str, &str, &str)] = &[
@@ -87,6 +107,7 @@ impl From<StoreError> for Error {
         match error {
             StoreError::Taken(what) => Self::new(Code::ValueTaken).at(what, "is taken"),
             StoreError::Dangling(what) => Self::new(Code::Invalid).at(what, "refers to nothing"),
+            StoreError::Altered(_) => Self::new(Code::SessionInvalid).because(ROW_ALTERED).cause(error.to_string()),
             StoreError::Unavailable(cause) | StoreError::Outgrown(cause) => Self::new(Code::Unavailable).cause(cause),
             StoreError::Broken(cause) => Self::new(Code::Internal).cause(cause),
         }

@@ -1,6 +1,7 @@
 //! Linked accounts. A lock on one is taken after that on its user, like that on a session.
 
 use super::error::StoreError;
+use super::rows::{bound, held};
 use super::{Snapshot, Tx, is_unstorable};
 use crate::domain::ids::{LinkedAccountId, UserId};
 use crate::domain::linked_account::{LinkedAccount, linked_accounts};
@@ -16,7 +17,7 @@ impl Snapshot<'_> {
         if is_unstorable(name_key) {
             return Ok(None);
         }
-        Ok(linked_accounts::table.filter(linked_accounts::name_key.eq(name_key)).get_result(self.0).optional()?)
+        held(linked_accounts::table.filter(linked_accounts::name_key.eq(name_key)).get_result(self.0).optional()?, self.1)
     }
 
     /// The accounts that act as a user, or all of them, by name.
@@ -38,7 +39,7 @@ impl Tx<'_> {
     /// # Errors
     /// The name is taken, or the database fails.
     pub fn insert_linked_account(&mut self, account: &LinkedAccount) -> Result<(), StoreError> {
-        diesel::insert_into(linked_accounts::table).values(account).execute(self.0)?;
+        diesel::insert_into(linked_accounts::table).values(bound(account, self.1)).execute(self.0)?;
         Ok(())
     }
 
@@ -52,7 +53,7 @@ impl Tx<'_> {
                 .bind::<sql::Uuid, _>(account_id)
                 .execute(self.0)?;
         }
-        Ok(linked_accounts::table.find(account_id).get_result(self.0).optional()?)
+        held(linked_accounts::table.find(account_id).get_result(self.0).optional()?, self.1)
     }
 
     /// Writes an account back that was held.
@@ -60,7 +61,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database fails.
     pub fn save_linked_account(&mut self, account: &LinkedAccount) -> Result<(), StoreError> {
-        diesel::update(linked_accounts::table.find(account.account_id)).set(account).execute(self.0)?;
+        diesel::update(linked_accounts::table.find(account.account_id)).set(bound(account, self.1)).execute(self.0)?;
         Ok(())
     }
 
@@ -70,6 +71,20 @@ impl Tx<'_> {
     /// The database fails.
     pub fn delete_linked_account(&mut self, account_id: LinkedAccountId) -> Result<(), StoreError> {
         diesel::delete(linked_accounts::table.find(account_id)).execute(self.0)?;
+        Ok(())
+    }
+
+    /// Parts all accounts from a user who is about to be removed.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub(super) fn part_linked_accounts(&mut self, user_id: UserId) -> Result<(), StoreError> {
+        for account in self.read().linked_accounts(Some(user_id))? {
+            // One that somebody altered stays as it is, for the database to part: it opens nothing anyhow.
+            if self.1.confirm(&account) {
+                self.save_linked_account(&LinkedAccount { user_id: None, linked_time: None, session_id: None, ..account })?;
+            }
+        }
         Ok(())
     }
 

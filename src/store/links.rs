@@ -3,6 +3,7 @@
 //! Whoever uses a link holds its user first, then removes it: whichever of many gets to remove it has used it.
 
 use super::error::StoreError;
+use super::rows::{bound, held};
 use super::{Snapshot, Tx};
 use crate::domain::ids::UserId;
 use crate::domain::link::{Link, LinkPurpose, links};
@@ -18,7 +19,7 @@ impl Snapshot<'_> {
     /// # Errors
     /// The database fails.
     pub fn link(&mut self, token_hash: &TokenHash) -> Result<Option<Link>, StoreError> {
-        Ok(links::table.find(token_hash).get_result(self.0).optional()?)
+        held(links::table.find(token_hash).get_result(self.0).optional()?, self.1)
     }
 }
 
@@ -28,7 +29,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database fails.
     pub fn insert_link(&mut self, link: &Link) -> Result<(), StoreError> {
-        diesel::insert_into(links::table).values(link).execute(self.0)?;
+        diesel::insert_into(links::table).values(bound(link, self.1)).execute(self.0)?;
         Ok(())
     }
 

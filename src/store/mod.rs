@@ -27,6 +27,7 @@ mod names;
 mod outbox;
 mod prepared;
 mod rehearsal;
+mod rows;
 mod scratch;
 mod search;
 mod second_factor;
@@ -42,6 +43,7 @@ mod zato;
 use crate::domain::audit::{Event, Mark as TrailMark};
 use crate::domain::chance::Entropy;
 use crate::domain::ids::SessionId;
+use crate::domain::row_mac::RowKeys;
 use crate::domain::secret::MacKey;
 use crate::error::{Code, Error, Result};
 use connection::{AnyConnection, Location, Purpose};
@@ -70,6 +72,7 @@ pub use hooks::Lane;
 pub use listing::Slice;
 pub use migrations::{Entrance, Looked, is_empty, look, migrate, pending};
 pub use names::{ByNames, Names};
+pub use rows::Mend;
 pub use scratch::Scratch;
 pub use search::{Filter, Mark, Order, Page, Terms, plan_of_prefix_search};
 pub use sessions::Opened;
@@ -77,15 +80,15 @@ pub use writer::Writing;
 pub use zato::ZatoUsers;
 
 /// A connection that may read.
-pub struct Snapshot<'a>(&'a mut AnyConnection);
+pub struct Snapshot<'a>(&'a mut AnyConnection, &'a RowKeys);
 
 /// A transaction that may change; see [`Store::change`].
-pub struct Tx<'a>(&'a mut AnyConnection);
+pub struct Tx<'a>(&'a mut AnyConnection, &'a RowKeys);
 
 impl Tx<'_> {
     /// Reads within the transaction.
     pub fn read(&mut self) -> Snapshot<'_> {
-        Snapshot(self.0)
+        Snapshot(self.0, self.1)
     }
 }
 
@@ -126,6 +129,7 @@ struct Inner {
     /// On PostgreSQL.
     listener: Mutex<Option<Listener>>,
     key: MacKey,
+    rows: Arc<RowKeys>,
     tails: Arc<audit::Tails>,
     entropy: Entropy,
     /// The number of this program's last migration.
@@ -172,7 +176,7 @@ impl Store {
         let (schema, oldest) = (migrations::schema()?, contract::oldest(&mut first)?);
         contract::check(schema, oldest)?;
         conversion::prepare(&mut first, &macs, remembered.is_some(), &entropy)?;
-        let key = macs.audit;
+        let (key, rows) = (macs.audit, Arc::new(macs.rows));
         let tails = Arc::new(audit::Tails::default());
         audit::compare(&mut first, remembered, &key, &tails)?;
         // Whoever cannot write cannot record a call either: better told at the start.
@@ -196,6 +200,7 @@ impl Store {
             location: location.clone(),
             trust: Arc::clone(&trust),
             key: key.clone(),
+            rows: Arc::clone(&rows),
             entropy: entropy.clone(),
             feed: feed.clone(),
             tails: Arc::clone(&tails),
@@ -213,6 +218,7 @@ impl Store {
                 feed,
                 listener: Mutex::new(listener),
                 key,
+                rows,
                 tails,
                 entropy,
                 schema,
@@ -444,7 +450,7 @@ impl Inner {
             drop(pooled);
             pooled = self.reader()?;
         }
-        let outcome = work(&mut Snapshot(&mut pooled.connection));
+        let outcome = work(&mut Snapshot(&mut pooled.connection, &self.rows));
         if outcome.as_ref().is_err_and(|error| error.code() == Code::Unavailable) {
             self.is_sound(&mut pooled);
         }

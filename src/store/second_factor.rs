@@ -4,13 +4,13 @@
 
 use super::data_keys::data_keys;
 use super::error::StoreError;
+use super::rows::{bound, checked, held};
 use super::{Snapshot, Tx};
-use crate::domain::credential::{TotpCredential, recovery_codes, totp_credentials};
+use crate::domain::credential::{RecoveryCode, TotpCredential, recovery_codes, totp_credentials};
 use crate::domain::ids::{SessionId, TotpId, UserId};
+use crate::domain::row_mac::RowMac;
 use crate::domain::secret::TokenHash;
-use crate::domain::sql;
 use diesel::prelude::*;
-use diesel::sql_types::Binary;
 
 diesel::joinable!(totp_credentials -> data_keys (data_key_id));
 diesel::allow_tables_to_appear_in_same_query!(totp_credentials, data_keys);
@@ -22,12 +22,13 @@ impl Snapshot<'_> {
     /// # Errors
     /// The database fails.
     pub fn totp_credential(&mut self, user_id: UserId) -> Result<Option<(TotpCredential, String)>, StoreError> {
-        Ok(totp_credentials::table
+        let found: Option<(TotpCredential, String)> = totp_credentials::table
             .inner_join(data_keys::table)
             .filter(totp_credentials::user_id.eq(user_id))
             .select((totp_credentials::all_columns, data_keys::wrapped))
             .get_result(self.0)
-            .optional()?)
+            .optional()?;
+        found.map(|(credential, wrapped)| Ok((checked(credential, self.1)?, wrapped))).transpose()
     }
 
     /// Whether a user has a recovery code of this hash.
@@ -35,9 +36,8 @@ impl Snapshot<'_> {
     /// # Errors
     /// The database fails.
     pub fn has_recovery_code(&mut self, user_id: UserId, hash: &TokenHash) -> Result<bool, StoreError> {
-        let found = recovery_codes::table.find((user_id, hash)).select(recovery_codes::user_id);
-        let found: Option<UserId> = found.get_result(self.0).optional()?;
-        Ok(found.is_some())
+        let found: Option<RecoveryCode> = recovery_codes::table.find((user_id, hash)).get_result(self.0).optional()?;
+        Ok(held(found, self.1)?.is_some())
     }
 
     /// How many recovery codes a user has left.
@@ -56,7 +56,7 @@ impl Tx<'_> {
     /// The database fails.
     pub fn replace_totp_credential(&mut self, credential: &TotpCredential) -> Result<(), StoreError> {
         self.remove_totp_credential(credential.user_id)?;
-        diesel::insert_into(totp_credentials::table).values(credential).execute(self.0)?;
+        diesel::insert_into(totp_credentials::table).values(bound(credential, self.1)).execute(self.0)?;
         Ok(())
     }
 
@@ -65,8 +65,16 @@ impl Tx<'_> {
     /// # Errors
     /// The database fails.
     pub fn confirm_totp(&mut self, credential_id: TotpId, session_id: SessionId, step: i64) -> Result<bool, StoreError> {
+        let found: Option<TotpCredential> = totp_credentials::table.find(credential_id).get_result(self.0).optional()?;
+        let Some(found) = held(found, self.1)? else { return Ok(false) };
         let enrolment = totp_credentials::table.find(credential_id).filter(totp_credentials::session_id.eq(session_id));
-        let confirmed = (totp_credentials::session_id.eq(None::<SessionId>), totp_credentials::last_step.eq(Some(step)));
+        let TotpCredential { session_id, last_step, mac, .. } =
+            bound(&TotpCredential { session_id: None, last_step: Some(step), ..found }, self.1);
+        let confirmed = (
+            totp_credentials::session_id.eq(session_id),
+            totp_credentials::last_step.eq(last_step),
+            totp_credentials::mac.eq(mac),
+        );
         Ok(diesel::update(enrolment).set(confirmed).execute(self.0)? == 1)
     }
 
@@ -87,7 +95,8 @@ impl Tx<'_> {
     /// # Errors
     /// The database fails.
     pub fn use_recovery_code(&mut self, user_id: UserId, hash: &TokenHash) -> Result<bool, StoreError> {
-        Ok(diesel::delete(recovery_codes::table.find((user_id, hash))).execute(self.0)? == 1)
+        Ok(self.read().has_recovery_code(user_id, hash)?
+            && diesel::delete(recovery_codes::table.find((user_id, hash))).execute(self.0)? == 1)
     }
 
     /// Gives a user these recovery codes; those before end.
@@ -97,10 +106,8 @@ impl Tx<'_> {
     pub fn replace_recovery_codes(&mut self, user_id: UserId, hashes: &[TokenHash]) -> Result<(), StoreError> {
         diesel::delete(recovery_codes::table.filter(recovery_codes::user_id.eq(user_id))).execute(self.0)?;
         for hash in hashes {
-            diesel::sql_query("INSERT INTO recovery_codes (user_id, code_hash) VALUES ($1, $2)")
-                .bind::<sql::Uuid, _>(user_id)
-                .bind::<Binary, _>(hash)
-                .execute(self.0)?;
+            let code = RecoveryCode { user_id, code_hash: hash.clone(), mac: RowMac::default() };
+            diesel::insert_into(recovery_codes::table).values(bound(&code, self.1)).execute(self.0)?;
         }
         Ok(())
     }

@@ -2,9 +2,11 @@
 
 use super::error::StoreError;
 use super::prepared::{Statement as _, prepared};
+use super::rows::{bound, checked, held};
 use super::{Snapshot, Tx};
 use crate::domain::application::{Application, applications};
 use crate::domain::ids::{ApplicationId, SessionId, UserId};
+use crate::domain::row_mac::RowKeys;
 use crate::domain::secret::TokenHash;
 use crate::domain::session::{AuthMethods, Session, sessions};
 use crate::domain::sql;
@@ -29,6 +31,14 @@ pub struct Opened {
     pub application: Application,
 }
 
+impl Opened {
+    /// If each of the three is as it was written.
+    fn held(self, keys: &RowKeys) -> Result<Self, StoreError> {
+        let Self { session, user, application } = self;
+        Ok(Self { session: checked(session, keys)?, user: checked(user, keys)?, application: checked(application, keys)? })
+    }
+}
+
 /// All of them, in one query.
 #[diesel::dsl::auto_type(no_type_alias)]
 fn opened() -> _ {
@@ -41,7 +51,8 @@ impl Snapshot<'_> {
     /// # Errors
     /// The database fails.
     pub fn session_by_token(&mut self, hash: &TokenHash) -> Result<Option<Opened>, StoreError> {
-        Ok(opened().filter(sessions::token_hash.eq(hash)).get_result(self.0).optional()?)
+        let opened: Option<Opened> = opened().filter(sessions::token_hash.eq(hash)).get_result(self.0).optional()?;
+        opened.map(|opened| opened.held(self.1)).transpose()
     }
 
     /// The session of this id with those it belongs to, ended or not.
@@ -49,7 +60,8 @@ impl Snapshot<'_> {
     /// # Errors
     /// The database fails.
     pub fn session_with_user(&mut self, session_id: SessionId) -> Result<Option<Opened>, StoreError> {
-        Ok(opened().filter(sessions::session_id.eq(session_id)).get_result(self.0).optional()?)
+        let opened: Option<Opened> = opened().filter(sessions::session_id.eq(session_id)).get_result(self.0).optional()?;
+        opened.map(|opened| opened.held(self.1)).transpose()
     }
 
     /// The live sessions of a user with the names of their applications, oldest first.
@@ -88,7 +100,7 @@ impl Snapshot<'_> {
     /// # Errors
     /// The database fails.
     pub fn session(&mut self, session_id: SessionId) -> Result<Option<Session>, StoreError> {
-        Ok(sessions::table.find(session_id).get_result(self.0).optional()?)
+        held(sessions::table.find(session_id).get_result(self.0).optional()?, self.1)
     }
 }
 
@@ -104,7 +116,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database fails.
     pub fn insert_session(&mut self, session: &Session) -> Result<(), StoreError> {
-        diesel::insert_into(sessions::table).values(session).execute(self.0)?;
+        diesel::insert_into(sessions::table).values(bound(session, self.1)).execute(self.0)?;
         Ok(())
     }
 
@@ -115,11 +127,11 @@ impl Tx<'_> {
     pub fn hold_session(&mut self, session_id: SessionId) -> Result<Option<Session>, StoreError> {
         if self.0.is_postgres() {
             // Columns are named: more may be added while the statement is kept.
-            let held = prepared(
+            let statement = prepared(
                 "SELECT session_id, token_hash, user_id, application_id, created_time, renewed_time, idle_expiry, absolute_expiry, \
-                 remote_addr, user_agent, auth_methods FROM sessions WHERE session_id = ? FOR UPDATE",
+                 remote_addr, user_agent, auth_methods, mac FROM sessions WHERE session_id = ? FOR UPDATE",
             );
-            return Ok(held.bind::<sql::Uuid, _>(session_id).get_result(self.0).optional()?);
+            return held(statement.bind::<sql::Uuid, _>(session_id).get_result(self.0).optional()?, self.1);
         }
         self.read().session(session_id)
     }
@@ -142,7 +154,10 @@ impl Tx<'_> {
     /// # Errors
     /// The database fails.
     pub fn set_auth_methods(&mut self, session_id: SessionId, methods: &AuthMethods) -> Result<(), StoreError> {
-        diesel::update(sessions::table.find(session_id)).set(sessions::auth_methods.eq(methods)).execute(self.0)?;
+        let Some(held) = self.hold_session(session_id)? else { return Ok(()) };
+        let Session { auth_methods, mac, .. } = bound(&Session { auth_methods: methods.clone(), ..held }, self.1);
+        let proved = (sessions::auth_methods.eq(auth_methods), sessions::mac.eq(mac));
+        diesel::update(sessions::table.find(session_id)).set(proved).execute(self.0)?;
         Ok(())
     }
 
@@ -162,12 +177,12 @@ impl Tx<'_> {
     /// The database fails.
     pub(super) fn hold_sessions(&mut self, of: Opener) -> Result<(), StoreError> {
         if self.0.is_postgres() {
-            let held =
+            let hold =
                 |column| diesel::sql_query(format!("SELECT 1 FROM sessions WHERE {column} = $1 ORDER BY session_id FOR UPDATE"));
             match of {
-                Opener::User(user_id) => held("user_id").bind::<sql::Uuid, _>(user_id).execute(self.0)?,
+                Opener::User(user_id) => hold("user_id").bind::<sql::Uuid, _>(user_id).execute(self.0)?,
                 Opener::Application(application_id) => {
-                    held("application_id").bind::<sql::Uuid, _>(application_id).execute(self.0)?
+                    hold("application_id").bind::<sql::Uuid, _>(application_id).execute(self.0)?
                 }
             };
         }

@@ -4,11 +4,13 @@ use super::bulk::NewUserRow;
 use super::connection::AnyConnection;
 use super::error::StoreError;
 use super::prepared::{Statement as _, prepared};
+use super::rows::{bound, held};
 use super::search::Terms;
 use super::sessions::Opener;
 use super::{Snapshot, Tx, is_unstorable};
 use crate::domain::group::{group_members, groups};
 use crate::domain::ids::{GroupId, UserId};
+use crate::domain::row_mac::BoundRow as _;
 use crate::domain::sql;
 use crate::domain::text::Name;
 use crate::domain::time::Utc;
@@ -39,7 +41,7 @@ impl Snapshot<'_> {
     /// # Errors
     /// The database fails.
     pub fn user(&mut self, user_id: UserId) -> Result<Option<User>, StoreError> {
-        Ok(users::table.find(user_id).get_result(self.0).optional()?)
+        held(users::table.find(user_id).get_result(self.0).optional()?, self.1)
     }
 
     /// The user whose username or login name has this key.
@@ -51,7 +53,7 @@ impl Snapshot<'_> {
             return Ok(None);
         }
         let named = sign_in_names::table.inner_join(users::table).filter(sign_in_names::name_key.eq(name_key));
-        Ok(named.select(users::all_columns).get_result(self.0).optional()?)
+        held(named.select(users::all_columns).get_result(self.0).optional()?, self.1)
     }
 
     /// Up to `limit` confirmed users whose e-mail address has this key.
@@ -63,7 +65,8 @@ impl Snapshot<'_> {
             return Ok(Vec::new());
         }
         let found = users::table.filter(users::email_key.eq(email_key).and(users::sign_up_status.eq(SignUpStatus::Final)));
-        Ok(found.order(users::user_id.asc()).limit(limit).load(self.0)?)
+        let found: Vec<User> = found.order(users::user_id.asc()).limit(limit).load(self.0)?;
+        Ok(found.into_iter().filter(|user| self.1.confirm(user)).collect())
     }
 
     /// Up to `limit` users who signed up before `before` and did not confirm it, and have no link left to do so.
@@ -142,7 +145,8 @@ impl Snapshot<'_> {
     /// # Errors
     /// The database fails.
     pub fn administrators(&mut self) -> Result<Vec<User>, StoreError> {
-        Ok(users::table.filter(users::user_role.eq(UserRole::Administrator)).load(self.0)?)
+        let found: Vec<User> = users::table.filter(users::user_role.eq(UserRole::Administrator)).load(self.0)?;
+        Ok(found.into_iter().filter(|user| self.1.confirm(user)).collect())
     }
 
     fn groups_of(&mut self, ids: &[UserId]) -> Result<HashMap<UserId, Vec<GroupRef>>, StoreError> {
@@ -208,6 +212,11 @@ impl Tx<'_> {
     /// # Errors
     /// A unique value is taken, or the database fails.
     pub fn save_user(&mut self, before: &User, after: &User) -> Result<(), StoreError> {
+        // What somebody altered is not bound anew by a change of something else.
+        if !self.1.confirm(before) {
+            return Err(StoreError::Altered(User::TABLE));
+        }
+        let after = &bound(after, self.1);
         let saved = diesel::update(users::table.find(after.user_id)).set(after).execute(self.0);
         saved.map_err(|e| name_taken(after, e.into()))?;
         // A link that was mailed is for the mailbox and the password there were: whichever way either changes, it ends.
@@ -227,6 +236,7 @@ impl Tx<'_> {
     /// The database fails.
     pub fn delete_user(&mut self, user_id: UserId) -> Result<(), StoreError> {
         self.hold_sessions(Opener::User(user_id))?;
+        self.part_linked_accounts(user_id)?;
         diesel::delete(users::table.find(user_id)).execute(self.0)?;
         Ok(())
     }

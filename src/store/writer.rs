@@ -20,6 +20,7 @@ use crate::domain::audit::Event;
 use crate::domain::chance::Entropy;
 use crate::domain::ids::SessionId;
 use crate::domain::meter::{Counted, Histogram};
+use crate::domain::row_mac::RowKeys;
 use crate::domain::secret::MacKey;
 use crate::error::{Code, Error, Result};
 use diesel::connection::SimpleConnection as _;
@@ -303,6 +304,7 @@ pub(super) struct Means {
     pub(super) location: Location,
     pub(super) trust: Arc<Trust>,
     pub(super) key: MacKey,
+    pub(super) rows: Arc<RowKeys>,
     pub(super) entropy: Entropy,
     pub(super) feed: Feed,
     /// Where the chains of the trail end.
@@ -531,7 +533,7 @@ impl Thread {
         let mut events = Vec::with_capacity(batch.len());
         if !has_changes && connection.is_postgres() {
             for job in batch {
-                match job.run(&mut Tx(connection)) {
+                match job.run(&mut Tx(connection, &means.rows)) {
                     Ran::Done(done) => events.extend(done),
                     Ran::Undone => {}
                     Ran::Lost(error) => return Err(error),
@@ -551,7 +553,7 @@ impl Thread {
                 connection.batch_execute(if is_open { "RELEASE SAVEPOINT job; SAVEPOINT job" } else { "SAVEPOINT job" })?;
                 is_open = true;
             }
-            match job.run(&mut Tx(connection)) {
+            match job.run(&mut Tx(connection, &means.rows)) {
                 Ran::Done(done) => events.extend(done),
                 Ran::Undone if is_change => connection.batch_execute("ROLLBACK TO SAVEPOINT job")?,
                 Ran::Undone if is_alone => return Ok(connection.batch_execute("ROLLBACK")?),

@@ -312,7 +312,7 @@ both! {
         assert_eq!(foreign(), 0);
         // A hash that came in otherwise, at a cost beyond the bounds (S2), is not computed: no password is right.
         let costly = "$2b$31$abcdefghijklmnopqrstuuFiPhXf1sVd3pCCRO.uVh34H/qI/ZsuS";
-        town.sql(&format!("UPDATE users SET password_hash = '{costly}' WHERE username = 'user-0'"));
+        town.sql_with_key(&format!("UPDATE users SET password_hash = '{costly}' WHERE username = 'user-0'"));
         town.anon().try_sign_in("user-0", PHRASE).refused(401, "credentials_invalid");
     }
 

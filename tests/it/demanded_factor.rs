@@ -365,7 +365,7 @@ both! {
         let stored = town.lines("SELECT auth_methods AS line FROM sessions ORDER BY session_id");
         assert!(stored.iter().any(|methods| methods == "pwd,rec") && stored.iter().filter(|methods| *methods == "pwd,otp").count() >= 3, "{stored:?}");
         // A session that the database gives no factor has none.
-        town.sql("UPDATE sessions SET auth_methods = 'pwd' WHERE auth_methods = 'pwd,otp'");
+        town.sql_with_key("UPDATE sessions SET auth_methods = 'pwd' WHERE auth_methods = 'pwd,otp'");
         is_missing_from(&ann.client.with("x-current-app", "desk"));
         // Nobody's own call shuts them out: whoever has no factor makes no application demand one that they come through.
         let town = town.restart_with("sign_in.second_factor", "\"optional\"");

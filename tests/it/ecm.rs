@@ -195,7 +195,7 @@ both! {
             )
         };
         let text: String = lines.iter().enumerate().map(|(number, name)| copy(name, number)).collect();
-        town.sql(&text);
+        town.sql_with_key(&text);
         let root = town.root();
         let all = root.get(&at("users")).expect(200);
         assert_eq!(all.json.as_array().unwrap().len(), 1204);

@@ -112,8 +112,11 @@ fn schema(folder: &Path) -> (BTreeMap<String, Vec<String>>, BTreeSet<String>) {
         ];
         let column = |line: &str| {
             let mut line = line.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches(',').to_owned();
-            line =
-                line.replace(" COLLATE \"C\"", "").replace(" DEFAULT false", " DEFAULT 0").replace(" DEFAULT true", " DEFAULT 1");
+            line = line
+                .replace(" COLLATE \"C\"", "")
+                .replace(" DEFAULT false", " DEFAULT 0")
+                .replace(" DEFAULT true", " DEFAULT 1")
+                .replace(" DEFAULT x''", " DEFAULT ''");
             for (postgres, sqlite) in types {
                 line = line.replacen(&format!(" {postgres}"), &format!(" {sqlite}"), 1);
             }

@@ -62,6 +62,7 @@ mod poolers;
 mod python_client;
 mod refused_start;
 mod rotation;
+mod row_macs;
 mod second_factor;
 mod second_factor_races;
 mod session;

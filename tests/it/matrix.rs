@@ -686,6 +686,8 @@ both! {
             }
         }
         scene.town.usher(&["audit", "verify"]).expect(0);
+        // Every change there is has left rows that are bound as they are.
+        assert_eq!(scene.town.site.altered(), Vec::<&str>::new());
     }
 
     fn every_attribute_has_a_row(engine) {

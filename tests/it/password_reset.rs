@@ -345,14 +345,14 @@ both! {
     fn an_account_with_a_second_factor_stays_shut(engine) {
         let town = Town::with_mail(engine);
         ann(&town);
-        town.sql("UPDATE users SET is_totp_enabled = true WHERE username_key = 'ann'");
+        town.sql_with_key("UPDATE users SET is_totp_enabled = true WHERE username_key = 'ann'");
         ask(&town, json!({"username": "ann"})).expect(202);
         let opened = open(&town, &town.mail_to(ANN).token()).expect(200);
         assert_eq!(opened.json["is_totp_required"], true);
         let key = opened.json["reset_key"].as_str().unwrap();
         finish(&town, key, NEW).refused(401, "totp_required");
         town.anon().post(FINISH, &json!({"reset_key": key, "new_password": NEW, "totp_code": "123456"})).refused(401, "totp_invalid");
-        town.sql("UPDATE users SET is_totp_enabled = false WHERE username_key = 'ann'");
+        town.sql_with_key("UPDATE users SET is_totp_enabled = false WHERE username_key = 'ann'");
         town.anon().sign_in("ann", PASSWORD);
     }
 

@@ -263,7 +263,7 @@ both! {
         town.create("ann");
         // argon2id of PASSWORD with m=8192, t=1, p=1.
         let weak = weak_hash();
-        town.sql(&format!("UPDATE users SET password_hash = '{weak}' WHERE username_key = 'ann'"));
+        town.sql_with_key(&format!("UPDATE users SET password_hash = '{weak}' WHERE username_key = 'ann'"));
         let count = |hash: &str| town.count(&format!(
             "SELECT count(*) AS count FROM users WHERE username_key = 'ann' AND password_hash LIKE '$argon2id$v=19$m={hash},p=1$%'"));
         assert_eq!((count("8192,t=1"), count("19456,t=2")), (1, 0));

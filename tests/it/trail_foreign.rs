@@ -139,18 +139,18 @@ both! {
             ("username", "ann\u{2800}\u{a0} x"), ("login_name", "an\u{202e}n"), ("first_name", "a\u{200b}b"), ("remark", "x\u{7}y"),
             ("email", "no address"), ("lock_cause", "weather"),
         ] {
-            town.sql(&of_ann(&format!("{column} = '{value}'")));
+            town.sql_with_key(&of_ann(&format!("{column} = '{value}'")));
             assert_eq!(root.get(&path).expect(200).json[column], value);
             root.get("/api/v1/users").expect(200);
         }
         ann.get("/api/v1/users/me").expect(200);
         // A role that is not known is none that an application lists, and none of super-users.
-        town.sql(&of_ann("user_role = 'curator'"));
+        town.sql_with_key(&of_ann("user_role = 'curator'"));
         let me = ann.get("/api/v1/users/me").expect(200).json;
         assert_eq!(me["user_role"], "curator");
         ann.get("/api/v1/users").expect(403);
         for (column, value) in [("sign_up_status", "halfway"), ("approval_status", "perhaps")] {
-            town.sql(&of_ann(&format!("{column} = '{value}'")));
+            town.sql_with_key(&of_ann(&format!("{column} = '{value}'")));
             ann.get("/api/v1/users/me").refused(401, "session_invalid");
             assert_eq!(root.get(&path).expect(200).json[column], value);
         }

@@ -44,7 +44,7 @@ fn bytes(engine: Engine, bytes: &[u8]) -> String {
 }
 
 /// Gives a database the heads, and a beginning if it has one, that a program before schema 16 would have left.
-fn set_back_to_format_1(site: &Site) {
+pub fn set_back_to_format_1(site: &Site) {
     let key = Keys::load(&site.keys()).unwrap().audit;
     for (table, purpose) in [("audit_chains", "usher audit chain head 1"), ("audit_beginnings", "usher audit chain beginning 1")]
     {
@@ -279,7 +279,7 @@ fn put_back(site: &Site) {
     }
 }
 
-fn mark_of(site: &Site) -> std::path::PathBuf {
+pub fn mark_of(site: &Site) -> std::path::PathBuf {
     site.folder.path().join("usher.keys.mark")
 }
 

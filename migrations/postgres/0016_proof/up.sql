@@ -13,6 +13,14 @@ UPDATE sessions SET auth_methods = 'linked' WHERE session_id IN (SELECT session_
 ALTER TABLE applications ADD COLUMN second_factor text NOT NULL DEFAULT 'as_set';
 
 -- Rows that nobody alters without the key file.
+ALTER TABLE sessions ADD COLUMN mac bytea NOT NULL DEFAULT '';
+ALTER TABLE api_keys ADD COLUMN mac bytea NOT NULL DEFAULT '';
+ALTER TABLE links ADD COLUMN mac bytea NOT NULL DEFAULT '';
+ALTER TABLE applications ADD COLUMN mac bytea NOT NULL DEFAULT '';
+ALTER TABLE linked_accounts ADD COLUMN mac bytea NOT NULL DEFAULT '';
+ALTER TABLE totp_credentials ADD COLUMN mac bytea NOT NULL DEFAULT '';
+ALTER TABLE recovery_codes ADD COLUMN mac bytea NOT NULL DEFAULT '';
+ALTER TABLE users ADD COLUMN credential_mac bytea NOT NULL DEFAULT '';
 
 -- The trail: heads and beginnings in format 2, keys that sign heads.
 ALTER TABLE audit_beginnings ADD COLUMN month bigint NOT NULL DEFAULT 0;

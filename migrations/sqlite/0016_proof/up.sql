@@ -13,6 +13,14 @@ UPDATE sessions SET auth_methods = 'linked' WHERE session_id IN (SELECT session_
 ALTER TABLE applications ADD COLUMN second_factor TEXT NOT NULL DEFAULT 'as_set';
 
 -- Rows that nobody alters without the key file.
+ALTER TABLE sessions ADD COLUMN mac BLOB NOT NULL DEFAULT x'';
+ALTER TABLE api_keys ADD COLUMN mac BLOB NOT NULL DEFAULT x'';
+ALTER TABLE links ADD COLUMN mac BLOB NOT NULL DEFAULT x'';
+ALTER TABLE applications ADD COLUMN mac BLOB NOT NULL DEFAULT x'';
+ALTER TABLE linked_accounts ADD COLUMN mac BLOB NOT NULL DEFAULT x'';
+ALTER TABLE totp_credentials ADD COLUMN mac BLOB NOT NULL DEFAULT x'';
+ALTER TABLE recovery_codes ADD COLUMN mac BLOB NOT NULL DEFAULT x'';
+ALTER TABLE users ADD COLUMN credential_mac BLOB NOT NULL DEFAULT x'';
 
 -- The trail: heads and beginnings in format 2, keys that sign heads.
 ALTER TABLE audit_beginnings ADD COLUMN month INTEGER NOT NULL DEFAULT 0;

@@ -16,6 +16,7 @@ use super::batches;
 use super::seen::Seen;
 use crate::domain::audit::{Action, End, Event, Head, Link, Outcome, Recorded, Side, audit_batches, is_of_format_1};
 use crate::domain::chance::Entropy;
+use crate::domain::row_mac::RowKeys;
 use crate::domain::secret::MacKey;
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
@@ -131,7 +132,7 @@ pub(in super::super) fn prepare(connection: &mut AnyConnection, key: &MacKey) ->
 /// Whether nothing has happened yet in this database.
 fn is_unused(connection: &mut AnyConnection) -> Result<bool, StoreError> {
     let event: Option<i64> = audit_batches::table.select(audit_batches::last).limit(1).get_result(connection).optional()?;
-    Ok(event.is_none() && Snapshot(connection).has_no_users()?)
+    Ok(event.is_none() && Snapshot(connection, &RowKeys::none()).has_no_users()?)
 }
 
 pub(super) const HEADS: &str = "SELECT chain, seq, hash, mac, month FROM audit_chains ORDER BY chain";

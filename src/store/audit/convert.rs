@@ -7,6 +7,7 @@ use super::chains::{HEADS, HeadRow};
 use super::retention::set_beginning;
 use super::walk::{Flaw, Walk, flaw_of_months};
 use crate::domain::audit::{End, Head, Side, audit_beginnings, audit_chains};
+use crate::domain::row_mac::RowKeys;
 use crate::domain::secret::MacKey;
 use diesel::prelude::*;
 
@@ -26,7 +27,7 @@ pub(in super::super) fn sign_anew(connection: &mut AnyConnection, key: &MacKey) 
         let beginning = old_beginning(connection, chain, key)?;
         let mut walk = Walk::from(beginning.clone().unwrap_or_else(|| End::of_empty(chain)));
         let first = walk.at.head.clone();
-        let mut snapshot = Snapshot(&mut *connection);
+        let mut snapshot = Snapshot(&mut *connection, &RowKeys::none());
         while walk.at.head.seq < seq {
             walk.stride(&mut snapshot, seq, BATCHES, |_, _| {})??;
         }

@@ -146,7 +146,7 @@ impl Tx<'_> {
         let mut links = Vec::new();
         let mut last = seq;
         while links.len() < STRIDE {
-            let more = Snapshot(&mut *self.0).links_after(chain, last, BATCHES)?;
+            let more = Snapshot(&mut *self.0, self.1).links_after(chain, last, BATCHES)?;
             let Some((_, link)) = more.last() else { break };
             last = link.seq;
             links.extend(more);

@@ -161,7 +161,7 @@ impl Tx<'_> {
         for (row, Older { from, to, events, .. }) in heads.into_iter().zip(older) {
             let mut end = row.confirmed(key)?;
             let chain = end.head.chain;
-            let begins = match Snapshot(&mut *self.0).beginning_of(chain, key)? {
+            let begins = match Snapshot(&mut *self.0, self.1).beginning_of(chain, key)? {
                 Some(Ok(beginning)) => beginning.head,
                 Some(Err(flaw)) => return Err(Flaw::new(chain, 0, flaw).into()),
                 None => Head::of_empty(chain),
@@ -215,7 +215,7 @@ impl Tx<'_> {
             let mut links = Vec::new();
             let mut last = 0;
             while links.len() < STRIDE && last < beginning {
-                let batch = Snapshot(&mut *self.0).links_after(chain, last, 1)?;
+                let batch = Snapshot(&mut *self.0, self.1).links_after(chain, last, 1)?;
                 let Some(end) = batch.last().map(|(_, link)| link.seq).filter(|end| *end <= beginning) else { break };
                 last = end;
                 links.extend(batch);

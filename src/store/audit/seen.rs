@@ -13,6 +13,7 @@ use super::super::{Snapshot, Store, Tx};
 use super::chains::{HEADS, HeadRow, Tails};
 use super::walk::Flaw;
 use crate::domain::audit::{Head, Mark, audit_batches};
+use crate::domain::row_mac::RowKeys;
 use crate::domain::secret::MacKey;
 use crate::domain::time::Utc;
 use crate::error::{Code, Error, Result};
@@ -162,7 +163,7 @@ pub(in super::super) fn compare(
     tails: &Tails,
 ) -> Result<(), StoreError> {
     let mark = remembered.unwrap_or_default();
-    let looked = look(&mut Snapshot(connection), &mark, key)?;
+    let looked = look(&mut Snapshot(connection, &RowKeys::none()), &mark, key)?;
     tails.seen.lock().mark = mark;
     tails.seen.settle(looked);
     Ok(())

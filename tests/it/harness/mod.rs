@@ -9,6 +9,7 @@ pub mod postgres;
 pub mod process;
 pub mod python_client;
 pub mod receiver;
+pub mod rows;
 pub mod tools;
 pub mod wire;
 
