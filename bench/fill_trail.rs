@@ -51,6 +51,8 @@ fn main() {
             remote_addr: Some("192.0.2.7".to_owned()),
             traceparent: None,
             changes: None,
+            view: None,
+            shown: None,
             basis: None,
         }
     };

@@ -74,13 +74,24 @@ const LONGEST_REASON: usize = 500;
 
 /// Events of a page.
 const PAGE: i64 = 500;
+/// Events printed at once: whom they show stands in the trail before.
+const AT_ONCE: usize = 10_000;
 
 /// Hands every event that matches to `print`, page by page, until whoever reads standard output has had enough.
 async fn each(root: &SuperUser, search: Search, mut print: impl FnMut(&EventView) -> Outcome) -> Result<(), Error> {
     let mut query = AuditQuery { search, limit: PAGE, cursor: None };
     loop {
-        let page = root.audit_events(query.clone()).await?;
-        match (page.items.iter().try_for_each(&mut print), page.next_cursor) {
+        let mut items = Vec::new();
+        let next = loop {
+            let page = root.audit_events(query.clone()).await?;
+            items.extend(page.items);
+            match page.next_cursor {
+                Some(cursor) if items.len() < AT_ONCE => query.cursor = Some(cursor),
+                next => break next,
+            }
+        };
+        root.tell_shown().await?;
+        match (items.iter().try_for_each(&mut print), next) {
             (Ok(()), Some(cursor)) => query.cursor = Some(cursor),
             (Ok(()), None) | (Err(Exit::EnoughRead), _) => return Ok(()),
             (Err(_), _) => return Err(Error::new(Code::Internal).cause("standard output cannot be written")),

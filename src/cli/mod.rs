@@ -23,16 +23,20 @@ mod sessions;
 mod users;
 
 use crate::app::{self, Migrate, StartError};
+use crate::domain::attribute::Viewer;
 use crate::domain::audit::Action;
 use crate::domain::chance::Entropy;
+use crate::domain::ids::UserId;
 use crate::domain::time::Clock;
+use crate::domain::witness::{Witness, watch};
 use crate::error::{Code, Error};
-use crate::service::{Call, Context, Services, SuperUser};
+use crate::service::{Call, Context, Services, SuperUser, Trail};
 use crate::settings::{self, Settings};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// SSO identity service: session tokens, privilege-scoped views, and an audit trail that proves itself.
 #[derive(Parser)]
@@ -155,7 +159,7 @@ type Outcome = Result<(), Exit>;
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
     let Cli { common, command } = Cli::parse();
-    let (code, cause) = match actix_web::rt::System::new().block_on(execute(&common, command)) {
+    let (code, cause) = match actix_web::rt::System::new().block_on(watch(Arc::new(Calls), execute(&common, command))) {
         Ok(()) | Err(Exit::EnoughRead) => return ExitCode::SUCCESS,
         Err(Exit::Refused(cause)) => (1, cause),
         Err(Exit::Pending(cause)) => (3, cause),
@@ -224,7 +228,22 @@ impl Common {
 /// A call from the command line begins.
 fn begin(services: &Services, action: Action) -> Context {
     let cid = format!("cli-{:032x}", u128::from_be_bytes(services.entropy().bytes()));
-    Context::new(services.clone(), Call::internal(services.clock().now(), cid, action))
+    let context = Context::new(services.clone(), Call::internal(services.clock().now(), cid, action));
+    TRAILS.lock().unwrap_or_else(PoisonError::into_inner).push(context.trail().clone());
+    context
+}
+
+/// The trails of this command's calls.
+static TRAILS: Mutex<Vec<Trail>> = Mutex::new(Vec::new());
+
+/// A command prints what its calls have told it, often after they are over: the trail of one of them must know whom that shows.
+struct Calls;
+
+impl Witness for Calls {
+    fn note(&self, shown: UserId, viewer: Viewer) -> bool {
+        let trails = TRAILS.lock().unwrap_or_else(PoisonError::into_inner);
+        trails.iter().rev().any(|trail| trail.note(shown, viewer))
+    }
 }
 
 async fn act<T, W: Future<Output = Result<T, Error>>>(

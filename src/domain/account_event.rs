@@ -277,6 +277,8 @@ mod tests {
             remote_addr: Some("192.0.2.1".into()),
             traceparent: None,
             changes,
+            view: None,
+            shown: None,
             basis: None,
         }
     }

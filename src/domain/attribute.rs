@@ -279,9 +279,21 @@ macro_rules! attributes {
             },
         )*];
 
-        /// An account as one viewer sees it: the only serialisable form of a user.
+        /// An account as one viewer sees it: the only serialisable form of a user. Serialised, it is shown to somebody: the trail's witness
+        /// is told.
         #[derive(Clone, Copy, Debug)]
         pub struct View<'a> { account: &'a Account, viewer: $crate::domain::attribute::Viewer }
+
+        /// The same, for what is no answer, or where the trail is told in another way. Few places need it; a test holds which.
+        #[derive(Clone, Copy, Debug)]
+        pub struct Unwitnessed<'a>(View<'a>);
+
+        impl<'a> View<'a> {
+            /// Without a witness.
+            pub fn unwitnessed(self) -> Unwitnessed<'a> {
+                Unwitnessed(self)
+            }
+        }
 
         impl Account {
             /// This account as `viewer` sees it.
@@ -290,15 +302,15 @@ macro_rules! attributes {
             }
         }
 
-        impl serde::Serialize for View<'_> {
+        impl serde::Serialize for Unwitnessed<'_> {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 use serde::ser::SerializeMap as _;
                 use $crate::domain::attribute::{Act, allows};
                 let mut map = serializer.serialize_map(None)?;
                 let mut table = ATTRIBUTES.iter();
                 $(
-                    if let Some(attribute) = table.next() && allows(self.viewer, Act::See, attribute) {
-                        let $account = self.account;
+                    if let Some(attribute) = table.next() && allows(self.0.viewer, Act::See, attribute) {
+                        let $account = self.0.account;
                         if let Some(value) = $get {
                             map.serialize_entry(stringify!($shown), &value)?;
                         }

@@ -47,6 +47,15 @@ mod schema {
     }
 
     diesel::table! {
+        audit_shown (chain, seq, month) {
+            month -> BigInt,
+            chain -> BigInt,
+            seq -> BigInt,
+            shown -> Binary,
+        }
+    }
+
+    diesel::table! {
         audit_index (key, micros, chain, seq, month) {
             key -> BigInt,
             micros -> BigInt,
@@ -91,6 +100,7 @@ mod schema {
 mod end;
 mod mark;
 mod packed;
+mod persons;
 mod recorded;
 mod view;
 
@@ -98,8 +108,9 @@ pub use end::{End, Side, is_of_format_1};
 pub use mark::Mark;
 pub use packed::Packed;
 use packed::unhex;
+pub use persons::Persons;
 pub use recorded::{More, Recorded};
-pub use schema::{audit_batches, audit_beginnings, audit_chains, audit_changes, audit_index, audit_indexed};
+pub use schema::{audit_batches, audit_beginnings, audit_chains, audit_changes, audit_index, audit_indexed, audit_shown};
 pub use view::EventView;
 
 super::words::words! {
@@ -377,6 +388,10 @@ pub struct Event {
     pub traceparent: Option<String>,
     /// The attributes that changed, with the values before and after.
     pub changes: Option<Changes>,
+    /// By which views the answer shows persons, with spaces between; a count or a refusal shows nobody.
+    pub view: Option<String>,
+    /// Whom the answer shows; none where that is the subject alone.
+    pub shown: Option<Persons>,
     /// By what right, where it is not the actor's own: grants, a proposal, `key:` and who made the API key.
     pub basis: Option<String>,
 }
@@ -476,6 +491,12 @@ impl Link {
         let canonical = self.event.canonical(self.chain, self.seq, self.changes_digest.as_deref());
         if hash_after(&head.hash, &canonical) != self.hash {
             return Some("the event does not match its hash");
+        }
+        match (&self.event.shown, self.event.more.shown_digest()) {
+            (Some(shown), Some(digest)) if shown.digest_in_hex() == digest => {}
+            (None, None) => {}
+            (None, Some(_)) => return Some("whom the answer showed is missing"),
+            (Some(_), Some(_) | None) => return Some("whom the answer showed does not match its digest"),
         }
         match (&self.event.changes, &self.changes_salt, &self.changes_digest) {
             (Some(changes), Some(salt), Some(digest)) if digest_of_changes(salt, changes.as_text()) == *digest => None,

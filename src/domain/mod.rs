@@ -42,6 +42,7 @@ pub mod throttle;
 pub mod time;
 pub mod token_key;
 pub mod user;
+pub mod witness;
 pub(crate) mod words;
 pub mod zato;
 pub mod zato_attribute;

@@ -37,6 +37,8 @@ pub struct OwnEvent {
     pub application: Option<String>,
     /// From which address; told of the same.
     pub remote_addr: Option<String>,
+    /// By which view oneself, or who else, was shown.
+    pub view: Option<String>,
     /// The attributes of oneself that changed, as far as one sees them.
     pub changes: Option<Value>,
 }
@@ -66,6 +68,7 @@ impl OwnEvent {
             cid: told(Some(event.cid)),
             application: told(event.application),
             remote_addr: told(event.remote_addr),
+            view: event.more.view().map(str::to_owned),
             changes,
         }
     }

@@ -8,7 +8,7 @@ use super::row_mac::RowMac;
 use super::secret::{PasswordHash, TotpKey};
 use super::text::{Email, Line, Name, Note};
 use super::time::Utc;
-use super::words;
+use super::{witness, words};
 use diesel::sql_types::Text;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
@@ -195,6 +195,15 @@ attributes! {
     derived confirmed: bool = Account::confirmed, see [SuperUser];
     /// Locked, licensed or inactive.
     derived account_status: AccountStatus = Account::account_status, see [SuperUser];
+}
+
+impl serde::Serialize for View<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !witness::note(self.account.user.user_id, self.viewer) {
+            return Err(serde::ser::Error::custom("the trail does not know that this user is shown"));
+        }
+        self.unwitnessed().serialize(serializer)
+    }
 }
 
 /// The viewer that `caller` is towards the user `subject`.

@@ -12,6 +12,7 @@ use crate::domain::audit::Action;
 use crate::domain::ids::UserId;
 use crate::domain::span::RequestSpan;
 use crate::domain::time::Utc;
+use crate::domain::witness::watch;
 use crate::error::{Code, Error, Result};
 use crate::service::{Call, Context, LONGEST_AGENT};
 use actix_web::HttpRequest;
@@ -21,6 +22,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::Payload;
 use futures_util::{StreamExt as _, stream};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use std::sync::LazyLock;
 
 /// The correlation id, in both directions.
@@ -115,7 +117,8 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
         note_subject(&request, &context);
         match target {
             Target::Route(route) => {
-                (route.handler)(context.clone(), Parts { request, payload: Some(payload), has_waited: false }).await
+                let work = (route.handler)(context.clone(), Parts { request, payload: Some(payload), has_waited: false });
+                watch(Arc::new(context.trail().clone()), work).await
             }
             Target::OtherMethod(_) => Err(Error::new(Code::MethodNotAllowed)),
             Target::Nowhere => Err(Error::new(Code::NotFound).because("no_route")),

@@ -234,7 +234,9 @@ impl Serialize for UserAnswer {
         match self {
             Self::Fresh(account, viewer) => account.view(*viewer).serialize(serializer),
             Self::Written(view) => {
-                let raw: &RawValue = serde_json::from_str(&view.json).map_err(serde::ser::Error::custom)?;
+                let json =
+                    view.json().ok_or_else(|| serde::ser::Error::custom("the trail does not know that this user is shown"))?;
+                let raw: &RawValue = serde_json::from_str(json).map_err(serde::ser::Error::custom)?;
                 raw.serialize(serializer)
             }
         }
@@ -252,7 +254,7 @@ impl Body for UserAnswer {
     fn written(&self) -> Option<Vec<u8>> {
         match self {
             Self::Fresh(..) => None,
-            Self::Written(view) => Some(view.json.clone().into_bytes()),
+            Self::Written(view) => view.json().map(|json| json.as_bytes().to_vec()),
         }
     }
 }

@@ -78,7 +78,8 @@ impl SuperUser {
                 lock_in(tx, user_id, own_id, None, false, now)?;
             }
             let after = tx.read().user(user_id)?.ok_or_else(unknown)?;
-            let did = Did::to(user_id).changing(changes(tx, &before, &after, now)?);
+            let changes = changes(tx, &before, &after, now)?;
+            let did = Did::to(user_id).changing(changes).showing(user_id, Viewer::SuperUser);
             let supervisor = after.supervisor_id.map(|id| tx.read().number_of_user(id)).transpose()?.flatten();
             Ok(((tx.read().account(after, now)?, supervisor), did))
         };

@@ -8,6 +8,7 @@ use super::paging::Pages;
 use super::proof::Concern;
 use super::users::require_fresh;
 use crate::domain::api_key::{ApiKey, ApiKeyView, KeyScope, MOST_KEYS};
+use crate::domain::attribute::Viewer;
 use crate::domain::audit::Changes;
 use crate::domain::ids::{ApiKeyId, UserId};
 use crate::domain::row_mac::RowMac;
@@ -84,7 +85,7 @@ impl Context {
     async fn make_key(&self, user_id: UserId, new: NewApiKey, unknown_user: fn() -> Error) -> Result<(ApiKeyView, ApiKeyToken)> {
         let entropy = &self.services.inner.entropy;
         let token = ApiKeyToken::mint(entropy);
-        let now = self.now();
+        let (now, viewer) = (self.now(), self.viewer_of_belongings(user_id));
         let key = ApiKey {
             key_id: ApiKeyId::mint(now, entropy),
             token_hash: token.hash(),
@@ -102,7 +103,7 @@ impl Context {
                 return Err(Error::new(Code::TooManyKeys));
             }
             tx.insert_api_key(&key)?;
-            Ok((key.view(), Did::to(user_id).changing(changes(None, Some(&key))?)))
+            Ok((key.view(), Did::to(user_id).changing(changes(None, Some(&key))?).showing(user_id, viewer)))
         };
         Ok((self.change(make).await?, token))
     }
@@ -129,6 +130,7 @@ impl Authenticated {
     pub async fn own_api_keys(&self) -> Result<Vec<ApiKeyView>> {
         let user_id = self.user_id();
         self.context.trail.set_subject(user_id);
+        self.context.trail.shows(user_id, self.viewer_of(user_id));
         let store = &self.context.services.inner.store;
         let found = store.read(move |snapshot| Ok(snapshot.api_keys(Some(user_id), None, MOST_KEYS)?)).await?;
         Ok(found.iter().map(ApiKey::view).collect())
@@ -178,6 +180,8 @@ impl SuperUser {
         let store = &self.context.services.inner.store;
         let found = store.read(move |snapshot| Ok(snapshot.api_keys(of, after, fetch)?)).await?;
         let (page, next) = pages.cut(found, |key| key.key_id.as_bytes().to_vec());
+        page.iter().for_each(|key| self.context.trail.shows(key.user_id, Viewer::SuperUser));
+        self.context.settle_shown(Viewer::SuperUser).await?;
         Ok((page.iter().map(ApiKey::view).collect(), next))
     }
 

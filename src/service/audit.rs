@@ -4,8 +4,10 @@ use super::Services;
 use super::caller::SuperUser;
 use super::context::{Call, Context, Did};
 use super::paging::Pages;
+use crate::domain::attribute::Viewer;
 use crate::domain::audit::{Action, Actor, ActorType, Changes, EventView, Link};
 use crate::domain::chance::Entropy;
+use crate::domain::ids::UserId;
 use crate::domain::time::Utc;
 use crate::error::{Code, Error, Result};
 use crate::store::{Aged, Older, Position, Tx};
@@ -70,7 +72,17 @@ impl SuperUser {
         let links = self.context.services.inner.store.search(move |snapshot| snapshot.audit_events(&search, fetch)).await?;
         let place = |link: &Link| Position { time: link.event.time, chain: link.chain, seq: link.seq }.to_bytes().to_vec();
         let (links, next_cursor) = pages.cut(links, place);
+        links.iter().flat_map(persons_of).for_each(|person| self.context.trail.shows(person, Viewer::SuperUser));
+        self.context.trail.counts_for(Viewer::SuperUser);
         Ok(AuditPage { items: links.into_iter().map(EventView::from).collect(), next_cursor })
+    }
+
+    /// What was read and is about to be told piece by piece: whom it shows stands in the trail when this comes back.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::error::Code::Unavailable).
+    pub async fn tell_shown(&self) -> Result<()> {
+        self.context.tell_shown(Viewer::SuperUser).await
     }
 
     /// Walks every chain from its first event to its head.
@@ -80,6 +92,14 @@ impl SuperUser {
     pub async fn verify_audit(&self) -> Result<Finding> {
         self.context.services.inner.store.verify_audit(self.context.now()).await
     }
+}
+
+/// Whom an event shows to whoever reads it: who acted, and on whom it was done. Of a subject that is no user there is an id as well; whether it is
+/// one is not looked up.
+pub(super) fn persons_of(link: &Link) -> impl Iterator<Item = UserId> {
+    let event = &link.event;
+    let actor = event.actor.id.as_ref().filter(|_| event.actor.kind == ActorType::User);
+    actor.into_iter().chain(&event.subject).filter_map(|id| id.parse().ok()).collect::<Vec<_>>().into_iter()
 }
 
 /// A correlation id for a call that brings none: 32 hex digits, of which the first twelve are the milliseconds since 1970 and the rest is

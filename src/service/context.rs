@@ -8,7 +8,9 @@ use super::Services;
 use super::leniency::Leniency;
 use super::notices::notify;
 use super::proof::{Credential, Places, Proof};
+use super::showing::Showing;
 use crate::domain::application::Application;
+use crate::domain::attribute::Viewer;
 use crate::domain::audit::{Action, Actor, Changes, Event, Outcome};
 use crate::domain::ids::{ApplicationId, SessionId, UserId};
 use crate::domain::time::Utc;
@@ -104,6 +106,8 @@ struct Draft {
     told_addr: Option<IpAddr>,
     /// The user agent of the user, likewise.
     told_agent: Option<String>,
+    /// Whom the answer shows, and by which views.
+    showing: Showing,
     /// Whether its event is written, or may be.
     is_written: bool,
 }
@@ -111,7 +115,8 @@ struct Draft {
 impl Default for Trail {
     fn default() -> Self {
         let (subject, application, action, told_addr, told_agent) = (None, None, None, None, None);
-        let draft = Draft { actor: Actor::ANONYMOUS, subject, application, action, told_addr, told_agent, is_written: false };
+        let (showing, is_written) = (Showing::default(), false);
+        let draft = Draft { actor: Actor::ANONYMOUS, subject, application, action, told_addr, told_agent, showing, is_written };
         Self(Arc::new(Mutex::new(draft)))
     }
 }
@@ -143,6 +148,12 @@ impl Trail {
         self.draft().application.clone()
     }
 
+    /// Whom the answer shows so far, and whether the call's event is written.
+    pub(super) fn look_at_showing<T>(&self, look: impl FnOnce(&mut Showing, bool) -> T) -> T {
+        let draft = &mut *self.draft();
+        look(&mut draft.showing, draft.is_written)
+    }
+
     /// Who turned out to be calling; for the log.
     pub fn actor(&self) -> Actor {
         self.draft().actor.clone()
@@ -158,35 +169,40 @@ pub(super) struct Did {
     changes: Option<Changes>,
     actor: Option<Actor>,
     action: Option<Action>,
+    /// Whom the answer shows, and as whom the caller sees that one.
+    showing: Option<(UserId, Viewer)>,
 }
 
 impl Did {
+    pub(super) fn bare(outcome: Outcome) -> Self {
+        Self { outcome, reason: None, subject: None, changes: None, actor: None, action: None, showing: None }
+    }
+
     /// It was done as asked, to `subject`.
     pub(super) fn to(subject: impl ToString) -> Self {
-        Self {
-            outcome: Outcome::Success,
-            reason: None,
-            subject: Some(subject.to_string()),
-            changes: None,
-            actor: None,
-            action: None,
-        }
+        Self { subject: Some(subject.to_string()), ..Self::bare(Outcome::Success) }
     }
 
     /// It was done as asked, and on whom is not to be told, or not known yet.
     pub(super) fn noted() -> Self {
-        Self { outcome: Outcome::Success, reason: None, subject: None, changes: None, actor: None, action: None }
+        Self::bare(Outcome::Success)
     }
 
     /// It was refused, but something has to be remembered all the same.
     pub(super) fn refused(reason: &'static str, subject: Option<UserId>) -> Self {
         let subject = subject.map(|id| id.to_string());
-        Self { outcome: Outcome::Refused, reason: Some(reason), subject, changes: None, actor: None, action: None }
+        Self { reason: Some(reason), subject, ..Self::bare(Outcome::Refused) }
     }
 
     /// These attributes changed.
     pub(super) fn changing(mut self, changes: Option<Changes>) -> Self {
         self.changes = changes;
+        self
+    }
+
+    /// The answer shows this user to `viewer`. What is told of later than here cannot be shown any more.
+    pub(super) fn showing(mut self, shown: UserId, viewer: Viewer) -> Self {
+        self.showing = Some((shown, viewer));
         self
     }
 
@@ -436,7 +452,7 @@ impl Context {
         let bound = move |tx: &mut Tx<'_>| {
             context.check_bond(tx)?;
             let (value, dids) = work(tx)?;
-            let events: Vec<Event> = dids.into_iter().map(|did| context.event(did)).collect();
+            let events: Vec<Event> = dids.into_iter().map(|did| context.event_of_one(did)).collect();
             notify(&context.services, tx, &events, context.now())?;
             Ok((value, events))
         };
@@ -458,10 +474,10 @@ impl Context {
             return Ok(());
         }
         let did = match outcome {
-            Ok(()) => Did { outcome: Outcome::Success, reason: None, subject: None, changes: None, actor: None, action: None },
+            Ok(()) => Did::bare(Outcome::Success),
             Err(error) => {
                 let outcome = if error.code().status() >= 500 { Outcome::Failed } else { Outcome::Refused };
-                Did { outcome, reason: Some(error.reason()), subject: None, changes: None, actor: None, action: None }
+                Did { reason: Some(error.reason()), ..Did::bare(outcome) }
             }
         };
         let is_outage = outcome.is_err_and(|error| error.code() == Code::Unavailable);
@@ -477,7 +493,20 @@ impl Context {
         Ok(())
     }
 
+    /// The call's event.
     fn event(&self, did: Did) -> Event {
+        if let Some((shown, viewer)) = did.showing {
+            self.trail.shows(shown, viewer);
+        }
+        let is_success = did.outcome == Outcome::Success;
+        let event = self.event_of_one(did);
+        let draft = self.trail.draft();
+        let shown = draft.showing.persons(event.subject.as_deref()).filter(|_| is_success);
+        Event { view: draft.showing.view(), shown, ..event }
+    }
+
+    /// The event of one of the things that a call does.
+    pub(super) fn event_of_one(&self, did: Did) -> Event {
         let draft = self.trail.draft();
         Event {
             time: self.call.now,
@@ -491,6 +520,8 @@ impl Context {
             remote_addr: draft.told_addr.or(self.call.remote_addr).map(|a| a.to_string()),
             traceparent: self.call.traceparent.clone(),
             changes: did.changes,
+            view: did.showing.map(|(_, viewer)| viewer.as_str().to_owned()),
+            shown: None,
             basis: None,
         }
     }

@@ -65,6 +65,7 @@ fn gone(holder: Holder) -> Error {
 impl Attributes {
     pub(super) fn new(context: Context, holder: Holder, user_id: UserId) -> Self {
         context.trail.set_subject(user_id);
+        context.trail.shows(user_id, context.viewer_of_belongings(user_id));
         Self { context, holder, user_id }
     }
 

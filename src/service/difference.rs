@@ -53,5 +53,6 @@ pub(super) fn changes_between(before: &Account, after: &Account) -> Result<Optio
 
 /// An account as a super-user sees it.
 pub(super) fn shown(account: &Account) -> Result<Value> {
-    serde_json::to_value(account.view(Viewer::SuperUser)).map_err(|e| Error::new(Code::Internal).cause(e.to_string()))
+    serde_json::to_value(account.view(Viewer::SuperUser).unwitnessed())
+        .map_err(|e| Error::new(Code::Internal).cause(e.to_string()))
 }

@@ -4,12 +4,14 @@
 //! for a few. The call's event is written before the first piece; before each further one it is asked whether what let the caller in still
 //! holds.
 
+use super::audit::persons_of;
 use super::caller::{Authenticated, SuperUser};
 use super::context::Context;
 use super::custom_attributes::Attributes;
+use super::showing::MOST_SHOWN;
 use crate::domain::api_key::{ApiKey, ApiKeyView};
 use crate::domain::attribute::Viewer;
-use crate::domain::audit::{EventView, Link};
+use crate::domain::audit::{ActorType, EventView, Link};
 use crate::domain::custom_attribute::{AttributeView, Holder};
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::linked_account::{LinkedAccount, LinkedAccountView};
@@ -29,11 +31,13 @@ fn append(text: &mut Vec<u8>, value: &impl Serialize) -> Result<()> {
     serde_json::to_writer(text, value).map_err(|e| Error::new(Code::Internal).cause(e.to_string()))
 }
 
-/// All users, as lines of JSON.
+/// All users, as lines of JSON. Whom the next lines show stands in the trail before they go.
 pub struct Export {
     context: Context,
-    /// The number of the last user so far; `None` once there are no more.
-    after: Option<i64>,
+    /// The number of the last user so far.
+    after: i64,
+    /// Up to which number the trail tells of them; `None` once there are no more.
+    told: Option<i64>,
 }
 
 impl SuperUser {
@@ -42,33 +46,60 @@ impl SuperUser {
     /// # Errors
     /// Its event cannot be written.
     pub async fn export_users(self) -> Result<Export> {
-        self.context.conclude(Ok(())).await?;
-        Ok(Export { context: self.context, after: Some(0) })
+        self.context.trail.counts_for(Viewer::SuperUser);
+        let mut export = Export { context: self.context, after: 0, told: Some(0) };
+        export.tell_next().await?;
+        Ok(export)
     }
 }
 
 impl Export {
+    /// Writes down who comes next.
+    async fn tell_next(&mut self) -> Result<()> {
+        let Some(told) = self.told else { return Ok(()) };
+        let context = self.context.clone();
+        let limit = i64::try_from(MOST_SHOWN).unwrap_or(i64::MAX);
+        let read = move |snapshot: &mut Snapshot<'_>| {
+            context.check_reader(snapshot)?;
+            Ok(snapshot.users_after(told, limit)?)
+        };
+        let coming = self.context.services.inner.store.search(read).await?;
+        coming.iter().for_each(|(_, user_id)| self.context.trail.shows(*user_id, Viewer::SuperUser));
+        self.context.tell_shown(Viewer::SuperUser).await?;
+        self.told = coming.last().map(|(number, _)| *number);
+        Ok(())
+    }
+
     /// The next lines; `None` at the end.
     ///
     /// # Errors
     /// The database fails, or what let the caller in no longer holds.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>> {
-        let Some(after) = self.after else { return Ok(None) };
-        let context = self.context.clone();
-        let read = move |snapshot: &mut Snapshot<'_>| {
-            context.check_reader(snapshot)?;
-            let page = Page { order: Order::Number, descending: false, after: Some(Mark::Number(after)), limit: PAGE };
-            let found = snapshot.find_users(&Filter::default(), &page, context.now())?;
-            let mut lines = Vec::new();
-            for (account, _) in &found {
-                append(&mut lines, &account.view(Viewer::SuperUser))?;
-                lines.push(b'\n');
+        while let Some(told) = self.told {
+            let (context, after) = (self.context.clone(), self.after);
+            let read = move |snapshot: &mut Snapshot<'_>| {
+                context.check_reader(snapshot)?;
+                let page = Page { order: Order::Number, descending: false, after: Some(Mark::Number(after)), limit: PAGE };
+                let found = snapshot.find_users(&Filter::default(), &page, context.now())?;
+                let mut lines = Vec::new();
+                let mut last = None;
+                for (account, _) in found.iter().filter(|(account, _)| account.user.number <= told) {
+                    append(&mut lines, &account.view(Viewer::SuperUser).unwitnessed())?;
+                    lines.push(b'\n');
+                    last = Some(account.user.number);
+                }
+                Ok((lines, last))
+            };
+            let (lines, last) = self.context.services.inner.store.search(read).await?;
+            self.after = last.unwrap_or(told);
+            if self.after >= told {
+                self.tell_next().await?;
             }
-            Ok((lines, found.last().map(|(account, _)| account.user.number)))
-        };
-        let (lines, last) = self.context.services.inner.store.search(read).await?;
-        self.after = last;
-        Ok((!lines.is_empty()).then_some(lines))
+            if !lines.is_empty() {
+                return Ok(Some(lines));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -137,14 +168,14 @@ impl PersonData {
         let (listed, api_keys, linked_accounts) = context.services.inner.store.read(read).await?;
         let sessions = listed.iter().map(|(session, name)| SessionView::of(session, name.as_str(), current)).collect();
         let attributes = Attributes::new(context.clone(), Holder::User(user_id), user_id).list().await?;
-        context.conclude(Ok(())).await?;
+        context.trail.shows(user_id, viewer);
         // Up to and including the event of this very call.
         let until = Search { to: Some(now + Duration::from_micros(1)), ..Search::default() };
         let events = |search| Events { search, read: VecDeque::new(), is_over: false };
         let on = events(Search { subject: Some(user_id.to_string()), ..until.clone() });
         let by = events(Search { actor: Some(user_id.to_string()), ..until });
         let account = Box::new(account);
-        Ok(Self {
+        let mut data = Self {
             context,
             account,
             viewer,
@@ -156,7 +187,32 @@ impl PersonData {
             on,
             by,
             has_events: false,
-        })
+        };
+        data.tell_first_events().await?;
+        data.context.tell_shown(viewer).await?;
+        Ok(data)
+    }
+
+    /// Whom the first events show, so that as a rule the call's own event tells of all.
+    async fn tell_first_events(&mut self) -> Result<()> {
+        // The caller stands in the event of this very call, which comes last.
+        let caller = self.context.trail.actor();
+        if self.viewer == Viewer::SuperUser && caller.kind == ActorType::User {
+            caller.id.iter().filter_map(|id| id.parse().ok()).for_each(|id| self.context.trail.shows(id, Viewer::SuperUser));
+        }
+        for search in [self.on.search.clone(), self.by.search.clone()] {
+            let read = move |snapshot: &mut Snapshot<'_>| snapshot.audit_events(&search, PAGE);
+            let links = self.context.services.inner.store.search(read).await?;
+            self.tell_of(&links);
+        }
+        Ok(())
+    }
+
+    /// What a super-user sees of events are those who acted and on whom; an owner sees of them nobody else.
+    fn tell_of(&self, links: &[Link]) {
+        if self.viewer == Viewer::SuperUser {
+            links.iter().flat_map(persons_of).for_each(|id| self.context.trail.shows(id, Viewer::SuperUser));
+        }
     }
 
     /// The next piece; `None` at the end.
@@ -171,7 +227,10 @@ impl PersonData {
             }
             Part::Events => {
                 let mut piece = Vec::new();
-                for link in self.events().await? {
+                let links = self.events().await?;
+                self.tell_of(&links);
+                self.context.tell_shown(self.viewer).await?;
+                for link in links {
                     if std::mem::replace(&mut self.has_events, true) {
                         piece.push(b',');
                     }
@@ -194,7 +253,7 @@ impl PersonData {
 
     fn beginning(&self) -> Result<Vec<u8>> {
         let mut piece = b"{\"user\":".to_vec();
-        append(&mut piece, &self.account.view(self.viewer))?;
+        append(&mut piece, &self.account.view(self.viewer).unwitnessed())?;
         piece.extend_from_slice(b",\"groups\":");
         append(&mut piece, &self.account.groups)?;
         piece.extend_from_slice(b",\"sessions\":");

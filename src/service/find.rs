@@ -109,7 +109,11 @@ impl SuperUser {
         };
         let (found, total) = self.context.services.inner.store.search(search).await?;
         let (found, next_cursor) = pages.cut(found, |(_, mark)| mark.to_bytes());
-        Ok(Found { items: found.into_iter().map(|(account, _)| account).collect(), next_cursor, total })
+        let items: Vec<Account> = found.into_iter().map(|(account, _)| account).collect();
+        items.iter().for_each(|account| self.context.trail.shows(account.user.user_id, Viewer::SuperUser));
+        self.context.trail.counts_for(Viewer::SuperUser);
+        self.context.settle_shown(Viewer::SuperUser).await?;
+        Ok(Found { items, next_cursor, total })
     }
 
     /// How many users match.
@@ -118,6 +122,7 @@ impl SuperUser {
     /// The database fails.
     pub async fn count_users(&self, filter: Filter) -> Result<i64> {
         check(Viewer::SuperUser, &filter)?;
+        self.context.trail.counts_for(Viewer::SuperUser);
         let now = self.context.now();
         self.context.services.inner.store.search(move |snapshot| Ok(snapshot.count_users(&filter, now)?)).await
     }

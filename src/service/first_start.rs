@@ -64,7 +64,7 @@ impl Services {
             tx.insert_user(&mut user)?;
             let account = tx.read().account(user, now)?;
             let broken = |e: serde_json::Error| Error::new(Code::Internal).cause(e.to_string());
-            let view = serde_json::to_value(account.view(Viewer::SuperUser)).map_err(broken)?;
+            let view = serde_json::to_value(account.view(Viewer::SuperUser).unwitnessed()).map_err(broken)?;
             Ok(((), Did::to(account.user.user_id).changing(Changes::between(&Value::Null, &view))))
         };
         match context.change(create).await {

@@ -156,6 +156,7 @@ impl SuperUser {
     /// [`Code::NotFound`] for the user.
     pub async fn groups_of(&self, user_id: UserId) -> Result<Vec<GroupView>> {
         self.context.trail.set_subject(user_id);
+        self.context.trail.shows(user_id, Viewer::SuperUser);
         let read = move |snapshot: &mut crate::store::Snapshot<'_>| {
             let known = snapshot.user(user_id)?;
             known.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
@@ -190,9 +191,9 @@ impl SuperUser {
         let leave = move |tx: &mut Tx<'_>| {
             let unknown = || Error::new(Code::NotFound).because("user_unknown");
             let user = tx.hold_user(user_id)?.ok_or_else(unknown)?;
-            let before = shown(&tx.read().account(user.clone(), now)?.view(Viewer::SuperUser))?;
+            let before = shown(&tx.read().account(user.clone(), now)?.view(Viewer::SuperUser).unwitnessed())?;
             tx.leave_groups(user_id)?;
-            let after = shown(&tx.read().account(user, now)?.view(Viewer::SuperUser))?;
+            let after = shown(&tx.read().account(user, now)?.view(Viewer::SuperUser).unwitnessed())?;
             Ok(((), Did::to(user_id).changing(Changes::between(&before, &after))))
         };
         self.context.change(leave).await
@@ -209,7 +210,10 @@ impl SuperUser {
         let (now, fetch) = (self.context.now(), pages.fetch());
         let read = move |snapshot: &mut crate::store::Snapshot<'_>| Ok(snapshot.members(group_id, after, fetch, now)?);
         let found = self.context.services.inner.store.read(read).await?;
-        Ok(pages.cut(found, |account| account.user.user_id.as_bytes().to_vec()))
+        let (members, next) = pages.cut(found, |account| account.user.user_id.as_bytes().to_vec());
+        members.iter().for_each(|account| self.context.trail.shows(account.user.user_id, Viewer::SuperUser));
+        self.context.settle_shown(Viewer::SuperUser).await?;
+        Ok((members, next))
     }
 
     /// Adds a user to a group.
@@ -247,11 +251,11 @@ impl SuperUser {
         let change = move |tx: &mut Tx<'_>| {
             tx.hold_group(group_id)?.ok_or_else(unknown)?;
             let user = tx.hold_user(user_id)?.ok_or_else(unknown_user)?;
-            let before = shown(&tx.read().account(user.clone(), now)?.view(Viewer::SuperUser))?;
+            let before = shown(&tx.read().account(user.clone(), now)?.view(Viewer::SuperUser).unwitnessed())?;
             work(tx)?;
             let account = tx.read().account(user, now)?;
-            let changes = Changes::between(&before, &shown(&account.view(Viewer::SuperUser))?);
-            Ok((account, Did::to(user_id).changing(changes)))
+            let changes = Changes::between(&before, &shown(&account.view(Viewer::SuperUser).unwitnessed())?);
+            Ok((account, Did::to(user_id).changing(changes).showing(user_id, Viewer::SuperUser)))
         };
         self.context.change(change).await
     }

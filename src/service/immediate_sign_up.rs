@@ -82,7 +82,7 @@ impl Anyone {
             let (token, _): (SignUpToken, _) = services.issue(tx, LinkPurpose::ConfirmSignUp, user_id, span, now)?;
             let account = tx.read().account(user, now)?;
             let broken = |e: serde_json::Error| Error::new(Code::Internal).cause(e.to_string());
-            let view = serde_json::to_value(account.view(Viewer::SuperUser)).map_err(broken)?;
+            let view = serde_json::to_value(account.view(Viewer::SuperUser).unwitnessed()).map_err(broken)?;
             Ok((token, Did::to(user_id).changing(Changes::between(&Value::Null, &view))))
         };
         context.change(create).await

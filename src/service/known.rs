@@ -8,9 +8,10 @@ use super::Context;
 use super::proof::{Lists, Places, Proof, Shown};
 use crate::domain::application::Application;
 use crate::domain::attribute::Viewer;
-use crate::domain::ids::ApplicationId;
+use crate::domain::ids::{ApplicationId, UserId};
 use crate::domain::time::Utc;
 use crate::domain::user::{Account, User};
+use crate::domain::witness;
 use crate::error::{Code, Error, Result};
 use crate::store::Snapshot;
 use crate::store::memory::{Dependencies, Memory, Reading};
@@ -36,10 +37,18 @@ pub(super) struct Known {
 /// A user as one viewer sees it, written down.
 #[derive(Debug)]
 pub struct WrittenView {
-    /// The view, as JSON.
-    pub json: String,
+    json: String,
     /// Its entity tag.
     pub etag: String,
+    user_id: UserId,
+    viewer: Viewer,
+}
+
+impl WrittenView {
+    /// The view, as JSON, to be shown now; `None` where the trail does not know that it is.
+    pub fn json(&self) -> Option<&str> {
+        witness::note(self.user_id, self.viewer).then_some(self.json.as_str())
+    }
 }
 
 impl Reading for Known {
@@ -99,8 +108,9 @@ impl Known {
 
 /// A user as one viewer sees it, written down.
 pub(super) fn show(account: &Account, viewer: Viewer) -> Result<WrittenView> {
-    let json = serde_json::to_string(&account.view(viewer)).map_err(|e| Error::new(Code::Internal).cause(e.to_string()))?;
-    Ok(WrittenView { json, etag: account.etag(viewer) })
+    let json = serde_json::to_string(&account.view(viewer).unwitnessed())
+        .map_err(|e| Error::new(Code::Internal).cause(e.to_string()))?;
+    Ok(WrittenView { json, etag: account.etag(viewer), user_id: account.user.user_id, viewer })
 }
 
 fn read(snapshot: &mut Snapshot<'_>, shown: &Shown, through: &Application, now: Utc) -> Result<Option<Known>> {

@@ -9,6 +9,7 @@ use super::proof::{Concern, Places, standing};
 use super::sign_in::error_of;
 use crate::auth::hashing::Verdict;
 use crate::auth::policy::is_oversized;
+use crate::domain::attribute::Viewer;
 use crate::domain::audit::{Action, Changes};
 use crate::domain::ids::{LinkedAccountId, SessionId, UserId};
 use crate::domain::linked_account::{LinkedAccount, LinkedAccountView};
@@ -148,6 +149,7 @@ impl Authenticated {
         let user_id = named.unwrap_or(self.user_id());
         self.context.trail.set_subject(user_id);
         let context = self.context.clone();
+        context.trail.shows(user_id, self.viewer_of(user_id));
         if named.is_some() {
             self.rise()?.user(user_id).await?;
         }
@@ -201,6 +203,10 @@ impl SuperUser {
             }
             tx.insert_linked_account(&account)?;
             let did = Did::to(account.account_id).changing(Changes::between(&Value::Null, &record(&account)?));
+            let did = match user_id {
+                Some(user_id) => did.showing(user_id, Viewer::SuperUser),
+                None => did,
+            };
             Ok((account.view(), did))
         };
         context.change(create).await
@@ -212,7 +218,10 @@ impl SuperUser {
     /// The database fails.
     pub async fn linked_accounts(&self) -> Result<Vec<LinkedAccountView>> {
         let list = |snapshot: &mut Snapshot<'_>| Ok(snapshot.linked_accounts(None)?);
-        Ok(self.context.services.inner.store.read(list).await?.iter().map(LinkedAccount::view).collect())
+        let found = self.context.services.inner.store.read(list).await?;
+        let users = found.iter().filter_map(|account| account.user_id);
+        users.for_each(|user_id| self.context.trail.shows(user_id, Viewer::SuperUser));
+        Ok(found.iter().map(LinkedAccount::view).collect())
     }
 
     async fn linked_account(&self, name: &str) -> Result<LinkedAccount> {
@@ -238,7 +247,8 @@ impl SuperUser {
             }
             let after = LinkedAccount { user_id: Some(user_id), linked_time: Some(now), is_active, ..before.clone() };
             tx.save_linked_account(&after)?;
-            Ok((after.view(), Did::to(user_id).changing(difference(&before, &after)?)))
+            let did = Did::to(user_id).changing(difference(&before, &after)?).showing(user_id, Viewer::SuperUser);
+            Ok((after.view(), did))
         };
         self.context.change(link).await
     }

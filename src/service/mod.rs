@@ -49,6 +49,7 @@ mod roster;
 mod second_factor;
 mod seen;
 mod sessions;
+mod showing;
 mod sign_in;
 mod sign_up;
 mod signed_heads;

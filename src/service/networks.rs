@@ -3,6 +3,7 @@
 use super::caller::SuperUser;
 use super::context::Did;
 use super::proof::Concern;
+use crate::domain::attribute::Viewer;
 use crate::domain::audit::Changes;
 use crate::domain::ids::UserId;
 use crate::domain::network::Networks;
@@ -35,7 +36,7 @@ impl SuperUser {
             tx.save_user(&before, &after)?;
             context.require_remaining(tx)?;
             let changes = Changes::between(&json!({"networks": before.networks}), &json!({"networks": after.networks}));
-            Ok((after.networks, Did::to(user_id).changing(changes)))
+            Ok((after.networks, Did::to(user_id).changing(changes).showing(user_id, Viewer::SuperUser)))
         };
         self.context.change(set).await
     }

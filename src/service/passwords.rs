@@ -8,6 +8,7 @@ use super::proof::Concern;
 use super::sign_in::NewSession;
 use crate::auth::hashing::Verdict;
 use crate::auth::policy::{advise, is_oversized};
+use crate::domain::attribute::Viewer;
 use crate::domain::audit::Action;
 use crate::domain::ids::UserId;
 use crate::domain::letter::LetterKind;
@@ -17,7 +18,7 @@ use crate::domain::session::SessionView;
 use crate::domain::text::Email;
 use crate::domain::throttle::Bucket;
 use crate::domain::time::Utc;
-use crate::domain::user::{Account, FitPassword, User};
+use crate::domain::user::{Account, FitPassword, User, viewer_of};
 use crate::error::{Code, Error, Result};
 use crate::store::Tx;
 
@@ -87,11 +88,12 @@ impl SignedIn {
             services.notify(tx, &after, LetterKind::PasswordChanged, now)?;
             let did = Did::to(after.user_id)
                 .by(user_actor(&after, old_session))
-                .changing(super::difference::changes(tx, &before, &after, now)?);
+                .changing(super::difference::changes(tx, &before, &after, now)?)
+                .showing(after.user_id, viewer_of(Some(&after), after.user_id));
             Ok(((tx.read().account(after, now)?, session), did))
         };
         let (account, session) = context.change(change).await?;
-        let viewer = crate::domain::user::viewer_of(Some(&account.user), account.user.user_id);
+        let viewer = viewer_of(Some(&account.user), account.user.user_id);
         let view = SessionView::of(&session, opened.application.name.as_str(), Some(session.session_id));
         Ok(NewSession { ust, session: view, account, viewer, notices: Vec::new(), device: None, recovery_codes: Vec::new() })
     }
@@ -166,7 +168,8 @@ impl SuperUser {
         let (now, services, leniency) = (context.now(), context.services.clone(), context.leniency);
         let set = move |tx: &mut Tx<'_>| {
             let (before, after) = set_in(&services, tx, user_id, password, must_change, expiry, leniency, now)?;
-            let did = Did::to(user_id).changing(super::difference::changes(tx, &before, &after, now)?);
+            let changes = super::difference::changes(tx, &before, &after, now)?;
+            let did = Did::to(user_id).changing(changes).showing(user_id, Viewer::SuperUser);
             Ok((tx.read().account(after, now)?, did))
         };
         context.change(set).await
@@ -184,7 +187,7 @@ impl SuperUser {
         let send = move |tx: &mut Tx<'_>| {
             let user = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
             services.mail_set_password(tx, &user, now)?;
-            Ok((tx.read().account(user, now)?, Did::to(user_id)))
+            Ok((tx.read().account(user, now)?, Did::to(user_id).showing(user_id, Viewer::SuperUser)))
         };
         self.context.change(send).await
     }
@@ -204,7 +207,7 @@ impl SuperUser {
         let issue = move |tx: &mut Tx<'_>| {
             let user = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
             let (link, _) = services.issue_set_password(tx, user_id, now)?;
-            Ok(((tx.read().account(user, now)?, link), Did::to(user_id)))
+            Ok(((tx.read().account(user, now)?, link), Did::to(user_id).showing(user_id, Viewer::SuperUser)))
         };
         self.context.change(issue).await
     }

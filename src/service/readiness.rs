@@ -87,6 +87,8 @@ impl Services {
             remote_addr: Some("2001:db8::1".to_owned()),
             traceparent: None,
             changes: None,
+            view: None,
+            shown: None,
             basis: None,
         }
     }

@@ -99,7 +99,9 @@ impl Authenticated {
             let viewer = self.viewer_in_roster(account.user.user_id);
             (account, viewer)
         };
-        Ok(Listed { items: found.into_iter().map(seen).collect(), total })
+        let items: Vec<(Account, Viewer)> = found.into_iter().map(seen).collect();
+        items.iter().for_each(|(account, viewer)| self.context.trail.shows(account.user.user_id, *viewer));
+        Ok(Listed { items, total })
     }
 
     /// A user, as the caller sees them.
@@ -218,7 +220,10 @@ impl SuperUser {
         let now = self.context.now();
         let list = move |snapshot: &mut Snapshot<'_>| Ok(snapshot.users_by_names(&filter, &names, page.slice(), now)?);
         match self.context.services.inner.store.search(list).await? {
-            ByNames::Found(items, total) => Ok(Listed { items, total }),
+            ByNames::Found(items, total) => {
+                items.iter().for_each(|account| self.context.trail.shows(account.user.user_id, Viewer::SuperUser));
+                Ok(Listed { items, total })
+            }
             ByNames::TooDeep => Err(Error::new(Code::Invalid).at("cur_page", "lies too deep: look for more of the name")),
         }
     }

@@ -11,6 +11,7 @@ use crate::domain::secret::Ust;
 use crate::domain::session::{Session, SessionView};
 use crate::domain::text::Name;
 use crate::domain::time::Utc;
+use crate::domain::user::viewer_of;
 use crate::error::{Code, Error, Result};
 use crate::store::{Opened, Snapshot, Tx};
 use std::sync::Arc;
@@ -64,7 +65,8 @@ impl Context {
         self.change(end).await
     }
 
-    async fn list_of(&self, user_id: UserId, current: Option<SessionId>) -> Result<Vec<SessionView>> {
+    async fn list_of(&self, user_id: UserId, viewer: Viewer, current: Option<SessionId>) -> Result<Vec<SessionView>> {
+        self.trail.shows(user_id, viewer);
         let now: Utc = self.now();
         let listed = self.services.inner.store.read(move |snapshot| Ok(snapshot.sessions_of(user_id, now)?)).await?;
         Ok(listed.iter().map(|(session, application)| SessionView::of(session, application.as_str(), current)).collect())
@@ -76,6 +78,7 @@ impl SignedIn {
     pub fn session(&self) -> SessionView {
         let Opened { session, application, .. } = &self.opened;
         self.context.trail.set_subject(session.user_id);
+        self.context.trail.shows(session.user_id, viewer_of(Some(&self.opened.user), session.user_id));
         SessionView::of(session, application.name.as_str(), Some(session.session_id))
     }
 
@@ -86,6 +89,7 @@ impl SignedIn {
     pub async fn renew(self) -> Result<SessionView> {
         let (session_id, now) = (self.opened.session.session_id, self.context.now());
         let idle = self.context.services.inner.idle;
+        let viewer = viewer_of(Some(&self.opened.user), self.opened.user.user_id);
         let renew = move |tx: &mut Tx<'_>| {
             let ended = || Error::new(Code::SessionInvalid).because("session_unknown");
             let mut session = tx.hold_session(session_id)?.ok_or_else(ended)?;
@@ -94,7 +98,7 @@ impl SignedIn {
                 session.idle_expiry = moved;
             }
             let user_id = session.user_id;
-            Ok((session, Did::to(user_id)))
+            Ok((session, Did::to(user_id).showing(user_id, viewer)))
         };
         let session = self.context.change_session(session_id, renew).await?;
         Ok(SessionView::of(&session, self.opened.application.name.as_str(), Some(session_id)))
@@ -108,7 +112,7 @@ impl Authenticated {
     /// The database fails.
     pub async fn own_sessions(&self) -> Result<Vec<SessionView>> {
         self.context.trail.set_subject(self.user_id());
-        self.context.list_of(self.user_id(), self.session_id()).await
+        self.context.list_of(self.user_id(), self.viewer_of(self.user_id()), self.session_id()).await
     }
 
     /// Ends one of one's own sessions: the one in use at any time, another one soon after signing in only, so that whoever stole a session
@@ -142,7 +146,7 @@ impl SuperUser {
     /// [`Code::NotFound`] if there is no such user.
     pub async fn sessions_of(&self, user_id: UserId) -> Result<Vec<SessionView>> {
         self.user(user_id).await?;
-        self.context.list_of(user_id, self.session_id()).await
+        self.context.list_of(user_id, Viewer::SuperUser, self.session_id()).await
     }
 
     /// Ends one session of a user.
@@ -198,6 +202,8 @@ impl SuperUser {
         let now = self.context.now();
         let found =
             self.context.services.inner.store.read(move |snapshot| Ok(snapshot.live_sessions(after, limit, now)?)).await?;
+        found.iter().for_each(|(session, _)| self.context.trail.shows(session.user_id, Viewer::SuperUser));
+        self.context.settle_shown(Viewer::SuperUser).await?;
         Ok(found.iter().map(|(session, application)| SessionView::of(session, application.as_str(), None)).collect())
     }
 }
@@ -215,7 +221,8 @@ pub struct SessionEntry {
 
 impl Context {
     /// The live sessions of a user, each with what it was opened through.
-    async fn entries_of(&self, user_id: UserId, current: Option<SessionId>) -> Result<Vec<SessionEntry>> {
+    async fn entries_of(&self, user_id: UserId, viewer: Viewer, current: Option<SessionId>) -> Result<Vec<SessionEntry>> {
+        self.trail.shows(user_id, viewer);
         let now = self.now();
         let list = move |snapshot: &mut Snapshot<'_>| {
             let user = snapshot.user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
@@ -241,7 +248,7 @@ impl Authenticated {
     /// The database fails.
     pub async fn own_session_entries(&self) -> Result<Vec<SessionEntry>> {
         self.context.trail.set_subject(self.user_id());
-        self.context.entries_of(self.user_id(), self.session_id()).await
+        self.context.entries_of(self.user_id(), self.viewer_of(self.user_id()), self.session_id()).await
     }
 }
 
@@ -252,7 +259,7 @@ impl SuperUser {
     /// [`Code::NotFound`].
     pub async fn session_entries_of(&self, user_id: UserId) -> Result<Vec<SessionEntry>> {
         self.context.trail.set_subject(user_id);
-        self.context.entries_of(user_id, self.session_id()).await
+        self.context.entries_of(user_id, Viewer::SuperUser, self.session_id()).await
     }
 
     /// A session that is good, by its token or its id; `None` if it is not, for whatever cause. Where its bearer is is not known: the user's
@@ -281,6 +288,7 @@ impl SuperUser {
         let found = self.context.services.inner.store.read(look_up).await?;
         Ok(found.map(|(session, application)| {
             self.context.trail.set_subject(session.user_id);
+            self.context.trail.shows(session.user_id, Viewer::SuperUser);
             SessionView::of(&session, application.name.as_str(), self.session_id())
         }))
     }

@@ -22,7 +22,7 @@ use crate::domain::session::{AuthMethods, Session, SessionView};
 use crate::domain::standing::{Barred, Factor};
 use crate::domain::text::fold;
 use crate::domain::throttle::Bucket;
-use crate::domain::user::{Account, FitPassword, LockCause, User};
+use crate::domain::user::{Account, FitPassword, LockCause, User, viewer_of};
 use crate::error::{Code, Error, Result};
 use crate::store::error::{ROW_ALTERED, unless_altered};
 use crate::store::{Snapshot, Tx};
@@ -350,12 +350,13 @@ impl Context {
             }
             tx.insert_session(&session)?;
             let account = tx.read().account(after, now)?;
-            let did = Did::to(session.user_id).by(actor).changing(changes);
+            let viewer = viewer_of(Some(&account.user), account.user.user_id);
+            let did = Did::to(session.user_id).by(actor).changing(changes).showing(session.user_id, viewer);
             Ok(((account, session), did))
         };
         let (account, session) = self.change(open).await?;
         self.trail.set_actor(user_actor(&account.user, session.session_id));
-        let viewer = crate::domain::user::viewer_of(Some(&account.user), account.user.user_id);
+        let viewer = viewer_of(Some(&account.user), account.user.user_id);
         Ok(NewSession {
             ust,
             session: SessionView::of(&session, application.name.as_str(), Some(session.session_id)),

@@ -290,7 +290,7 @@ pub(super) fn decide(services: &Services, tx: &mut Tx<'_>, form: &Form, call: &C
             let user_id = user.user_id;
             let account = tx.read().account(user, now)?;
             let broken = |e: serde_json::Error| Error::new(Code::Internal).cause(e.to_string());
-            let view = serde_json::to_value(account.view(Viewer::SuperUser)).map_err(broken)?;
+            let view = serde_json::to_value(account.view(Viewer::SuperUser).unwitnessed()).map_err(broken)?;
             (user_id, Did::to(user_id).changing(Changes::between(&Value::Null, &view)))
         }
     };

@@ -8,6 +8,7 @@ use super::caller::{SignedIn, SuperUser};
 use super::context::Did;
 use super::proof::{Concern, Places, Proof};
 use crate::auth::signing::TokenKey;
+use crate::domain::attribute::Viewer;
 use crate::domain::ids::SigningKeyId;
 use crate::domain::signed_token::{Claims, Scope, claims_of, spelt};
 use crate::domain::signing_key::{Jwk, LEAD, Ring, SigningKey};
@@ -103,7 +104,7 @@ impl SignedIn {
             let signer = TokenKey::from_der(&der).ok_or_else(|| broken("a signing key is none".to_owned()))?;
             let token = signer.token(key.signing_key_id, &claims).map_err(broken)?;
             let expires_time = Utc::from_micros(expires.saturating_mul(1_000_000));
-            Ok((Issued { token, audience: claims.aud, scope, expires_time }, Did::to(user_id)))
+            Ok((Issued { token, audience: claims.aud, scope, expires_time }, Did::to(user_id).showing(user_id, Viewer::Owner)))
         };
         context.change(issue).await
     }

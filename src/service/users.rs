@@ -211,6 +211,7 @@ impl SuperUser {
     /// [`Code::NotFound`].
     pub async fn user(&self, user_id: UserId) -> Result<Account> {
         self.context.trail.set_subject(user_id);
+        self.context.trail.shows(user_id, Viewer::SuperUser);
         let now = self.context.now();
         let look_up = move |snapshot: &mut crate::store::Snapshot<'_>| {
             let user = snapshot.user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
@@ -231,6 +232,7 @@ impl SuperUser {
         };
         let account = self.context.services.inner.store.read(look_up).await?;
         self.context.trail.set_subject(account.user.user_id);
+        self.context.trail.shows(account.user.user_id, Viewer::SuperUser);
         Ok(account)
     }
 
@@ -292,7 +294,9 @@ impl SuperUser {
                 services.mail_set_password(tx, &user, now)?;
             }
             let account = tx.read().account(user, now)?;
-            let did = Did::to(account.user.user_id).changing(Changes::between(&Value::Null, &shown(&account)?));
+            let user_id = account.user.user_id;
+            let changes = Changes::between(&Value::Null, &shown(&account)?);
+            let did = Did::to(user_id).changing(changes).showing(user_id, Viewer::SuperUser);
             Ok((account, did))
         };
         context.change(create).await
@@ -308,7 +312,8 @@ impl SuperUser {
         self.context.trail.set_subject(user_id);
         let lock = move |tx: &mut Tx<'_>| {
             let (before, after) = lock_in(tx, user_id, own_id, reason, force, now)?;
-            let did = Did::to(user_id).changing(changes(tx, &before, &after, now)?);
+            let changes = changes(tx, &before, &after, now)?;
+            let did = Did::to(user_id).changing(changes).showing(user_id, Viewer::SuperUser);
             Ok((tx.read().account(after, now)?, did))
         };
         self.context.change(lock).await
@@ -325,7 +330,8 @@ impl SuperUser {
         self.context.trail.set_subject(user_id);
         let unlock = move |tx: &mut Tx<'_>| {
             let (before, after) = unlock_in(tx, user_id, &lockout)?;
-            let did = Did::to(user_id).changing(changes(tx, &before, &after, now)?);
+            let changes = changes(tx, &before, &after, now)?;
+            let did = Did::to(user_id).changing(changes).showing(user_id, Viewer::SuperUser);
             Ok((tx.read().account(after, now)?, did))
         };
         self.context.change(unlock).await
@@ -392,7 +398,8 @@ impl Edit {
             tx.save_user(&before, &after)?;
         }
         services.follow_edit(tx, &before, &after, maker)?;
-        Ok((tx.read().account(after, now)?, Did::to(user_id).changing(changes)))
+        let did = Did::to(user_id).changing(changes).showing(user_id, maker.viewer);
+        Ok((tx.read().account(after, now)?, did))
     }
 }
 
@@ -568,7 +575,8 @@ impl SuperUser {
                 tx.end_sessions(user_id)?;
             }
             tx.save_user(&before, &after)?;
-            let did = Did::to(user_id).changing(changes(tx, &before, &after, now)?);
+            let changes = changes(tx, &before, &after, now)?;
+            let did = Did::to(user_id).changing(changes).showing(user_id, Viewer::SuperUser);
             Ok((tx.read().account(after, now)?, did))
         };
         self.context.change(decide).await

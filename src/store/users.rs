@@ -94,6 +94,15 @@ impl Snapshot<'_> {
         Ok(users::table.find(user_id).select(users::number).get_result(self.0).optional()?)
     }
 
+    /// The numbers and ids of the first users after a number.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn users_after(&mut self, number: i64, limit: i64) -> Result<Vec<(i64, UserId)>, StoreError> {
+        let beyond = users::table.filter(users::number.gt(number)).order(users::number.asc()).limit(limit);
+        Ok(beyond.select((users::number, users::user_id)).load(self.0)?)
+    }
+
     /// The id of the user of this number.
     ///
     /// # Errors

@@ -233,7 +233,7 @@ both! {
         let story = root.get(&format!("/api/v1/audit-events?cid={cid}&limit=100")).json;
         let story: Vec<(&str, &Value)> = story["items"].as_array().unwrap().iter().map(|e| (e["action"].as_str().unwrap(), &e["subject"])).collect();
         let actions: Vec<&str> = story.iter().map(|(action, _)| *action).collect();
-        assert_eq!(actions, ["user.import", "group.create", "user.update", "user.update", "user.update", "user.update", "user.create", "user.update"]);
+        assert_eq!(actions, ["user.import", "group.create", "user.update", "user.update", "user.update", "user.update", "user.create", "user.update", "user.import"]);
         assert_eq!((story[0].1, story[2].1, story[3].1), (&Value::Null, &json!(id(0)), &json!(id(1))));
         let event = root.get(&format!("/api/v1/audit-events?cid={cid}&subject={}", id(0))).json["items"][0].clone();
         assert_eq!(event["changes"]["email"], json!({"before": null, "after": "ann@example.com"}));

@@ -37,6 +37,34 @@ const RULE: &[(&str, &[&str])] = &[
 ];
 const LEAVES: &[&str] = &["error", "settings"];
 
+/// S52: few places draw a view of a user that no trail hears of, and each for a reason: what changed, for the trail itself; what is written down
+/// once and shown with a witness later; claims of a token, and exports, which tell the trail in their own way.
+#[test]
+fn views_have_witnesses() {
+    const WITHOUT: &[&str] = &[
+        "domain/attribute.rs",
+        "domain/signed_token.rs",
+        "domain/user.rs",
+        "service/difference.rs",
+        "service/export.rs",
+        "service/first_start.rs",
+        "service/groups.rs",
+        "service/immediate_sign_up.rs",
+        "service/import/mod.rs",
+        "service/known.rs",
+        "service/sign_up.rs",
+    ];
+    let src = root().join("src");
+    let has =
+        |file: &PathBuf| fs::read_to_string(file).unwrap().contains(".unwitnessed()") || file.ends_with("domain/attribute.rs");
+    let found: BTreeSet<String> = sources(&src)
+        .iter()
+        .filter(|file| has(file))
+        .map(|file| file.strip_prefix(&src).unwrap().display().to_string())
+        .collect();
+    assert_eq!(found, WITHOUT.iter().map(|file| (*file).to_owned()).collect());
+}
+
 #[test]
 fn imports_go_one_way() {
     let src = root().join("src");

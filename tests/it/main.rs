@@ -66,6 +66,7 @@ mod row_macs;
 mod second_factor;
 mod second_factor_races;
 mod session;
+mod shown;
 mod shutdown;
 mod sign_in;
 mod sign_up;

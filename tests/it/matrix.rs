@@ -2,6 +2,7 @@
 //! hand and apart from the code. A route or attribute without a row here fails.
 
 use crate::both;
+use crate::harness::matrix::check_shown;
 use crate::harness::{Answer, Client, Engine, PASSWORD, Site, Town, tools};
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -546,6 +547,7 @@ impl Scene {
 
     /// The call left exactly one event, which its correlation id finds.
     fn check_event(&self, row: &Row, caller: Caller, stage: &Stage<'_>, answer: &Answer, what: &str) {
+        check_shown(&self.root(), answer, what);
         let found = self.root().get(&format!("/api/v1/audit-events?cid={}", answer.cid())).expect(200).json;
         // What comes of a call that is decided on later has an event of its own, by the service.
         let mut events: Vec<&Value> = found["items"].as_array().unwrap().iter().filter(|e| e["actor_type"] != "system").collect();

@@ -126,7 +126,7 @@ both! {
             assert!(!answer.text.contains(hidden), "{hidden}: {}", answer.text);
         }
         let events = data["audit_events"].as_array().unwrap();
-        let own = ["time", "action", "outcome", "actor_type", "is_own", "reason", "cid", "application", "remote_addr", "changes"];
+        let own = ["time", "action", "outcome", "actor_type", "is_own", "reason", "cid", "application", "remote_addr", "view", "changes"];
         assert!(events.iter().all(|e| keys(e) == own));
         assert_eq!((&events[2]["reason"], &events[2]["remote_addr"], &events[2]["is_own"]), (&json!("password_wrong"), &json!("127.0.0.1"), &json!(false)));
         assert_eq!(events[3]["changes"], json!({"first_name": {"before": null, "after": "Ann"}}));

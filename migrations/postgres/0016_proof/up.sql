@@ -46,6 +46,53 @@ CREATE TABLE token_keys (
 CREATE INDEX token_keys_by_data_key ON token_keys (data_key_id);
 
 -- The trail: whom an answer showed, and by which view.
+CREATE TABLE audit_shown (
+    month bigint NOT NULL,
+    chain bigint NOT NULL,
+    seq   bigint NOT NULL,
+    shown bytea NOT NULL,
+    PRIMARY KEY (chain, seq, month)
+) PARTITION BY RANGE (month);
+
+-- Months that are there get their partition now; the service makes those of months to come.
+DO $$
+DECLARE
+    month bigint;
+BEGIN
+    FOR month IN
+        SELECT substr(c.relname, 15)::bigint FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'audit_changes'::regclass AND c.relname ~ '^audit_changes_[0-9]+$'
+    LOOP
+        EXECUTE format('CREATE TABLE %I PARTITION OF audit_shown FOR VALUES FROM (%s) TO (%s)', 'audit_shown_' || month, month, month + 1);
+    END LOOP;
+END
+$$;
+
+DROP VIEW audit_events;
+CREATE VIEW audit_events AS
+    SELECT b.chain, b.last - length(b.hashes) / 32 + e.place AS seq,
+        to_timestamp(0) + (e.value ->> 0)::bigint * interval '1 microsecond' AS time,
+        e.value ->> 1 AS cid,
+        e.value ->> 2 AS action,
+        e.value ->> 3 AS outcome,
+        e.value ->> 4 AS reason,
+        e.value ->> 5 AS actor_type,
+        e.value ->> 6 AS actor,
+        e.value ->> 7 AS actor_session,
+        e.value ->> 8 AS subject,
+        e.value ->> 9 AS application,
+        e.value ->> 10 AS remote_addr,
+        e.value ->> 11 AS traceparent,
+        c.changes, encode(c.salt, 'hex') AS changes_salt,
+        e.value ->> 12 AS changes_digest,
+        e.value ->> 13 AS view,
+        encode(s.shown, 'hex') AS shown,
+        e.value ->> 14 AS shown_digest,
+        e.value ->> 15 AS basis,
+        encode(substr(b.hashes, (e.place - 1)::integer * 32 + 1, 32), 'hex') AS hash
+    FROM audit_batches b CROSS JOIN LATERAL jsonb_array_elements(b.events::jsonb) WITH ORDINALITY AS e (value, place)
+    LEFT JOIN audit_changes c ON c.chain = b.chain AND c.seq = b.last - length(b.hashes) / 32 + e.place
+    LEFT JOIN audit_shown s ON s.chain = b.chain AND s.seq = b.last - length(b.hashes) / 32 + e.place;
 
 -- Cheap requests: indexes for searches, known addresses, hourly counts.
 

@@ -46,6 +46,39 @@ CREATE TABLE token_keys (
 CREATE INDEX token_keys_by_data_key ON token_keys (data_key_id);
 
 -- The trail: whom an answer showed, and by which view.
+CREATE TABLE audit_shown (
+    month INTEGER NOT NULL,
+    chain INTEGER NOT NULL,
+    seq   INTEGER NOT NULL,
+    shown BLOB NOT NULL,
+    PRIMARY KEY (chain, seq, month)
+) STRICT, WITHOUT ROWID;
+
+DROP VIEW audit_events;
+CREATE VIEW audit_events AS
+    SELECT b.chain, b.last - length(b.hashes) / 32 + 1 + e.key AS seq,
+        json_extract(e.value, '$[0]') AS time,
+        json_extract(e.value, '$[1]') AS cid,
+        json_extract(e.value, '$[2]') AS action,
+        json_extract(e.value, '$[3]') AS outcome,
+        json_extract(e.value, '$[4]') AS reason,
+        json_extract(e.value, '$[5]') AS actor_type,
+        json_extract(e.value, '$[6]') AS actor,
+        json_extract(e.value, '$[7]') AS actor_session,
+        json_extract(e.value, '$[8]') AS subject,
+        json_extract(e.value, '$[9]') AS application,
+        json_extract(e.value, '$[10]') AS remote_addr,
+        json_extract(e.value, '$[11]') AS traceparent,
+        c.changes, lower(nullif(hex(c.salt), '')) AS changes_salt,
+        json_extract(e.value, '$[12]') AS changes_digest,
+        json_extract(e.value, '$[13]') AS view,
+        lower(nullif(hex(s.shown), '')) AS shown,
+        json_extract(e.value, '$[14]') AS shown_digest,
+        json_extract(e.value, '$[15]') AS basis,
+        lower(hex(substr(b.hashes, e.key * 32 + 1, 32))) AS hash
+    FROM audit_batches b JOIN json_each(b.events) e
+    LEFT JOIN audit_changes c ON c.chain = b.chain AND c.seq = b.last - length(b.hashes) / 32 + 1 + e.key
+    LEFT JOIN audit_shown s ON s.chain = b.chain AND s.seq = b.last - length(b.hashes) / 32 + 1 + e.key;
 
 -- Cheap requests: indexes for searches, known addresses, hourly counts.
 

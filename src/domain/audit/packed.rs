@@ -147,8 +147,21 @@ fn row(link: &Link) -> Row<'_> {
     fn borrowed(text: &Option<String>) -> Option<Cow<'_, str>> {
         text.as_deref().map(Cow::Borrowed)
     }
-    let Recorded { time, cid, action, outcome, reason, actor, subject, application, remote_addr, traceparent, changes: _, more } =
-        &link.event;
+    let Recorded {
+        time,
+        cid,
+        action,
+        outcome,
+        reason,
+        actor,
+        subject,
+        application,
+        remote_addr,
+        traceparent,
+        changes: _,
+        shown: _,
+        more,
+    } = &link.event;
     Row {
         micros: time.micros(),
         cid: cid.into(),
@@ -185,6 +198,7 @@ fn link(chain: i64, seq: i64, row: Row<'_>, hash: &[u8]) -> Result<Link, String>
         remote_addr: owned(row.remote_addr),
         traceparent: owned(row.traceparent),
         changes: None,
+        shown: None,
         more: More::of(row.more.into_iter().map(owned)),
     };
     Ok(Link { chain, seq, event, changes_digest, changes_salt: None, hash: hash.to_vec() })
@@ -232,6 +246,7 @@ mod tests {
                     remote_addr,
                     traceparent,
                     changes,
+                    shown: None,
                     more,
                 }
             },

@@ -1,7 +1,7 @@
 //! An event as the trail has it, whichever build wrote it.
 
 use super::super::words::Stored;
-use super::{Action, Actor, ActorType, Changes, Event, Outcome};
+use super::{Action, Actor, ActorType, Changes, Event, Outcome, Persons};
 use crate::domain::time::Utc;
 
 /// An event that is read from the trail, or is about to be written to it.
@@ -29,17 +29,34 @@ pub struct Recorded {
     pub traceparent: Option<String>,
     /// The attributes that changed; none once they are erased, or before they are looked up.
     pub changes: Option<Changes>,
+    /// Whom the answer showed; none before they are looked up.
+    pub shown: Option<Persons>,
     /// The fields from the 16th on.
     pub more: More,
 }
 
 impl From<Event> for Recorded {
     fn from(event: Event) -> Self {
-        let Event { time, cid, action, outcome, reason, actor, subject, application, remote_addr, traceparent, changes, basis } =
-            event;
+        let Event {
+            time,
+            cid,
+            action,
+            outcome,
+            reason,
+            actor,
+            subject,
+            application,
+            remote_addr,
+            traceparent,
+            changes,
+            view,
+            shown,
+            basis,
+        } = event;
         let actor = Actor { kind: actor.kind.into(), id: actor.id, session: actor.session };
-        let (action, outcome, more) = (action.into(), outcome.into(), More::of([None, None, basis]));
-        Self { time, cid, action, outcome, reason, actor, subject, application, remote_addr, traceparent, changes, more }
+        let (action, outcome, more) =
+            (action.into(), outcome.into(), More::of([view, shown.as_ref().map(Persons::digest_in_hex), basis]));
+        Self { time, cid, action, outcome, reason, actor, subject, application, remote_addr, traceparent, changes, shown, more }
     }
 }
 

@@ -1,7 +1,7 @@
 //! An event as it is shown.
 
 use super::{Action, ActorType, Changes, Link, Outcome, Recorded, hex};
-use crate::domain::ids::CredentialId;
+use crate::domain::ids::{CredentialId, UserId};
 use crate::domain::time::Utc;
 use crate::domain::words::Stored;
 use serde::Serialize;
@@ -49,6 +49,8 @@ pub struct EventView {
     pub changes_digest: Option<String>,
     /// By which view persons were shown.
     pub view: Option<String>,
+    /// Whom the answer showed, by id; null where that was nobody, or the subject alone.
+    pub shown: Option<Vec<UserId>>,
     /// The digest of the ids of the persons shown, in hex.
     pub shown_digest: Option<String>,
     /// By what right the call acted, where it is not the actor's own.
@@ -69,8 +71,21 @@ fn exactly(changes: &Changes) -> serde_json::Result<Box<RawValue>> {
 
 impl From<Link> for EventView {
     fn from(link: Link) -> Self {
-        let Recorded { time, cid, action, outcome, reason, actor, subject, application, remote_addr, traceparent, changes, more } =
-            link.event;
+        let Recorded {
+            time,
+            cid,
+            action,
+            outcome,
+            reason,
+            actor,
+            subject,
+            application,
+            remote_addr,
+            traceparent,
+            changes,
+            shown,
+            more,
+        } = link.event;
         let text = |field: Option<&str>| field.map(str::to_owned);
         Self {
             event_id: format!("{}.{}", link.chain, link.seq),
@@ -90,6 +105,7 @@ impl From<Link> for EventView {
             changes_salt: link.changes_salt.as_deref().map(hex),
             changes_digest: link.changes_digest.as_deref().map(hex),
             view: text(more.view()),
+            shown: shown.map(|persons| persons.ids().collect()),
             shown_digest: text(more.shown_digest()),
             basis: text(more.basis()),
             more: Some(more.unknown().to_vec()).filter(|fields| !fields.is_empty()),

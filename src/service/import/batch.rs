@@ -4,6 +4,7 @@
 //! before it had been written. What they make and change is written together at the end, or when a row needs to see it.
 
 use super::{Candidate, Entry, Importer};
+use crate::domain::attribute::Viewer;
 use crate::domain::audit::{Action, Changes};
 use crate::domain::bulk::{Facts, RowOutcome, RowResult};
 use crate::domain::group::Group;
@@ -329,7 +330,10 @@ impl<'t, 'c> Clerk<'t, 'c> {
             if forgives {
                 services.inner.lockout.forgive(self.tx, user_id)?;
             }
-            let did = Did::to(user_id).by_action(Action::UserUpdate).changing(changes_between(&before, &after)?);
+            let did = Did::to(user_id)
+                .by_action(Action::UserUpdate)
+                .changing(changes_between(&before, &after)?)
+                .showing(user_id, Viewer::SuperUser);
             self.dids.push((at, did));
         }
         let (places, mut rows): (Vec<(usize, &Candidate)>, Vec<NewUserRow>) =
@@ -346,7 +350,8 @@ impl<'t, 'c> Clerk<'t, 'c> {
             if !account.groups.is_empty() {
                 changes = changes.with_new("groups", &account.groups).map_err(broken)?;
             }
-            let did = Did::to(account.user.user_id).by_action(Action::UserCreate).changing(Some(changes));
+            let user_id = account.user.user_id;
+            let did = Did::to(user_id).by_action(Action::UserCreate).changing(Some(changes)).showing(user_id, Viewer::SuperUser);
             self.dids.push((at, did));
             if let Some(id) = account.user.external_id.clone() {
                 self.accounts.insert(id.into(), account);

@@ -213,6 +213,12 @@ impl Import {
                     (results, written, Either::Right(upcoming))
                 }
             };
+            // Whom a row made or changed has an event that tells so. Of the others the answer tells who they are.
+            let is_told = |result: &&RowResult| !importer.is_rehearsal && result.outcome != RowOutcome::Unchanged;
+            let shown: Vec<UserId> = results.iter().filter(|r| !is_told(r)).filter_map(|r| r.user_id).collect();
+            if let Err(error) = importer.context.record_shown(Viewer::SuperUser, shown).await {
+                break Err(error);
+            }
             let is_heard = tell(results).await;
             if let Err(error) = written {
                 break Err(error);
@@ -377,7 +383,7 @@ impl Importer {
         let terms = Terms::of(&user);
         let account = Account { user, groups: Vec::new(), enrolment: None, as_of: self.maker.now };
         let broken = |e: serde_json::Error| Error::new(Code::Internal).cause(e.to_string());
-        let changes = Changes::of_new(&account.view(Viewer::SuperUser), &self.blank).map_err(broken)?;
+        let changes = Changes::of_new(&account.view(Viewer::SuperUser).unwitnessed(), &self.blank).map_err(broken)?;
         Ok(Candidate { user: account.user, terms, changes, totp_key })
     }
 }
@@ -389,7 +395,7 @@ fn blank(maker: &Maker, creation_ctx: CreationContext) -> Result<Shown> {
     let mut user = User::fresh(UserId::from_bytes([0; 16]), name, maker.now, creation_ctx);
     user.approval_status_mod_by = maker.own_id;
     let account = Account { user, groups: Vec::new(), enrolment: None, as_of: maker.now };
-    let shown = Shown::of(&account.view(Viewer::SuperUser)).map_err(|e| broken(e.to_string()))?;
+    let shown = Shown::of(&account.view(Viewer::SuperUser).unwitnessed()).map_err(|e| broken(e.to_string()))?;
     Ok(shown.without(&["username", "login_name", "display_name"]))
 }
 

@@ -6,7 +6,7 @@
 use super::super::Snapshot;
 use super::super::connection::AnyConnection;
 use super::super::error::StoreError;
-use crate::domain::audit::{Changes, Link, Packed, audit_batches, audit_changes};
+use crate::domain::audit::{Changes, Link, Packed, Persons, audit_batches, audit_changes, audit_shown};
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 /// Events in one row at most.
 pub(super) const EVENTS: usize = 512;
 /// The tables that have a partition for each month.
-pub(super) const BY_MONTH: [&str; 3] = ["audit_batches", "audit_changes", "audit_index"];
+pub(super) const BY_MONTH: [&str; 4] = ["audit_batches", "audit_changes", "audit_shown", "audit_index"];
 
 /// Where an event is: its chain, its number, and the month of its batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,6 +97,15 @@ fn insert_batch(connection: &mut AnyConnection, month: i64, links: &[Link]) -> R
         on!(connection, c => diesel::insert_into(audit_batches::table).values(batch).execute(c)?);
     }
     for link in links {
+        if let Some(shown) = &link.event.shown {
+            let row = (
+                audit_shown::month.eq(month),
+                audit_shown::chain.eq(link.chain),
+                audit_shown::seq.eq(link.seq),
+                audit_shown::shown.eq(shown.as_bytes()),
+            );
+            on!(connection, c => diesel::insert_into(audit_shown::table).values(row).execute(c)?);
+        }
         if let (Some(changes), Some(salt)) = (&link.event.changes, &link.changes_salt) {
             let row = (
                 audit_changes::month.eq(month),
@@ -163,6 +172,14 @@ struct ChangesRow {
     changes: String,
 }
 
+#[derive(diesel::QueryableByName)]
+struct ShownRow {
+    #[diesel(sql_type = BigInt)]
+    seq: i64,
+    #[diesel(sql_type = Binary)]
+    shown: Vec<u8>,
+}
+
 impl Snapshot<'_> {
     /// The links of a chain that come after a number: those of so many batches, each with the month of its batch, without the values that
     /// changed. None if there are no more.
@@ -177,9 +194,29 @@ impl Snapshot<'_> {
         let batches = self.batches_after(chain, seq, batches)?.into_iter();
         let links = |batch: Batch| {
             let month = batch.month;
-            batch.links().map(|links| (month, links.into_iter().filter(|link| link.seq > seq).collect()))
+            let mut links: Vec<Link> = batch.links()?.into_iter().filter(|link| link.seq > seq).collect();
+            self.fill_shown(chain, month, &mut links)?;
+            Ok((month, links))
         };
         batches.map(links).collect()
+    }
+
+    /// Fills in whom answers showed. The links are of one batch.
+    fn fill_shown(&mut self, chain: i64, month: i64, links: &mut [Link]) -> Result<(), StoreError> {
+        let mut listed = String::new();
+        for link in links.iter().filter(|link| link.event.more.shown_digest().is_some()) {
+            let _ = write!(listed, "{}{}", if listed.is_empty() { "" } else { "," }, link.seq);
+        }
+        if listed.is_empty() {
+            return Ok(());
+        }
+        let query = format!("SELECT seq, shown FROM audit_shown WHERE chain = {chain} AND seq IN ({listed}) AND month = {month}");
+        let rows: Vec<ShownRow> = diesel::sql_query(query).load(self.0)?;
+        let mut rows: HashMap<i64, Vec<u8>> = rows.into_iter().map(|row| (row.seq, row.shown)).collect();
+        for link in links {
+            link.event.shown = rows.remove(&link.seq).map(Persons::from_bytes);
+        }
+        Ok(())
     }
 
     fn batches_after(&mut self, chain: i64, seq: i64, limit: i64) -> Result<Vec<Batch>, StoreError> {
@@ -203,8 +240,10 @@ impl Snapshot<'_> {
             while let Some(next) = places.next_if(|next| next.chain == chain && next.seq <= batch.last) {
                 wanted.push(next.seq);
             }
-            let of_batch = batch.links()?.into_iter().filter(|link| wanted.binary_search(&link.seq).is_ok());
-            links.extend(of_batch.filter(&is_wanted));
+            let is_one = |link: &Link| wanted.binary_search(&link.seq).is_ok();
+            let mut of_batch: Vec<Link> = batch.links()?.into_iter().filter(is_one).collect();
+            self.fill_shown(chain, month, &mut of_batch)?;
+            links.extend(of_batch.into_iter().filter(&is_wanted));
         }
         Ok(links)
     }

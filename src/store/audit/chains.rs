@@ -349,7 +349,8 @@ impl Growth {
     /// chain ended where it was last seen; `None` if it takes more than one statement.
     fn write_at_once(&self, connection: &mut PgConnection) -> Result<Option<bool>, StoreError> {
         let Self { from, to, links, deleted } = self;
-        let has_more = links.len() > batches::EVENTS || links.iter().any(|link| link.event.changes.is_some());
+        let has_more =
+            links.len() > batches::EVENTS || links.iter().any(|link| link.event.changes.is_some() || link.event.shown.is_some());
         if to.end.month != from.end.month || has_more || !deleted.is_empty() {
             return Ok(None);
         }

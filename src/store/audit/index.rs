@@ -5,7 +5,7 @@
 //! *tail*, the events that are not in it yet: an event is found from the moment on at which it is durable.
 //!
 //! An entry is a few numbers: a key, the event's time, and its place. The key is 0 for every event (they are in order of time there), or
-//! the beginning of the SHA-256 of what is looked for; two texts may share one, so what an entry leads to is compared once more. With it goes the month of
+//! the beginning of the SHA-256 of what is looked for (a person is whoever acted, was acted on, or was shown by the answer); two texts may share one, so what an entry leads to is compared once more. With it goes the month of
 //! the event's batch, for it goes when that goes.
 
 use super::super::connection::AnyConnection;
@@ -13,7 +13,7 @@ use super::super::error::StoreError;
 use super::super::prepared::{Statement as _, prepared};
 use super::super::{Snapshot, Tx};
 use super::batches::Place;
-use crate::domain::audit::{Link, audit_chains, audit_index, audit_indexed};
+use crate::domain::audit::{Link, Persons, audit_chains, audit_index, audit_indexed};
 use crate::domain::time::Utc;
 use diesel::backend::Backend;
 use diesel::connection::SimpleConnection as _;
@@ -73,19 +73,30 @@ pub(super) struct Entry {
 
 impl Entry {
     /// The entries of an event.
-    pub(super) fn of(place: Place, time: Utc, cid: &str, actor: Option<&str>, subject: Option<&str>) -> Vec<Self> {
+    pub(super) fn of(
+        place: Place,
+        time: Utc,
+        cid: &str,
+        actor: Option<&str>,
+        subject: Option<&str>,
+        shown: Option<&Persons>,
+    ) -> Vec<Self> {
         let Place { chain, seq, month } = place;
         let entry = |key| Self { key, micros: time.micros(), chain, seq, month };
         let mut entries = vec![entry(BY_TIME), entry(by_cid(cid))];
         entries.extend(actor.map(|id| entry(by_person(id))));
         entries.extend(subject.filter(|id| Some(*id) != actor).map(|id| entry(by_person(id))));
+        // One whom the answer showed is found like a subject; nobody has two entries for one event.
+        let shown = shown.into_iter().flat_map(Persons::ids).map(|id| id.to_string());
+        let others = shown.filter(|id| Some(id.as_str()) != actor && Some(id.as_str()) != subject);
+        entries.extend(others.map(|id| entry(by_person(&id))));
         entries
     }
 
     /// The entries of an event in its place, in a batch of this month.
     pub(super) fn of_link(link: &Link, month: i64) -> Vec<Self> {
         let (event, place) = (&link.event, Place { chain: link.chain, seq: link.seq, month });
-        Self::of(place, event.time, &event.cid, event.actor.id.as_deref(), event.subject.as_deref())
+        Self::of(place, event.time, &event.cid, event.actor.id.as_deref(), event.subject.as_deref(), event.shown.as_ref())
     }
 
     /// What stands for the entry in a sum over a whole index, in which order does not matter.
@@ -225,19 +236,23 @@ impl<C> RunQueryDsl<C> for Rows<'_> {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ids::UserId;
     use proptest::prelude::*;
 
     proptest! {
         #[test]
         fn an_event_has_an_entry_for_each_way_to_look_for_it(
             cid in ".{0,20}", actor in proptest::option::of("[a-c]{0,2}"), subject in proptest::option::of("[a-c]{0,2}"),
+            shown in prop::collection::vec(0u8..4, 0..4),
         ) {
-            let entries = Entry::of(Place { chain: 1, seq: 2, month: 197001 }, Utc::from_micros(3), &cid, actor.as_deref(), subject.as_deref());
+            let shown = Persons::of(shown.into_iter().map(|byte| UserId::from_bytes([byte; 16])));
+            let entries = Entry::of(Place { chain: 1, seq: 2, month: 197001 }, Utc::from_micros(3), &cid, actor.as_deref(), subject.as_deref(), shown.as_ref());
             let keys: Vec<i64> = entries.iter().map(|e| e.key).collect();
             let distinct: std::collections::BTreeSet<i64> = keys.iter().copied().collect();
             prop_assert_eq!(distinct.len(), keys.len());
             prop_assert!(keys.contains(&BY_TIME) && keys.contains(&by_cid(&cid)));
-            for person in [actor, subject].into_iter().flatten() {
+            let shown = shown.iter().flat_map(Persons::ids).map(|id| id.to_string());
+            for person in [actor, subject].into_iter().flatten().chain(shown) {
                 prop_assert!(keys.contains(&by_person(&person)));
             }
         }

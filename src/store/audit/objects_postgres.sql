@@ -14,6 +14,13 @@ CREATE TEMP TABLE audit_batches (
     hashes bytea NOT NULL,
     PRIMARY KEY (chain, last, month)
 ) PARTITION BY RANGE (month);
+CREATE TEMP TABLE audit_shown (
+    month bigint NOT NULL,
+    chain bigint NOT NULL,
+    seq   bigint NOT NULL,
+    shown bytea NOT NULL,
+    PRIMARY KEY (chain, seq, month)
+) PARTITION BY RANGE (month);
 CREATE TEMP TABLE audit_changes (
     month   bigint NOT NULL,
     chain   bigint NOT NULL,
@@ -64,6 +71,11 @@ CREATE TEMP VIEW audit_events AS
         e.value ->> 11 AS traceparent,
         c.changes, encode(c.salt, 'hex') AS changes_salt,
         e.value ->> 12 AS changes_digest,
+        e.value ->> 13 AS view,
+        encode(s.shown, 'hex') AS shown,
+        e.value ->> 14 AS shown_digest,
+        e.value ->> 15 AS basis,
         encode(substr(b.hashes, (e.place - 1)::integer * 32 + 1, 32), 'hex') AS hash
     FROM audit_batches b CROSS JOIN LATERAL jsonb_array_elements(b.events::jsonb) WITH ORDINALITY AS e (value, place)
-    LEFT JOIN audit_changes c ON c.chain = b.chain AND c.seq = b.last - length(b.hashes) / 32 + e.place;
+    LEFT JOIN audit_changes c ON c.chain = b.chain AND c.seq = b.last - length(b.hashes) / 32 + e.place
+    LEFT JOIN audit_shown s ON s.chain = b.chain AND s.seq = b.last - length(b.hashes) / 32 + e.place;

@@ -14,7 +14,7 @@ use super::chains::{HEADS, HeadRow};
 use super::index::Entry;
 use super::walk::{Flaw, Walk, flaw_of_months};
 use crate::domain::audit::{
-    End, Head, Link, Side, audit_batches, audit_beginnings, audit_chains, audit_changes, audit_index, audit_indexed,
+    End, Head, Link, Side, audit_batches, audit_beginnings, audit_chains, audit_changes, audit_index, audit_indexed, audit_shown,
 };
 use crate::domain::secret::MacKey;
 use crate::domain::time::Utc;
@@ -26,7 +26,7 @@ use diesel::sql_types::{BigInt, Bool};
 /// Batches walked at a time.
 const BATCHES: i64 = 16;
 /// The tables that have a row for some events and a partition for each month: what is dropped there must be of events that are dropped.
-const OF_EVENTS: [&str; 1] = ["audit_changes"];
+const OF_EVENTS: [&str; 2] = ["audit_changes", "audit_shown"];
 /// Events after which no batch more is removed in the same transaction on SQLite: their entries lie all over the index, so each may cost
 /// a read of the disk, and everybody waits for it.
 const STRIDE: usize = 128;
@@ -231,6 +231,8 @@ impl Tx<'_> {
             }
             let changes = audit_changes::chain.eq(chain).and(audit_changes::seq.le(last));
             diesel::delete(audit_changes::table.filter(changes)).execute(self.0)?;
+            let shown = audit_shown::chain.eq(chain).and(audit_shown::seq.le(last));
+            diesel::delete(audit_shown::table.filter(shown)).execute(self.0)?;
             let batches = audit_batches::chain.eq(chain).and(audit_batches::last.le(last));
             diesel::delete(audit_batches::table.filter(batches)).execute(self.0)?;
             return Ok(links.len());

@@ -9,6 +9,7 @@ use super::super::{SEARCH_TIME, Snapshot, is_unstorable};
 use super::batches::Place;
 use super::index::{BY_TIME, by_cid, by_person};
 use crate::domain::audit::{Link, Outcome, audit_index};
+use crate::domain::ids::UserId;
 use crate::domain::time::Utc;
 use crate::error::Result;
 use diesel::prelude::*;
@@ -40,7 +41,7 @@ pub struct Search {
     pub cid: Option<String>,
     /// Who acted.
     pub actor: Option<String>,
-    /// On whom or what.
+    /// On whom or what, or whom the answer showed.
     pub subject: Option<String>,
     /// Who acted, or on whom or what.
     pub about: Option<String>,
@@ -75,10 +76,13 @@ impl Search {
     fn wants(&self, link: &Link) -> bool {
         let event = &link.event;
         let is = |text: &Option<String>, wanted: &Option<String>| wanted.is_none() || text == wanted;
+        let was_shown = |wanted: &String| {
+            event.shown.as_ref().is_some_and(|persons| wanted.parse().is_ok_and(|id: UserId| persons.contain(id)))
+        };
         let about = |wanted: &String| event.actor.id.as_ref() == Some(wanted) || event.subject.as_ref() == Some(wanted);
         self.cid.as_ref().is_none_or(|cid| event.cid == *cid)
             && is(&event.actor.id, &self.actor)
-            && is(&event.subject, &self.subject)
+            && (is(&event.subject, &self.subject) || self.subject.as_ref().is_some_and(was_shown))
             && self.about.as_ref().is_none_or(about)
             && self.action.as_ref().is_none_or(|action| event.action.as_str() == action)
             && self.outcome.is_none_or(|outcome| event.outcome == outcome)

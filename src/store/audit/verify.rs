@@ -6,7 +6,7 @@ use super::chains::{HEADS, HeadRow, chains};
 use super::index::Entry;
 use super::objects::flaw_of_objects;
 use super::walk::{Flaw, Walk, flaw_of_months};
-use crate::domain::audit::{Action, End, Link, Outcome, Side, audit_batches, audit_changes, audit_index};
+use crate::domain::audit::{Action, End, Link, Outcome, Side, audit_batches, audit_changes, audit_index, audit_shown};
 use crate::domain::secret::MacKey;
 use crate::domain::time::Utc;
 use crate::error::Result;
@@ -125,7 +125,7 @@ fn verify(snapshot: &mut Snapshot<'_>, key: &MacKey, now: Utc) -> Result<Finding
             None => End::of_empty(chain),
         });
         beginnings.insert(chain, walk.at.head.seq);
-        let mut changes = 0;
+        let (mut changes, mut shown) = (0, 0);
         while walk.at.head.seq < end.head.seq {
             let strode = walk.stride(snapshot, end.head.seq, BATCHES, |month, link| {
                 if markers.get(&chain).is_some_and(|indexed| link.seq <= *indexed) {
@@ -134,6 +134,7 @@ fn verify(snapshot: &mut Snapshot<'_>, key: &MacKey, now: Utc) -> Result<Finding
                 verified.events += 1;
                 told = told.max(accepted_by(link).unwrap_or_default());
                 changes += i64::from(link.event.changes.is_some());
+                shown += i64::from(link.event.shown.is_some());
                 verified.erased += i64::from(link.is_erased());
             })?;
             if let Err(flaw) = strode {
@@ -145,6 +146,9 @@ fn verify(snapshot: &mut Snapshot<'_>, key: &MacKey, now: Utc) -> Result<Finding
         }
         if snapshot.changes_after(chain, beginnings.get(&chain).copied().unwrap_or_default())? != changes {
             return Ok(broken(end.head.seq, "there are changed values that no event has"));
+        }
+        if snapshot.shown_after(chain, beginnings.get(&chain).copied().unwrap_or_default())? != shown {
+            return Ok(broken(end.head.seq, "there are persons shown that no event has"));
         }
         if let Some(flaw) = walk.flaw_at(&end) {
             return Ok(flaw.into());
@@ -319,6 +323,12 @@ impl Snapshot<'_> {
         let beyond = audit_changes::table.filter(audit_changes::chain.eq(chain).and(audit_changes::seq.gt(seq)));
         Ok(beyond.count().get_result(self.0)?)
     }
+
+    /// How many events of a chain after a number have persons whom the answer showed.
+    fn shown_after(&mut self, chain: i64, seq: i64) -> Result<i64, StoreError> {
+        let beyond = audit_shown::table.filter(audit_shown::chain.eq(chain).and(audit_shown::seq.gt(seq)));
+        Ok(beyond.count().get_result(self.0)?)
+    }
 }
 
 #[derive(diesel::QueryableByName)]
@@ -329,7 +339,7 @@ struct Integrity {
 
 /// What SQLite itself finds wrong with the pages of the trail: an index that disagrees with its table, for one.
 fn sqlite_damage(snapshot: &mut Snapshot<'_>) -> Result<Option<String>, StoreError> {
-    for table in ["audit_batches", "audit_changes", "audit_index"] {
+    for table in ["audit_batches", "audit_changes", "audit_shown", "audit_index"] {
         let rows: Vec<Integrity> = match diesel::sql_query(format!("PRAGMA integrity_check({table})")).load(snapshot.0) {
             Ok(rows) => rows,
             Err(error) => return Ok(Some(format!("the database file is damaged: {error}"))),
