@@ -28,6 +28,9 @@ pub(super) struct Import {
     /// Say what would happen, and change nothing.
     #[arg(long)]
     dry_run: bool,
+    /// Tell owners of changed names and addresses by letter.
+    #[arg(long)]
+    notify: bool,
 }
 
 #[derive(Args)]
@@ -40,7 +43,7 @@ pub(super) struct Export {
 /// Bytes read at a time.
 const CHUNK: usize = 64 * 1024;
 
-pub(super) async fn import(common: &Common, Import { file, moving, dry_run }: Import) -> Outcome {
+pub(super) async fn import(common: &Common, Import { file, moving, dry_run, notify }: Import) -> Outcome {
     let input = match (moving.open(file.as_deref())?, file) {
         (Some(source), _) => Input::of(Feed::Source(Box::new(source)), None),
         (None, Some(file)) => Input::open(&file)?,
@@ -49,7 +52,7 @@ pub(super) async fn import(common: &Common, Import { file, moving, dry_run }: Im
     };
     let services = common.services()?;
     let groups = input.groups();
-    let imported = match run(common, &services, input, dry_run).await {
+    let imported = match run(common, &services, input, dry_run, notify).await {
         // Groups and what users have besides come last, when the users are there.
         Ok(Run { summary, failure: None, source, refused }) => match moving::settle(&services, &groups, dry_run).await {
             Ok(settled) => moving::bring(common, &services, source, &refused, dry_run).await.map(|b| (summary, settled, b, None)),
@@ -119,9 +122,9 @@ struct Run {
 }
 
 /// Runs the import to its end; a failure on the way still has its counts.
-async fn run(common: &Common, services: &Services, input: Input, dry_run: bool) -> Result<Run, Exit> {
+async fn run(common: &Common, services: &Services, input: Input, dry_run: bool, notify: bool) -> Result<Run, Exit> {
     let root = SuperUser::at_the_command_line(begin(services, Action::UserImport), operator::current());
-    let import = root.import_users(dry_run, input.new_ids()).await?;
+    let import = root.import_users(dry_run, notify, input.new_ids()).await?;
     let bar = input.progress_bar();
     let is_moving = matches!(input.feed, Feed::Source(_));
     let mut input = Some(input);

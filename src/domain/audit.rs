@@ -432,6 +432,12 @@ impl Changes {
         changes.into_iter().map(|(name, _)| name).collect()
     }
 
+    /// What one of them was before; `None` if it is none of those that changed.
+    pub fn before(&self, name: &str) -> Option<Value> {
+        let mut changes: Map<String, Value> = serde_json::from_str(&self.0).unwrap_or_default();
+        changes.get_mut(name)?.get_mut("before").map(Value::take)
+    }
+
     /// What one of them is from now on; `None` if it is none of those that changed.
     pub fn after(&self, name: &str) -> Option<Value> {
         let mut changes: Map<String, Value> = serde_json::from_str(&self.0).unwrap_or_default();

@@ -5,12 +5,30 @@
 //! be a way to send anyone anything.
 
 use super::link::LinkUrl;
+use super::outbox::MessageKind;
 use super::text::{Email, Name};
 use super::time::Utc;
 use super::words;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use zeroize::Zeroizing;
+
+mod schema {
+    #![expect(missing_docs, reason = "when a letter of a kind was last written, or is due, to a mailbox about an account")]
+
+    diesel::table! {
+        use crate::domain::sql;
+        use diesel::sql_types::*;
+
+        letters_written (user_id, kind, mailbox) {
+            user_id -> sql::Uuid,
+            kind -> Text,
+            mailbox -> Text,
+            time -> sql::Instant,
+        }
+    }
+}
+pub use schema::letters_written;
 
 words::words! {
     /// What a letter is about. The words are the names of its templates.
@@ -31,6 +49,24 @@ words::words! {
         PasswordChanged = "password_changed",
         /// The e-mail address was changed; to the one before.
         EmailChanged = "email_changed",
+        /// The e-mail address was changed; to the new one.
+        EmailMoved = "email_moved",
+        /// The username or login name was changed.
+        NameChanged = "name_changed",
+        /// An API key was made.
+        ApiKeyMade = "api_key_made",
+        /// An API key was revoked.
+        ApiKeyRevoked = "api_key_revoked",
+        /// One-time codes were switched on.
+        TotpOn = "totp_on",
+        /// One-time codes were switched off.
+        TotpOff = "totp_off",
+        /// New recovery codes took the place of those before.
+        RecoveryCodesMade = "recovery_codes_made",
+        /// The second factor was taken away or replaced without a proof.
+        FactorsReset = "factors_reset",
+        /// An API key made somebody a super-user; to every super-user.
+        SuperUserMade = "super_user_made",
     }
 
     /// A language that letters are written in; the words are those of RFC 5646.
@@ -39,6 +75,32 @@ words::words! {
         English = "en",
         /// German.
         German = "de",
+    }
+}
+
+impl LetterKind {
+    /// By which way it goes. Kinds that the release before does not know have a way of their own, which it does not take: it would give
+    /// them up.
+    pub fn way(self) -> MessageKind {
+        match self {
+            Self::ConfirmSignUp
+            | Self::AccountExists
+            | Self::NameTaken
+            | Self::Welcome
+            | Self::SetPassword
+            | Self::ResetPassword
+            | Self::PasswordChanged
+            | Self::EmailChanged => MessageKind::Mail,
+            Self::EmailMoved
+            | Self::NameChanged
+            | Self::ApiKeyMade
+            | Self::ApiKeyRevoked
+            | Self::TotpOn
+            | Self::TotpOff
+            | Self::RecoveryCodesMade
+            | Self::FactorsReset
+            | Self::SuperUserMade => MessageKind::Letter,
+        }
     }
 }
 

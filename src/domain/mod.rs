@@ -39,6 +39,7 @@ pub mod sql;
 pub mod standing;
 pub mod text;
 pub mod throttle;
+pub mod tiding;
 pub mod time;
 pub mod token_key;
 pub mod user;

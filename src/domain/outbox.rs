@@ -37,6 +37,8 @@ super::words::words! {
     MessageKind {
         /// By SMTP, or into a folder.
         Mail = "mail",
+        /// Likewise, of kinds that the release before does not know and is not to take up.
+        Letter = "letter",
         /// By HTTPS, to a receiver of account events.
         Hook = "hook",
         /// Not at all: it is a request that is decided on out of its caller's sight.

@@ -200,7 +200,7 @@ bound_rows! {
             approval_status approval_status_mod_by approval_status_mod_time sign_up_status creation_ctx password_needs_totp
             password_must_change password_last_set password_expiry password_never_expires login_count failed_login_count valid_from
             valid_to never_expire profile_id supervisor_id server_id account_type flags station remark created_time updated_time
-            active_time networks];
+            active_time email_mod_by email_mod_time networks];
 }
 
 #[cfg(test)]

@@ -187,6 +187,10 @@ attributes! {
     updated_time: Utc => sql::Instant, see [SuperUser];
     /// The last authenticated use, to the minute.
     active_time: Option<Utc> => Nullable<sql::Instant>, see [SuperUser];
+    /// Who moved the e-mail address, if it was somebody else than its owner; null if no user did.
+    hidden email_mod_by: Option<UserId> => Nullable<sql::Uuid>;
+    /// When somebody else than its owner moved the e-mail address.
+    hidden email_mod_time: Option<Utc> => Nullable<sql::Instant>;
     /// The networks that the user may come from: a resource of its own.
     hidden networks: Networks => Text;
     /// What binds names, ways of recovery, password, role and factors to the key file.
@@ -225,6 +229,9 @@ impl Viewer {
         }
     }
 }
+
+/// For so long an address that somebody else moved gets no link that anybody may ask for.
+const ADDRESS_HELD: std::time::Duration = std::time::Duration::from_secs(72 * 60 * 60);
 
 /// A group, as its members' accounts show it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
@@ -329,9 +336,27 @@ impl User {
             created_time: now,
             updated_time: now,
             active_time: None,
+            email_mod_by: None,
+            email_mod_time: None,
             networks: Networks::default(),
             credential_mac: RowMac::default(),
         }
+    }
+
+    /// Notes who made this of `before`, if that moves the e-mail address. A first address is no move, unless its owner has been here.
+    pub fn note_address(&mut self, before: &Self, by: Option<UserId>, now: Utc) {
+        if self.email == before.email {
+            return;
+        }
+        let is_move = by != Some(self.user_id) && (before.email.is_some() || before.login_time.is_some());
+        self.email_mod_by = by.filter(|_| is_move);
+        self.email_mod_time = is_move.then_some(now);
+    }
+
+    /// Whether somebody else moved the address lately, and the owner has not signed in since: then what anybody can ask for is not mailed
+    /// there. It would hand the account to whoever has the new mailbox.
+    pub fn is_address_held(&self, now: Utc) -> bool {
+        self.email_mod_time.is_some_and(|moved| now < moved + ADDRESS_HELD && self.login_time.is_none_or(|seen| seen <= moved))
     }
 
     /// Locks the account.

@@ -104,6 +104,9 @@ pub(super) struct ImportQuery {
     /// Say what would happen, and change nothing.
     #[serde(default)]
     dry_run: bool,
+    /// Tell owners of changed names and addresses by letter.
+    #[serde(default)]
+    notify: bool,
 }
 
 /// A line of an import's answer.
@@ -130,7 +133,7 @@ pub(super) async fn import(
     caller: SuperUser,
     (Query(query), lines): (Query<ImportQuery>, Lines),
 ) -> Result<LineStream<ImportLine>> {
-    let import = caller.import_users(query.dry_run, NewIds::Minted).await?;
+    let import = caller.import_users(query.dry_run, query.notify, NewIds::Minted).await?;
     Ok(LineStream::new(results(import, lines)))
 }
 

@@ -61,10 +61,13 @@ pub(super) struct FinishBody {
     new_password: Password,
     /// The one-time code, where one is demanded.
     totp_code: Option<SentCode>,
+    /// Whether API keys stay good; without it they are revoked.
+    #[serde(default)]
+    keep_api_keys: bool,
 }
 
 pub(super) async fn finish(caller: Anyone, Body(body): Body<FinishBody>) -> Result<Done> {
-    let FinishBody { reset_key, new_password, totp_code } = body;
-    caller.finish_reset(Finish { reset_key, token: None, new_password, totp_code }).await?;
+    let FinishBody { reset_key, new_password, totp_code, keep_api_keys } = body;
+    caller.finish_reset(Finish { reset_key, token: None, new_password, totp_code, keep_api_keys }).await?;
     Ok(Done)
 }

@@ -46,6 +46,15 @@ built_in! {
     ResetPassword: "reset_password",
     PasswordChanged: "password_changed",
     EmailChanged: "email_changed",
+    EmailMoved: "email_moved",
+    NameChanged: "name_changed",
+    ApiKeyMade: "api_key_made",
+    ApiKeyRevoked: "api_key_revoked",
+    TotpOn: "totp_on",
+    TotpOff: "totp_off",
+    RecoveryCodesMade: "recovery_codes_made",
+    FactorsReset: "factors_reset",
+    SuperUserMade: "super_user_made",
 }
 
 /// A letter in words.
@@ -159,7 +168,18 @@ fn sample(language: Language, kind: LetterKind) -> Letter {
         LetterKind::AccountExists => (None, link(), None),
         LetterKind::NameTaken => (None, None, None),
         LetterKind::SetPassword | LetterKind::ResetPassword => (name(), link(), Some(now)),
-        LetterKind::Welcome | LetterKind::PasswordChanged | LetterKind::EmailChanged => (name(), None, None),
+        LetterKind::Welcome
+        | LetterKind::PasswordChanged
+        | LetterKind::EmailChanged
+        | LetterKind::EmailMoved
+        | LetterKind::NameChanged
+        | LetterKind::ApiKeyMade
+        | LetterKind::ApiKeyRevoked
+        | LetterKind::TotpOn
+        | LetterKind::TotpOff
+        | LetterKind::RecoveryCodesMade
+        | LetterKind::FactorsReset
+        | LetterKind::SuperUserMade => (name(), None, None),
     };
     Letter { kind, language, to: Email::example(), username, link, expiry, time: now }
 }

@@ -15,6 +15,7 @@ use crate::domain::row_mac::RowMac;
 use crate::domain::secret::ApiKeyToken;
 use crate::domain::text::Name;
 use crate::domain::time::Utc;
+use crate::domain::user::User;
 use crate::error::{Code, Error, Result};
 use crate::store::Tx;
 use serde_json::{Value, json};
@@ -82,7 +83,13 @@ fn changes(before: Option<&ApiKey>, after: Option<&ApiKey>) -> Result<Option<Cha
 }
 
 impl Context {
-    async fn make_key(&self, user_id: UserId, new: NewApiKey, unknown_user: fn() -> Error) -> Result<(ApiKeyView, ApiKeyToken)> {
+    async fn make_key(
+        &self,
+        user_id: UserId,
+        new: NewApiKey,
+        unknown_user: fn() -> Error,
+        may: impl Fn(&User) -> Result<()> + Send + 'static,
+    ) -> Result<(ApiKeyView, ApiKeyToken)> {
         let entropy = &self.services.inner.entropy;
         let token = ApiKeyToken::mint(entropy);
         let (now, viewer) = (self.now(), self.viewer_of_belongings(user_id));
@@ -98,7 +105,7 @@ impl Context {
             mac: RowMac::default(),
         };
         let make = move |tx: &mut Tx<'_>| {
-            tx.hold_user(user_id)?.ok_or_else(unknown_user)?;
+            may(&tx.hold_user(user_id)?.ok_or_else(unknown_user)?)?;
             if tx.read().count_api_keys(user_id)? >= MOST_KEYS {
                 return Err(Error::new(Code::TooManyKeys));
             }
@@ -146,7 +153,7 @@ impl SignedIn {
         self.context.trail.set_subject(self.user_id());
         require_fresh(self.proven(), true, self.context.now())?;
         let gone = || Error::new(Code::SessionInvalid).because("session_unknown");
-        self.context.make_key(self.user_id(), new, gone).await
+        self.context.make_key(self.user_id(), new, gone, |_| Ok(())).await
     }
 
     /// Revokes one of one's own API keys.
@@ -188,13 +195,19 @@ impl SuperUser {
     /// Makes an API key for a user; its token is told this once.
     ///
     /// # Errors
-    /// [`Code::FreshSignInRequired`], [`Code::SessionRequired`] for a caller by API key, [`Code::TooManyKeys`]; [`Code::Invalid`] for a
+    /// [`Code::FreshSignInRequired`], [`Code::SessionRequired`] for a caller by API key, [`Code::TooManyKeys`]; [`Code::Forbidden`] for another
+    /// super-user, unless an operator makes it; [`Code::Invalid`] for a
     /// user who does not exist or an expiry that has passed.
     pub async fn create_api_key(self, user_id: UserId, new: NewApiKey) -> Result<(ApiKeyView, ApiKeyToken)> {
         self.context.trail.set_subject(user_id);
         self.require_fresh_sign_in(Concern::NewKeys)?;
         let unknown_user = || Error::new(Code::Invalid).because("user_unknown").at("user_id", "names no user");
-        self.context.make_key(user_id, new, unknown_user).await
+        // It would act as them, and outlive what made it: an operator may.
+        let is_open = self.own_id().is_none() || self.own_id() == Some(user_id);
+        let may = move |user: &User| {
+            if is_open || !user.is_super_user() { Ok(()) } else { Err(Error::new(Code::Forbidden).because("others_key")) }
+        };
+        self.context.make_key(user_id, new, unknown_user, may).await
     }
 
     /// Revokes an API key.

@@ -72,7 +72,7 @@ impl SuperUser {
             let dids = if set == 0 { Vec::new() } else { vec![did().changing(Changes::of(shelf.differences()))] };
             Ok((Brought { is_here: true, set, accounts }, dids))
         };
-        self.context.change_many(is_rehearsal, work).await
+        self.context.change_many(is_rehearsal, false, work).await
     }
 }
 

@@ -9,6 +9,7 @@ use super::leniency::Leniency;
 use super::notices::notify;
 use super::proof::{Credential, Places, Proof};
 use super::showing::Showing;
+use super::tidings::tell;
 use crate::domain::application::Application;
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::{Action, Actor, Changes, Event, Outcome};
@@ -416,6 +417,7 @@ impl Context {
             let event = context.event(did);
             // Here, so that no use case can forget it.
             notify(&context.services, tx, std::slice::from_ref(&event), context.now())?;
+            tell(&context.services, tx, &event, context.now())?;
             // The second of the two to come here has seen the first.
             if was_decided.swap(true, Ordering::AcqRel) {
                 return Err(Error::new(Code::Internal).cause("the change was given up before it was made"));
@@ -441,11 +443,13 @@ impl Context {
         Ok(value)
     }
 
-    /// Runs a change of many things in one transaction, with an event for each; or only tries it out. The call's own event is apart from
+    /// Runs a change of many things in one transaction, with an event for each; or only tries it out. `tells_owners`: with the
+    /// letters that single changes bring about. The call's own event is apart from
     /// these ([`Context::conclude`]).
     pub(super) async fn change_many<T: Send + 'static>(
         &self,
         is_rehearsal: bool,
+        tells_owners: bool,
         work: impl FnOnce(&mut Tx<'_>) -> Result<(T, Vec<Did>)> + Send + 'static,
     ) -> Result<T> {
         let context = self.clone();
@@ -454,6 +458,9 @@ impl Context {
             let (value, dids) = work(tx)?;
             let events: Vec<Event> = dids.into_iter().map(|did| context.event_of_one(did)).collect();
             notify(&context.services, tx, &events, context.now())?;
+            for event in events.iter().filter(|_| tells_owners) {
+                tell(&context.services, tx, event, context.now())?;
+            }
             Ok((value, events))
         };
         let store = &self.services.inner.store;

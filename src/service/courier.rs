@@ -35,6 +35,7 @@ pub(super) struct Carriers {
 #[derive(Default)]
 pub(super) struct Bells {
     mail: Bell,
+    letter: Bell,
     hook: Bell,
     errand: Bell,
 }
@@ -49,6 +50,7 @@ impl Bells {
     fn of(&self, kind: MessageKind) -> &Bell {
         match kind {
             MessageKind::Mail => &self.mail,
+            MessageKind::Letter => &self.letter,
             MessageKind::Hook => &self.hook,
             MessageKind::Errand => &self.errand,
         }
@@ -74,8 +76,22 @@ pub(super) fn send(
     now: Utc,
 ) -> Result<MessageId> {
     let message_id = MessageId::mint(now, &services.inner.entropy);
-    put(services, tx, message_id, kind, user_id, None, content, now)?;
+    put(services, tx, message_id, kind, user_id, None, content, now, now)?;
     Ok(message_id)
+}
+
+/// Puts a letter into the outbox that is not sent before `due`.
+pub(super) fn send_at(
+    services: &Services,
+    tx: &mut Tx<'_>,
+    kind: MessageKind,
+    user_id: UserId,
+    content: &[u8],
+    now: Utc,
+    due: Utc,
+) -> Result<()> {
+    let message_id = MessageId::mint(now, &services.inner.entropy);
+    put(services, tx, message_id, kind, Some(user_id), None, content, now, due)
 }
 
 /// Puts a message for a hook into the outbox, likewise. It bears its id in its content.
@@ -87,10 +103,10 @@ pub(super) fn send_to_hook(
     now: Utc,
 ) -> Result<()> {
     let message_id = MessageId::mint(now, &services.inner.entropy);
-    put(services, tx, message_id, MessageKind::Hook, None, Some(hook_id), &content(message_id)?, now)
+    put(services, tx, message_id, MessageKind::Hook, None, Some(hook_id), &content(message_id)?, now, now)
 }
 
-#[expect(clippy::too_many_arguments, reason = "what a message has, for the two functions above alone")]
+#[expect(clippy::too_many_arguments, reason = "what a message has, for the functions above alone")]
 fn put(
     services: &Services,
     tx: &mut Tx<'_>,
@@ -100,6 +116,7 @@ fn put(
     hook_id: Option<HookId>,
     content: &[u8],
     now: Utc,
+    due: Utc,
 ) -> Result<()> {
     let (sealed, data_key_id) = services.inner.vault.seal(tx, Message::seat(message_id), content, now)?;
     let message = Message {
@@ -109,7 +126,7 @@ fn put(
         sealed,
         data_key_id,
         attempts: 0,
-        next_time: Some(now),
+        next_time: Some(due),
         last_error: None,
         created_time: now,
         hook_id,
@@ -132,7 +149,7 @@ impl Services {
     /// The database fails.
     pub async fn deliver(&self, kind: MessageKind) -> Result<usize> {
         let carrier = match kind {
-            MessageKind::Mail => self.inner.carriers.mail.clone(),
+            MessageKind::Mail | MessageKind::Letter => self.inner.carriers.mail.clone(),
             MessageKind::Hook => return self.open_lanes().await.map(|()| 0),
             MessageKind::Errand => None,
         };

@@ -54,6 +54,7 @@ mod sign_in;
 mod sign_up;
 mod signed_heads;
 mod source;
+mod tidings;
 mod tokens;
 mod users;
 mod vault;

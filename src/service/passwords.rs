@@ -184,8 +184,13 @@ impl SuperUser {
         self.user(user_id).await?;
         self.require_others_password(user_id)?;
         let (services, now) = (self.context.services.clone(), self.context.now());
+        let is_operator = self.own_id().is_none();
         let send = move |tx: &mut Tx<'_>| {
             let user = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
+            // The address of a super-user that somebody moved gets no link by another super-user either.
+            if !is_operator && user.is_super_user() && user.is_address_held(now) {
+                return Err(Error::new(Code::Forbidden).because("email_changed_lately"));
+            }
             services.mail_set_password(tx, &user, now)?;
             Ok((tx.read().account(user, now)?, Did::to(user_id).showing(user_id, Viewer::SuperUser)))
         };

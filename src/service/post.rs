@@ -8,7 +8,6 @@ use super::courier::send;
 use crate::domain::ids::UserId;
 use crate::domain::letter::{Language, Letter, LetterKind};
 use crate::domain::link::{BaseUrl, Link, LinkPurpose, LinkUrl, PagePath};
-use crate::domain::outbox::MessageKind;
 use crate::domain::row_mac::RowMac;
 use crate::domain::secret::{Purpose, SettingToken, Token};
 use crate::domain::text::Email;
@@ -74,6 +73,11 @@ impl Post {
         self.base.as_ref().map(BaseUrl::host)
     }
 
+    /// Whether there is mail.
+    pub(super) fn is_on(&self) -> bool {
+        self.is_on
+    }
+
     /// Whether links can be mailed.
     ///
     /// # Errors
@@ -122,19 +126,12 @@ impl Services {
         }
         let broken = || Error::new(Code::Internal).cause("a letter cannot be written down");
         let content = letter.to_content().ok_or_else(broken)?;
-        send(self, tx, MessageKind::Mail, user_id, &content, letter.time).map(drop)
+        send(self, tx, letter.kind.way(), user_id, &content, letter.time).map(drop)
     }
 
     /// Tells a user something at their address, if there is one.
     pub(super) fn notify(&self, tx: &mut Tx<'_>, user: &User, kind: LetterKind, now: Utc) -> Result<()> {
-        match &user.email {
-            Some(email) => self.notify_at(tx, user, email.clone(), kind, now),
-            None => Ok(()),
-        }
-    }
-
-    /// Tells a user something at an address.
-    pub(super) fn notify_at(&self, tx: &mut Tx<'_>, user: &User, to: Email, kind: LetterKind, now: Utc) -> Result<()> {
+        let Some(to) = user.email.clone() else { return Ok(()) };
         let language = self.post().language(user.lang_id);
         let letter = Letter { kind, language, to, username: Some(user.username.clone()), link: None, expiry: None, time: now };
         self.write(tx, &letter, Some(user.user_id))

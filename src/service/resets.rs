@@ -61,6 +61,8 @@ pub struct Finish {
     pub new_password: Password,
     /// The one-time code, where one is demanded.
     pub totp_code: Option<SentCode>,
+    /// Whether API keys stay good.
+    pub keep_api_keys: bool,
 }
 
 fn invalid(reason: &'static str) -> Error {
@@ -174,6 +176,10 @@ impl Anyone {
             if !leniency.do_sessions_survive_password() {
                 tx.end_sessions(after.user_id)?;
             }
+            // Whoever had the account before its owner has it back would go on by a key.
+            if !given.keep_api_keys && tx.delete_api_keys(after.user_id)? > 0 {
+                services.tell_owner(tx, &after, LetterKind::ApiKeyRevoked, now)?;
+            }
             lockout.forgive(tx, after.user_id)?;
             services.notify(tx, &after, LetterKind::PasswordChanged, now)?;
             let did = Did::to(after.user_id).changing(super::difference::changes_with_codes(tx, &before, &after, now, codes)?);
@@ -216,6 +222,10 @@ pub(super) fn decide(services: &Services, tx: &mut Tx<'_>, whom: &Addressee, now
     let refused = |reason| Ok(Did::refused(reason, Some(user.user_id)));
     if let Err(barred) = may_set_password(&user, now) {
         return refused(barred.as_str());
+    }
+    // Whoever moved it there may not have meant its owner, and nobody but the owner is known to ask.
+    if user.is_address_held(now) {
+        return refused("email_changed_lately");
     }
     // Always to the address that the account has, never to the one that was typed.
     let Some(to) = user.email.clone().filter(Email::is_address) else { return refused("email_missing") };

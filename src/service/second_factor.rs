@@ -18,6 +18,7 @@ use crate::domain::attribute::Viewer;
 use crate::domain::audit::Action;
 use crate::domain::credential::{ENROLMENT, TotpCredential};
 use crate::domain::ids::{SessionId, TotpId, UserId};
+use crate::domain::letter::LetterKind;
 use crate::domain::row_mac::RowMac;
 use crate::domain::secret::{SentCode, TokenHash, TotpKey};
 use crate::domain::text::Line;
@@ -410,6 +411,7 @@ impl Context {
             after.totp_label = label;
             after.totp_enrolment_end = None;
             tx.save_user(&before, &after)?;
+            keeper.services.tell_owner(tx, &after, LetterKind::FactorsReset, now)?;
             Ok(((), Did::to(user_id).changing(changes_with_codes(tx, &before, &after, now, codes)?)))
         };
         self.change(replace).await?;

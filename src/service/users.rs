@@ -285,8 +285,12 @@ impl SuperUser {
         }
         context.trail.set_subject(user.user_id);
         let (keeper, services) = (context.clone(), context.services.clone());
+        let is_by_key = matches!(self.proven(), Proven::ByKey);
         let create = move |tx: &mut Tx<'_>| {
             tx.insert_user(&mut user)?;
+            if is_by_key && user.is_super_user() {
+                services.tell_super_users(tx, &user, now)?;
+            }
             if let Some(key) = &totp_key {
                 keeper.keep_totp_key(tx, user.user_id, key, None)?;
             }
@@ -388,6 +392,7 @@ impl Edit {
         let mut after = before.clone();
         self.patch.apply(&mut after);
         after.settle_keys();
+        after.note_address(&before, maker.own_id, now);
         if !stays_super_user(&before, &after, now) && is_last_super_user(tx, &before, maker.own_id, now)? {
             return Err(Error::new(Code::LastSuperUser));
         }
@@ -407,9 +412,8 @@ impl Services {
     /// What follows from an edit, whichever way it came.
     pub(super) fn follow_edit(&self, tx: &mut Tx<'_>, before: &User, after: &User, maker: &Maker) -> Result<()> {
         let (user_id, now) = (after.user_id, maker.now);
-        // Whoever took the account over would change the address first: the mailbox so far learns of it.
-        if let Some(old) = before.email.as_ref().filter(|_| maker.own_id == Some(user_id) && before.email != after.email) {
-            self.notify_at(tx, after, old.clone(), LetterKind::EmailChanged, now)?;
+        if matches!(maker.proven, Proven::ByKey) && after.is_super_user() && !before.is_super_user() {
+            self.tell_super_users(tx, after, now)?;
         }
         if before.user_role != after.user_role || stands(after, now).is_err() {
             tx.end_sessions(user_id)?;

@@ -18,6 +18,7 @@ pub mod error;
 mod feed;
 mod groups;
 mod hooks;
+mod letters;
 mod linked_accounts;
 mod links;
 mod listing;

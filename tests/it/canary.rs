@@ -206,7 +206,7 @@ both! {
                 canaries.add("a peer's token", peer.ust.as_deref().unwrap());
                 canaries.add("an administrator's token", administrator.ust.as_deref().unwrap());
                 let key_of = |client: &Client, scope: &str| {
-                    by.post("/api/v1/api-keys", &json!({"user_id": client.id(), "name": "robot", "scope": scope})).expect(201).json
+                    client.post("/api/v1/users/me/api-keys", &json!({"name": "robot", "scope": scope})).expect(201).json
                 };
                 let peers_key = key_of(&peer, "read");
                 let api_key = text(&key_of(&administrator, "manage")["key"]);

@@ -74,6 +74,7 @@ mod slow_clients;
 mod starting;
 mod story;
 mod switch_over;
+mod tidings;
 mod tokens;
 mod traces;
 mod trail_foreign;

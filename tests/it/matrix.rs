@@ -390,6 +390,8 @@ impl Stage<'_> {
 
     /// The token of the link that the peer was mailed after asking for one.
     fn reset_link(&self) -> String {
+        // Of the peer's key there was a letter.
+        self.scene.town.forget_mail();
         self.scene.town.anon().post("/api/v1/password-resets", &json!({"username": self.peer_name})).expect(202);
         self.scene.town.mail_to(&self.mailbox()).token()
     }
@@ -442,8 +444,8 @@ impl Scene {
             self.root().post("/api/v1/users", &body).expect(201);
         }
         let anon = self.town.anon();
-        let key = |user_id: &str, scope: &str| {
-            self.root().post("/api/v1/api-keys", &json!({"user_id": user_id, "name": "robot", "scope": scope})).expect(201).json
+        let key = |user: &Client, scope: &str| {
+            user.post("/api/v1/users/me/api-keys", &json!({"name": "robot", "scope": scope})).expect(201).json
         };
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let colour = json!({"value": "green"});
@@ -452,7 +454,7 @@ impl Scene {
             for of in ["users/me", "sessions/current"] {
                 client.put(&format!("/api/v1/{of}/attributes/colour"), &colour).expect(201);
             }
-            let own_api_key = Some(text(&key(client.id(), "read")["key_id"]));
+            let own_api_key = Some(text(&key(&client, "read")["key_id"]));
             (client, other.session_id.unwrap_or_default(), own_api_key)
         };
         let (client, other, own_api_key) = match caller {
@@ -461,7 +463,7 @@ impl Scene {
             Owner | SuperUser => signed_in(),
             ReadKey | ManageKey => {
                 let (client, other, own_api_key) = signed_in();
-                let key = key(client.id(), if caller == ReadKey { "read" } else { "manage" });
+                let key = key(&client, if caller == ReadKey { "read" } else { "manage" });
                 let mut client = client.with("authorization", &format!("Key {}", text(&key["key"])));
                 // What the trail names as that through which it acts.
                 client.session_id = Some(text(&key["key_id"]));
@@ -471,7 +473,7 @@ impl Scene {
         let peer = anon.sign_in(&peer_name, PASSWORD);
         // Everybody has an attribute of the name that is put into paths, in whichever way it is come by.
         self.root().put(&format!("/api/v1/users/{}/attributes/colour", peer.id()), &colour).expect(201);
-        let api_key = text(&key(peer.id(), "read")["key_id"]);
+        let api_key = text(&key(&peer, "read")["key_id"]);
         let made = |path: &str, id: &str, name: String| {
             self.root().post(path, &json!({"name": name})).expect(201).json[id].as_str().unwrap().to_owned()
         };

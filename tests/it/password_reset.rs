@@ -365,7 +365,7 @@ both! {
         assert_eq!(town.mail_to(ANN).subject, "Your password at id.example.org was changed");
         ann.patch(ME, &json!({"email": "new@example.org", "lang_id": 2})).expect(200);
         assert_eq!(town.mail_to(ANN).subject, "Ihre E-Mail-Adresse bei id.example.org wurde geändert");
-        assert!(town.mails_to("new@example.org").is_empty());
+        assert_eq!(town.mail_to("new@example.org").subject, "Dies ist jetzt die E-Mail-Adresse Ihres Kontos bei id.example.org");
         ann.patch(ME, &json!({"email": "new@example.org", "first_name": "Ann"})).expect(200);
         assert!(town.mails_to("new@example.org").is_empty());
         let id = root.get("/api/v1/users?username=ann").json["items"][0]["user_id"].as_str().unwrap().to_owned();

@@ -8,6 +8,17 @@ UPDATE sessions SET auth_methods = 'pwd,otp' WHERE user_id IN (SELECT user_id FR
 UPDATE sessions SET auth_methods = 'linked' WHERE session_id IN (SELECT session_id FROM linked_accounts WHERE session_id IS NOT NULL);
 
 -- Credentials: who made them, how long first passwords and moved addresses hold.
+ALTER TABLE users ADD COLUMN email_mod_by uuid;
+ALTER TABLE users ADD COLUMN email_mod_time timestamptz;
+
+-- When a letter of a kind was last written, or is due, to a mailbox about an account: further ones within the hour are joined.
+CREATE TABLE letters_written (
+    user_id uuid NOT NULL REFERENCES users (user_id) ON DELETE CASCADE,
+    kind text NOT NULL,
+    mailbox text NOT NULL,
+    time timestamptz NOT NULL,
+    PRIMARY KEY (user_id, kind, mailbox)
+);
 
 -- Second factors that are demanded.
 ALTER TABLE applications ADD COLUMN second_factor text NOT NULL DEFAULT 'as_set';

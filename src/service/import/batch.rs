@@ -313,9 +313,10 @@ impl<'t, 'c> Clerk<'t, 'c> {
     /// Writes what the rows so far make and change. Changes come first: they may free names that new users bear.
     fn write(&mut self) -> Result<()> {
         let now = self.importer.maker.now;
-        for (at, Edited { before, after, joins, leaves, forgives }) in std::mem::take(&mut self.edits) {
+        for (at, Edited { before, mut after, joins, leaves, forgives }) in std::mem::take(&mut self.edits) {
             let user_id = after.user.user_id;
             let services = &self.importer.context.services;
+            after.user.note_address(&before.user, self.importer.maker.own_id, now);
             if before.user != after.user {
                 self.tx.save_user(&before.user, &after.user)?;
                 services.follow_decision(self.tx, &before.user, &after.user, now)?;

@@ -136,6 +136,8 @@ struct Importer {
     maker: Maker,
     creation_ctx: CreationContext,
     is_rehearsal: bool,
+    /// Whether owners get the letters that single changes bring about.
+    tells_owners: bool,
     new_ids: NewIds,
     /// What a user shows of whom a row says nothing.
     blank: Shown,
@@ -165,16 +167,18 @@ struct Candidate {
 type Batch = Arc<Vec<Entry>>;
 
 impl SuperUser {
-    /// Begins an import, or a dry run of one, which tells what would happen and changes nothing.
+    /// Begins an import, or a dry run of one, which tells what would happen and changes nothing. `tells_owners`: each
+    /// change is told to its owner by letter, as a single one is.
     ///
     /// # Errors
     /// Its event cannot be written.
-    pub async fn import_users(self, dry_run: bool, new_ids: NewIds) -> Result<Import> {
+    pub async fn import_users(self, dry_run: bool, tells_owners: bool, new_ids: NewIds) -> Result<Import> {
         let scratch = if dry_run { Some(Scratch::open()?) } else { None };
         let maker = Maker { now: self.context.now(), own_id: self.own_id(), proven: self.proven(), viewer: Viewer::SuperUser };
         let creation_ctx = self.creation_ctx("import");
         let blank = blank(&maker, creation_ctx.clone())?;
-        let importer = Importer { maker, creation_ctx, context: self.context, is_rehearsal: dry_run, new_ids, blank };
+        let importer =
+            Importer { maker, creation_ctx, context: self.context, is_rehearsal: dry_run, tells_owners, new_ids, blank };
         let summary = Summary { dry_run, ..Summary::default() };
         importer.context.conclude(Ok(())).await?;
         Ok(Import { importer: Arc::new(importer), summary, scratch, pace: Pace::new() })
@@ -292,7 +296,7 @@ impl Import {
             move |tx: &mut Tx<'_>| batch::write(tx, &importer, batch.get(range).unwrap_or_default())
         };
         let began = Instant::now();
-        let mut written = importer.context.change_many(importer.is_rehearsal, work).await?;
+        let mut written = importer.context.change_many(importer.is_rehearsal, importer.tells_owners, work).await?;
         self.pace.rest(began, written.version, importer.context.services.inner.store.has_waiting()).await;
         if let Some(mut scratch) = self.scratch.take() {
             let claim = move || {

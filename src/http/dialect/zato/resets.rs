@@ -24,6 +24,7 @@ pub(super) async fn finish(caller: Anyone, sent: Sent) -> Result<Told> {
         token: Some(sent.text("token")?.unwrap_or_default()),
         new_password: sent.secret("password")?.unwrap_or_else(|| Password::new(String::new())),
         totp_code: sent.filled("totp_code")?.map(SentCode::new),
+        keep_api_keys: false,
     };
     caller.finish_reset(given).await?;
     Ok(Told::done())
