@@ -36,6 +36,8 @@ pub struct Keys {
     pub linked: MacKey,
     /// For the keys that links for passwords are exchanged for.
     pub resets: MacKey,
+    /// For the addresses from which accounts are signed in to.
+    pub addresses: MacKey,
 }
 
 #[derive(Deserialize)]
@@ -87,6 +89,7 @@ impl Keys {
             wrap: Sealer(Zeroizing::new(derive(root, b"usher data keys"))),
             linked: MacKey::new(derive(root, b"usher linked sessions")),
             resets: MacKey::new(derive(root, b"usher reset keys")),
+            addresses: MacKey::new(derive(root, b"usher known addresses")),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Guessing slowed down: the arithmetic of lock-out.
 //!
-//! A *bucket* counts the failures of one account, one known device of an account, one name that nobody bears, or one network
-//! address. Failures are counted **before** the secret is verified and taken back if it was right, so parallel guesses cannot
+//! A *bucket* counts the failures of one account, of one account from one network, from one device or address that it is known to be used
+//! from, of a name that nobody bears, or of one network address. Failures are counted **before** the secret is verified and taken back if it was right, so parallel guesses cannot
 //! overtake the count. From a bucket's `free`th failure on, the bucket is blocked for a time that doubles with each failure up to
 //! a limit; while it is blocked nothing is verified, so a right password does not help either.
 
@@ -36,8 +36,14 @@ pub enum Bucket {
     Account(UserId),
     /// A device that has signed in to an account before: its own count, so that strangers cannot lock the owner out.
     Device(UserId, [u8; 16]),
+    /// An account, from one network that it is not known to be used from: an IPv4 /24, an IPv6 /64.
+    From(UserId, Option<IpAddr>),
+    /// An account, from an address from which it was signed in to lately: its own count, like a device's.
+    Known(UserId, IpAddr),
     /// A name that nobody bears: it must behave like an account.
     Unknown(String),
+    /// The same from one network.
+    UnknownFrom(String, Option<IpAddr>),
     /// An IPv4 address, or the /64 of an IPv6 address.
     Address(IpAddr),
     /// What is asked for from an address without signing in: sign-ups and links. Counted apart from guesses.
@@ -57,6 +63,22 @@ impl Bucket {
         }
     }
 
+    /// The same attempts from the network of `address` alone; `None` where they have a count of their own already.
+    pub fn from_network(&self, address: Option<IpAddr>) -> Option<Self> {
+        let network = address.map(wide_network_of);
+        match self {
+            Self::Account(user) => Some(Self::From(*user, network)),
+            Self::Unknown(name) => Some(Self::UnknownFrom(name.clone(), network)),
+            Self::Device(..) | Self::From(..) | Self::Known(..) | Self::UnknownFrom(..) => None,
+            Self::Address(_) | Self::Asking(_) | Self::Mailbox(_) => None,
+        }
+    }
+
+    /// The bucket of an account at an address from which it was signed in to lately.
+    pub fn at_known(user: UserId, address: IpAddr) -> Self {
+        Self::Known(user, network_of(address))
+    }
+
     /// The bucket of an address.
     pub fn of_address(address: IpAddr) -> Self {
         Self::Address(network_of(address))
@@ -70,8 +92,8 @@ impl Bucket {
     /// The user whose account it counts for.
     pub fn user_id(&self) -> Option<UserId> {
         match self {
-            Self::Account(user) | Self::Device(user, _) => Some(*user),
-            Self::Unknown(_) | Self::Address(_) | Self::Asking(_) | Self::Mailbox(_) => None,
+            Self::Account(user) | Self::Device(user, _) | Self::From(user, _) | Self::Known(user, _) => Some(*user),
+            Self::Unknown(_) | Self::UnknownFrom(..) | Self::Address(_) | Self::Asking(_) | Self::Mailbox(_) => None,
         }
     }
 
@@ -82,6 +104,16 @@ impl Bucket {
             Self::Device(user, device) => {
                 Sha256::new().chain_update(b"device").chain_update(user.as_bytes()).chain_update(device)
             }
+            Self::From(user, network) => {
+                Sha256::new().chain_update(b"account from").chain_update(user.as_bytes()).chain_update(text_of(*network))
+            }
+            Self::Known(user, address) => {
+                Sha256::new().chain_update(b"account at").chain_update(user.as_bytes()).chain_update(address.to_string())
+            }
+            Self::UnknownFrom(name, network) => {
+                let network = text_of(*network);
+                Sha256::new().chain_update(b"unknown from").chain_update(network).chain_update([0]).chain_update(name)
+            }
             Self::Unknown(name) => Sha256::new().chain_update(b"unknown").chain_update(name),
             Self::Address(address) => Sha256::new().chain_update(b"address").chain_update(address.to_string()),
             Self::Asking(address) => Sha256::new().chain_update(b"asking").chain_update(address.to_string()),
@@ -91,8 +123,21 @@ impl Bucket {
     }
 }
 
+/// The text that stands for a network, or for none.
+fn text_of(network: Option<IpAddr>) -> String {
+    network.map(|network| network.to_string()).unwrap_or_default()
+}
+
+/// The network that is steeply slowed down on one account: an IPv4 /24, or the /64 of an IPv6 customer.
+fn wide_network_of(address: IpAddr) -> IpAddr {
+    match network_of(address) {
+        IpAddr::V4(v4) => IpAddr::V4((u32::from(v4) & 0xffff_ff00).into()),
+        v6 @ IpAddr::V6(_) => v6,
+    }
+}
+
 /// What is counted of an address: itself, or the /64 that an IPv6 customer has.
-fn network_of(address: IpAddr) -> IpAddr {
+pub fn network_of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
@@ -191,5 +236,9 @@ mod tests {
         assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
         assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
         assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
+        let from = |text: &str| Bucket::Unknown("a".to_owned()).from_network(text.parse().ok()).unwrap().key();
+        assert_eq!(from("192.0.2.1"), from("192.0.2.255"));
+        assert_ne!(from("192.0.2.1"), from("192.0.3.1"));
+        assert_ne!(from("2001:db8::1"), from("2001:db8:0:1::1"));
     }
 }

@@ -5,6 +5,7 @@
 
 use super::caller::{Anyone, Authenticated, SuperUser, user_actor};
 use super::context::{Context, Did};
+use super::lockout::Attempt;
 use super::proof::{Concern, Places, standing};
 use super::sign_in::error_of;
 use crate::auth::hashing::Verdict;
@@ -59,6 +60,40 @@ impl Context {
     }
 }
 
+impl Context {
+    /// A wrong password of a linked account: the count stands, and too many switch the account off. Its user's own ways in are another
+    /// secret's: they stay open.
+    async fn remember_linked_failure(
+        &self,
+        attempt: Attempt,
+        account: Option<LinkedAccount>,
+        reason: &'static str,
+    ) -> Result<()> {
+        let is_exhausted = self.services.inner.lockout.is_exhausted(&attempt);
+        let remember = move |tx: &mut Tx<'_>| {
+            let did = Did::refused(reason, None);
+            let Some(account) = account.filter(|_| is_exhausted) else { return Ok(((), did)) };
+            if let Some(user_id) = account.user_id {
+                tx.hold_user(user_id)?;
+            }
+            let before = tx.hold_linked_account(account.account_id)?;
+            let Some(before) = before.filter(|held| held.is_active && held.user_id == account.user_id) else {
+                return Ok(((), did));
+            };
+            tx.end_linked_session(&before)?;
+            let after = LinkedAccount { is_active: false, session_id: None, ..before.clone() };
+            tx.save_linked_account(&after)?;
+            Ok(((), did.changing(difference(&before, &after)?)))
+        };
+        self.change(remember).await
+    }
+}
+
+/// The bucket of attempts on a linked account.
+fn bucket_of(name_key: &str) -> Bucket {
+    Bucket::Unknown(format!("linked account\0{name_key}"))
+}
+
 impl Anyone {
     async fn open_linked(self, name: &str, password: Password) -> Result<Ust> {
         let Self { context, application, .. } = self;
@@ -67,7 +102,7 @@ impl Anyone {
             return Err(refuse("credentials_oversized"));
         }
         let name_key = fold(name);
-        let target = Bucket::Unknown(format!("linked account\0{name_key}"));
+        let target = bucket_of(&name_key);
         let found = context.services.inner.store.read(move |snapshot| {
             let find = |snapshot: &mut Snapshot<'_>| {
                 let Some(account) = snapshot.linked_account_by_name(&name_key)? else { return Ok(None) };
@@ -81,12 +116,12 @@ impl Anyone {
         let stored = found.as_ref().map(|(account, _)| account.password_hash.clone());
         let (verdict, attempt) = context.try_hash(&target, stored, password).await?;
         if verdict == Verdict::Wrong {
-            let reason = match found {
+            let reason = match &found {
                 _ if is_altered => ROW_ALTERED,
                 Some(_) => "password_wrong",
                 None => "account_unknown",
             };
-            context.remember_failure(attempt, None, reason).await?;
+            context.remember_linked_failure(attempt, found.map(|(account, _)| account), reason).await?;
             return Err(refuse(reason));
         }
         let lockout = context.services.inner.lockout.clone();
@@ -197,11 +232,14 @@ impl SuperUser {
             created_time: now,
             mac: RowMac::default(),
         };
+        let lockout = context.services.inner.lockout.clone();
         let create = move |tx: &mut Tx<'_>| {
             if let Some(user_id) = user_id {
                 tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
             }
             tx.insert_linked_account(&account)?;
+            // What was guessed when another one had this name does not switch it off.
+            lockout.reset(tx, &bucket_of(&account.name_key))?;
             let did = Did::to(account.account_id).changing(Changes::between(&Value::Null, &record(&account)?));
             let did = match user_id {
                 Some(user_id) => did.showing(user_id, Viewer::SuperUser),
@@ -238,7 +276,7 @@ impl SuperUser {
         self.context.trail.set_subject(user_id);
         self.require_fresh_sign_in(Concern::User(user_id))?;
         let account_id = self.linked_account(name).await?.account_id;
-        let now = self.context.now();
+        let (now, lockout) = (self.context.now(), self.context.services.inner.lockout.clone());
         let link = move |tx: &mut Tx<'_>| {
             tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;
             let before = tx.hold_linked_account(account_id)?.ok_or_else(unknown)?;
@@ -247,6 +285,8 @@ impl SuperUser {
             }
             let after = LinkedAccount { user_id: Some(user_id), linked_time: Some(now), is_active, ..before.clone() };
             tx.save_linked_account(&after)?;
+            // What was guessed before does not switch it off again.
+            lockout.reset(tx, &bucket_of(&after.name_key))?;
             let did = Did::to(user_id).changing(difference(&before, &after)?).showing(user_id, Viewer::SuperUser);
             Ok((after.view(), did))
         };

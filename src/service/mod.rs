@@ -194,6 +194,7 @@ impl Services {
             life: passwords.life(),
         };
         let memories = Memories { uses: store.memory(), applications: store.memory() };
+        let lockout = Lockout::new(&settings.lockout, &settings.links, keys.addresses.clone());
         let inner = Inner {
             store,
             memories,
@@ -211,7 +212,7 @@ impl Services {
             distrust: Distrust::default(),
             mark_file: outside.mark_file,
             keeps_mark: std::sync::atomic::AtomicBool::new(false),
-            lockout: Lockout::new(&settings.lockout, &settings.links),
+            lockout,
             second_factor: settings.sign_in.second_factor,
             recent: Recent::new(&entropy),
             policy,
@@ -265,6 +266,7 @@ impl Services {
                 let swept = [
                     tx.sweep_sessions(now, STRIDE)?,
                     tx.sweep_tallies(now - lockout::KEPT, STRIDE)?,
+                    tx.sweep_known_addresses(now - lockout::KEPT, STRIDE)?,
                     tx.sweep_messages(now - outbox::KEPT, STRIDE)?,
                     tx.sweep_attributes(now, STRIDE)?,
                     tx.sweep_links(now, STRIDE)?,

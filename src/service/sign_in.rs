@@ -337,6 +337,7 @@ impl Context {
                 None
             };
             context.services.inner.lockout.succeed(tx, after.user_id, &attempt)?;
+            context.services.inner.lockout.know_address(tx, after.user_id, context.remote_addr(), now)?;
             let is_as_before = after == before;
             after.login_count += 1;
             after.failed_login_count = 0;

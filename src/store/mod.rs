@@ -75,7 +75,7 @@ pub use migrations::{Entrance, Looked, is_empty, look, migrate, pending};
 pub use names::{ByNames, Names};
 pub use rows::Mend;
 pub use scratch::Scratch;
-pub use search::{Filter, Mark, Order, Page, Terms, plan_of_prefix_search};
+pub use search::{Filter, Mark, Order, Page, Terms, plan_of_prefix_search, plan_of_search};
 pub use sessions::Opened;
 pub use writer::Writing;
 pub use zato::ZatoUsers;

@@ -182,6 +182,21 @@ impl Statement {
     }
 }
 
+/// A condition that one of several things holds; of none of them it is no condition.
+fn any_of<T>(s: &mut Statement, things: &[T], mut write: impl FnMut(&mut Statement, &T)) {
+    for (at, thing) in things.iter().enumerate() {
+        s.push(match (at, things.len()) {
+            (0, 1) => " AND ",
+            (0, _) => " AND (",
+            (_, _) => " OR ",
+        });
+        write(s, thing);
+    }
+    if things.len() > 1 {
+        s.push(")");
+    }
+}
+
 /// What everything that begins with `prefix` comes before.
 fn end_of(prefix: &str) -> String {
     format!("{prefix}\u{10ffff}")
@@ -234,37 +249,26 @@ impl Filter {
         if let Some(email) = &self.email {
             s.text(" AND u.email = ", email, "");
         }
+        // Words of closed sets are literals, and one condition each where there is one: an index of those who have it is seen to fit.
         if let Some(status) = self.approval_status {
-            s.text(" AND u.approval_status = ", status.as_str(), "");
+            s.push(&format!(" AND u.approval_status = '{}'", status.as_str()));
         }
         if let Some(status) = self.sign_up_status {
-            s.text(" AND u.sign_up_status = ", status.as_str(), "");
+            s.push(&format!(" AND u.sign_up_status = '{}'", status.as_str()));
         }
-        if !self.roles.is_empty() {
-            s.push(" AND (1 = 0");
-            for role in &self.roles {
-                s.text(" OR u.user_role = ", role.as_str(), "");
+        any_of(s, &self.roles, |s, role| s.push(&format!("u.user_role = '{}'", role.as_str())));
+        let since = now - LICENSED_FOR;
+        any_of(s, &self.account_statuses, |s, status| match status {
+            AccountStatus::Locked => s.push("u.is_locked"),
+            AccountStatus::Licensed => {
+                s.push("(NOT u.is_locked AND u.active_time > ");
+                s.value(Value::Time(since)).push(")");
             }
-            s.push(")");
-        }
-        if !self.account_statuses.is_empty() {
-            s.push(" AND (1 = 0");
-            for status in &self.account_statuses {
-                let since = Value::Time(now - LICENSED_FOR);
-                match status {
-                    AccountStatus::Locked => s.push(" OR u.is_locked"),
-                    AccountStatus::Licensed => {
-                        s.push(" OR (NOT u.is_locked AND u.active_time > ");
-                        s.value(since).push(")");
-                    }
-                    AccountStatus::Inactive => {
-                        s.push(" OR (NOT u.is_locked AND (u.active_time IS NULL OR u.active_time <= ");
-                        s.value(since).push("))");
-                    }
-                }
+            AccountStatus::Inactive => {
+                s.push("(NOT u.is_locked AND (u.active_time IS NULL OR u.active_time <= ");
+                s.value(Value::Time(since)).push("))");
             }
-            s.push(")");
-        }
+        });
         if let Some(group) = &self.group {
             s.push(" AND u.user_id IN (SELECT m.user_id FROM group_members m JOIN groups g ON g.group_id = m.group_id WHERE ");
             match group.parse::<GroupId>() {
@@ -377,11 +381,19 @@ impl Snapshot<'_> {
 /// # Errors
 /// The database fails.
 pub fn plan_of_prefix_search(location: &Location, prefix: &str, after: Option<&str>) -> Result<String, StoreError> {
-    let mut connection = AnyConnection::open(location, Purpose::Reading)?;
     let after = after.map(|name| Mark::Name(name.to_owned(), UserId::from_bytes([0; 16])));
     let filter = Filter { prefix: Some(prefix.to_owned()), ..Filter::default() };
     let page = Page { order: Order::Match, descending: false, after, limit: 50 };
-    let mut statement = filter.page(&page, Utc::from_micros(0), connection.is_postgres());
+    plan_of_search(location, &filter, &page)
+}
+
+/// How the database would walk a page of any search, likewise.
+///
+/// # Errors
+/// The database fails.
+pub fn plan_of_search(location: &Location, filter: &Filter, page: &Page) -> Result<String, StoreError> {
+    let mut connection = AnyConnection::open(location, Purpose::Reading)?;
+    let mut statement = filter.page(page, Utc::from_micros(0), connection.is_postgres());
     let explain = if connection.is_postgres() { "EXPLAIN " } else { "EXPLAIN QUERY PLAN " };
     statement.text.insert_str(0, explain);
     let lines: Vec<PlanLine> = statement.bound().load(&mut connection)?;

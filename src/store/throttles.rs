@@ -1,4 +1,4 @@
-//! The counts of failed attempts.
+//! The counts of failed attempts, and the addresses from which accounts are known to be used.
 
 use super::error::StoreError;
 use super::prepared::{Statement as _, prepared};
@@ -84,6 +84,71 @@ impl Tx<'_> {
         let skip = if self.0.is_postgres() { " FOR UPDATE SKIP LOCKED" } else { "" };
         let stale = format!("SELECT bucket FROM throttles WHERE last_time < $1 ORDER BY bucket LIMIT $2{skip}");
         Ok(diesel::sql_query(format!("DELETE FROM throttles WHERE bucket IN ({stale})"))
+            .bind::<sql::Instant, _>(before)
+            .bind::<BigInt, _>(limit)
+            .execute(self.0)?)
+    }
+}
+
+diesel::table! {
+    use crate::domain::sql;
+    use diesel::sql_types::*;
+
+    /// Addresses from which accounts were signed in to lately.
+    known_addresses (user_id, mac) {
+        /// Whose account.
+        user_id -> sql::Uuid,
+        /// The MAC of the address.
+        mac -> Binary,
+        /// When it was last signed in to from there, about.
+        last_time -> sql::Instant,
+    }
+}
+
+impl Snapshot<'_> {
+    /// When an account was last signed in to from the address of this MAC, about.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn known_address(&mut self, user_id: UserId, mac: &[u8]) -> Result<Option<Utc>, StoreError> {
+        let found = known_addresses::table.find((user_id, mac)).select(known_addresses::last_time);
+        Ok(found.get_result(self.0).optional()?)
+    }
+}
+
+impl Tx<'_> {
+    /// Keeps an address of an account, and of all only the `most` that were used last. Whoever calls holds the user.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn save_known_address(&mut self, user_id: UserId, mac: &[u8], now: Utc, most: i64) -> Result<(), StoreError> {
+        prepared(
+            "INSERT INTO known_addresses (user_id, mac, last_time) VALUES (?, ?, ?) \
+             ON CONFLICT (user_id, mac) DO UPDATE SET last_time = excluded.last_time",
+        )
+        .bind::<sql::Uuid, _>(user_id)
+        .bind::<Binary, _>(mac)
+        .bind::<sql::Instant, _>(now)
+        .execute(self.0)?;
+        prepared(
+            "DELETE FROM known_addresses WHERE user_id = ? AND mac NOT IN \
+             (SELECT mac FROM known_addresses WHERE user_id = ? ORDER BY last_time DESC, mac LIMIT ?)",
+        )
+        .bind::<sql::Uuid, _>(user_id)
+        .bind::<sql::Uuid, _>(user_id)
+        .bind::<BigInt, _>(most)
+        .execute(self.0)?;
+        Ok(())
+    }
+
+    /// Removes up to `limit` addresses from which nobody has signed in since `before`; tells how many.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn sweep_known_addresses(&mut self, before: Utc, limit: i64) -> Result<usize, StoreError> {
+        let skip = if self.0.is_postgres() { " FOR UPDATE SKIP LOCKED" } else { "" };
+        let stale = format!("SELECT user_id, mac FROM known_addresses WHERE last_time < $1 LIMIT $2{skip}");
+        Ok(diesel::sql_query(format!("DELETE FROM known_addresses WHERE (user_id, mac) IN ({stale})"))
             .bind::<sql::Instant, _>(before)
             .bind::<BigInt, _>(limit)
             .execute(self.0)?)

@@ -301,3 +301,141 @@ fn idle_connections_of_one_address_harm_nobody() {
     }
     drop(idle);
 }
+
+/// Wrong secrets, by every way on which one is verified. Each is told the client, the user's name and the number of the try.
+type Way = (&'static str, fn(&Town, &Client, &str) -> u16);
+
+const WAYS: &[Way] = &[
+    ("sign-in", |town, _, name| town.anon().try_sign_in(name, "wrong wrong wrong").status),
+    ("sign-in with a code", |town, _, name| town.anon().try_sign_in_with(name, PASSWORD, "000000").status),
+    ("sign-in with a recovery code", |town, _, name| {
+        town.anon().try_sign_in_with(name, PASSWORD, "aaaaa-aaaaa-aaaaa-aaaaa-aaaa").status
+    }),
+    ("password change", |_, client, _| {
+        client.put(&format!("{ME}/password"), &json!({"old_password": "wrong wrong wrong", "new_password": PASSWORD})).status
+    }),
+    ("codes switched off", |_, client, _| {
+        client.call("DELETE", &format!("{ME}/totp"), Some(json!({"code": "000000"}).to_string())).status
+    }),
+];
+
+both! {
+    /// S9, S7: every way on which a secret of an account is verified shares one count: five wrong ones by any of them slow the next sign-in
+    /// down, and five by all of them in turn as well.
+    fn every_way_to_guess_shares_one_count(engine) {
+        let town = Town::new(engine);
+        for (at, (way, _)) in WAYS.iter().enumerate().chain([(WAYS.len(), &("all of them", WAYS[0].1))]) {
+            let name = format!("user-{at}");
+            let client = town.user(&name);
+            let key = client.post(&format!("{ME}/totp"), &json!({})).expect(201).json["totp_key"].as_str().unwrap().to_owned();
+            let code = json!({"code": town.code(&key)});
+            client.post(&format!("{ME}/totp/confirm"), &code).expect(200);
+            for number in 0..5 {
+                let guess = WAYS[if at < WAYS.len() { at } else { number % WAYS.len() }].1;
+                let status = guess(&town, &client, &name);
+                assert!([401, 403, 422].contains(&status), "{way}: {status}");
+            }
+            town.anon().try_sign_in(&name, PASSWORD).refused(429, "too_many_attempts");
+            town.advance(Duration::from_secs(31));
+        }
+    }
+
+    /// S7: strangers from one network are slowed down steeply, and an owner who comes from somewhere new hardly: by ten seconds at most, from
+    /// the twentieth failure on. From where the owner has signed in lately strangers elsewhere are not felt at all.
+    fn strangers_do_not_keep_the_owner_out(engine) {
+        let town = Town::on(Site::new(engine).with("server.trusted_proxies", "[\"127.0.0.1/32\"]"));
+        let from = |address: &str| town.anon().with("x-forwarded-for", address);
+        town.create("ann");
+        from("192.0.2.7").sign_in("ann", PASSWORD);
+        let wrong = |address: &str| from(address).try_sign_in("ann", "wrong wrong wrong");
+        for number in 0..5 {
+            wrong(&format!("198.51.100.{number}")).refused(401, "credentials_invalid");
+        }
+        // The network is slowed down, whatever address of it comes.
+        wrong("198.51.100.77").refused(429, "too_many_attempts");
+        from("198.51.100.78").try_sign_in("ann", PASSWORD).refused(429, "too_many_attempts");
+        // Another one is not, nor is where the owner was.
+        from("203.0.113.1").try_sign_in("nobody", PASSWORD).refused(401, "credentials_invalid");
+        for number in 0..15 {
+            wrong(&format!("10.0.{number}.1")).refused(401, "credentials_invalid");
+        }
+        // Twenty by now: a second for everyone who is nowhere known.
+        let refused = from("203.0.113.1").try_sign_in("ann", PASSWORD).refused(429, "too_many_attempts");
+        assert!(["1", "2"].contains(&refused.headers["retry-after"].as_str()), "{refused:?}");
+        for number in 0..10 {
+            town.advance(Duration::from_secs(10));
+            wrong(&format!("10.1.{number}.1")).refused(401, "credentials_invalid");
+        }
+        let refused = from("203.0.113.1").try_sign_in("ann", PASSWORD).refused(429, "too_many_attempts");
+        assert!(["10", "11"].contains(&refused.headers["retry-after"].as_str()), "{refused:?}");
+        from("192.0.2.7").sign_in("ann", PASSWORD);
+        // An address is known for thirty days; afterwards it is anyone's.
+        for number in 0..20 {
+            wrong(&format!("10.2.{number}.1"));
+        }
+        from("192.0.2.7").sign_in("ann", PASSWORD);
+        // One of hers, and one of whoever made the account.
+        assert_eq!(town.count("SELECT count(*) AS count FROM known_addresses"), 2);
+        town.advance(Duration::from_secs(31 * 24 * 60 * 60));
+        for number in 0..20 {
+            wrong(&format!("10.3.{number}.1"));
+        }
+        from("192.0.2.7").try_sign_in("ann", PASSWORD).refused(429, "too_many_attempts");
+    }
+
+    /// S7, S5: a name that nobody bears is slowed down like one that somebody does.
+    fn unknown_names_are_slowed_down_alike(engine) {
+        let town = Town::on(Site::new(engine).with("server.trusted_proxies", "[\"127.0.0.1/32\"]"));
+        let from = |address: &str| town.anon().with("x-forwarded-for", address);
+        town.create("ann");
+        let tries = |name: &str| {
+            let mut seen = Vec::new();
+            for number in 0..8 {
+                seen.push(from(&format!("198.51.100.{number}")).try_sign_in(name, "wrong wrong wrong"));
+            }
+            for number in 0..18 {
+                seen.push(from(&format!("10.0.{number}.1")).try_sign_in(name, "wrong wrong wrong"));
+            }
+            let told = |answer: crate::harness::Answer| (answer.status, answer.headers.get("retry-after").cloned());
+            seen.into_iter().map(told).collect::<Vec<_>>()
+        };
+        let of_ann = tries("ann");
+        assert!(of_ann.iter().any(|(status, _)| *status == 429) && of_ann == tries("nobody"), "{of_ann:?}");
+    }
+
+    /// S9: a linked account has a cap of its own. At the hundredth wrong password it is switched off, its user's sign-in is not slowed down;
+    /// one that is made anew opens again.
+    fn a_linked_account_locks_itself_alone(engine) {
+        let town = Town::on(Site::new(engine).with("lockout.lock_after", "7"));
+        let ann = town.user("ann");
+        let root = town.root();
+        let create = || {
+            let create = ["linked", "create", "robot", "--user", "ann", "--password-stdin"];
+            crate::harness::process::usher(&town.site, &create, PASSWORD).expect(0);
+            town.hear();
+        };
+        create();
+        let basic = |password: &str| {
+            use base64::Engine as _;
+            let credential = base64::engine::general_purpose::STANDARD.encode(format!("robot:{password}"));
+            let body = json!({"current_app": "default"}).to_string();
+            let client = town.anon().with("authorization", &format!("Basic {credential}"));
+            client.call("GET", "/zato/sso/user", Some(body)).headers.get("x-zato-sso-ust").cloned()
+        };
+        assert!(basic(PASSWORD).is_some());
+        for _ in 0..7 {
+            assert_eq!(basic("wrong wrong wrong"), None);
+            town.advance(Duration::from_secs(100));
+        }
+        assert_eq!(basic(PASSWORD), None);
+        assert_eq!(town.count("SELECT count(*) AS count FROM linked_accounts WHERE NOT is_active"), 1);
+        assert_eq!(town.count("SELECT count(*) AS count FROM linked_accounts WHERE session_id IS NOT NULL"), 0);
+        town.anon().sign_in("ann", PASSWORD).get(ME).expect(200);
+        let user = root.get(&format!("/api/v1/users/{}", ann.id())).json;
+        assert_eq!((user["is_locked"].as_bool(), user["failed_login_count"].as_i64()), (Some(false), Some(0)));
+        // A new one of its name begins anew.
+        town.usher(&["linked", "delete", "robot"]).expect(0);
+        create();
+        assert!(basic(PASSWORD).is_some());
+    }
+}

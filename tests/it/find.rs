@@ -28,6 +28,40 @@ pub fn is_served_by_an_index(engine: Engine, location: &Location, prefix: &str, 
     assert!(is_served && !plan.contains("TEMP B-TREE") && !plan.contains("Sort"), "{plan}");
 }
 
+both! {
+    /// Who is locked, awaits a decision, administers or has not confirmed is walked by an index of those alone, however many others there
+    /// are: the plan of the database says so (S50).
+    fn the_few_among_many_are_walked_by_an_index_of_their_own(engine) {
+        use usher::domain::user::{AccountStatus, ApprovalStatus, SignUpStatus, UserRole};
+        use usher::store::{Filter, Mark, Order, Page, plan_of_search};
+        let town = Town::new(engine);
+        let rows: String = (0..1500).map(|n| format!("{{\"external_id\":\"{n}\",\"username\":\"row-{n:04}\"}}\n")).collect();
+        let root = town.root().with("content-type", "application/x-ndjson");
+        root.call("POST", "/api/v1/users/import", Some(rows)).expect(200);
+        if engine == Engine::Postgres {
+            town.sql("ANALYZE users");
+        }
+        let few = [
+            ("users_locked", Filter { account_statuses: vec![AccountStatus::Locked], ..Filter::default() }),
+            ("users_awaiting", Filter { approval_status: Some(ApprovalStatus::BeforeDecision), ..Filter::default() }),
+            ("users_administrators", Filter { roles: vec![UserRole::Administrator], ..Filter::default() }),
+            ("users_unconfirmed", Filter { sign_up_status: Some(SignUpStatus::BeforeConfirmation), ..Filter::default() }),
+        ];
+        let page = |order, descending, after| Page { order, descending, after, limit: 50 };
+        for (index, filter) in &few {
+            for descending in [false, true] {
+                let after = Mark::Name("row-0700".to_owned(), town.root_id.parse().unwrap());
+                for after in [None, Some(after)] {
+                    let plan = plan_of_search(&town.location(), filter, &page(Order::Username, descending, after)).unwrap();
+                    assert!(plan.contains(index) && !plan.contains("TEMP B-TREE") && !plan.contains("Seq Scan"), "{index}: {plan}");
+                }
+            }
+        }
+        let plan = plan_of_search(&town.location(), &few[1].1, &page(Order::Number, false, None)).unwrap();
+        assert!(plan.contains("users_awaiting"), "{plan}");
+    }
+}
+
 /// A town with a handful of people.
 fn people(engine: Engine) -> Town {
     let town = Town::new(engine);

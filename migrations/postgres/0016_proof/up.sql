@@ -106,5 +106,19 @@ CREATE VIEW audit_events AS
     LEFT JOIN audit_shown s ON s.chain = b.chain AND s.seq = b.last - length(b.hashes) / 32 + e.place;
 
 -- Cheap requests: indexes for searches, known addresses, hourly counts.
+CREATE INDEX users_locked ON users (username_key, user_id) WHERE is_locked;
+CREATE INDEX users_awaiting ON users (username_key, user_id) WHERE approval_status = 'before_decision';
+CREATE INDEX users_awaiting_by_number ON users (number) WHERE approval_status = 'before_decision';
+CREATE INDEX users_administrators ON users (username_key, user_id) WHERE user_role = 'administrator';
+CREATE INDEX users_unconfirmed_by_name ON users (username_key, user_id) WHERE sign_up_status = 'before_confirmation';
+
+-- Addresses from which an account was signed in to lately, as MACs.
+CREATE TABLE known_addresses (
+    user_id   uuid NOT NULL REFERENCES users (user_id) ON DELETE CASCADE,
+    mac       bytea NOT NULL,
+    last_time timestamptz NOT NULL,
+    PRIMARY KEY (user_id, mac)
+);
+CREATE INDEX known_addresses_by_time ON known_addresses (last_time);
 
 SELECT 1;

@@ -21,6 +21,12 @@ CREATE VIEW audit_events AS
     FROM audit_batches b JOIN json_each(b.events) e
     LEFT JOIN audit_changes c ON c.chain = b.chain AND c.seq = b.last - length(b.hashes) / 32 + 1 + e.key;
 DROP TABLE audit_shown;
+DROP TABLE known_addresses;
+DROP INDEX users_unconfirmed_by_name;
+DROP INDEX users_administrators;
+DROP INDEX users_awaiting_by_number;
+DROP INDEX users_awaiting;
+DROP INDEX users_locked;
 DROP TABLE audit_rollbacks;
 ALTER TABLE audit_beginnings DROP COLUMN month;
 ALTER TABLE applications DROP COLUMN second_factor;
