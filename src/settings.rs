@@ -36,6 +36,7 @@ pub struct Settings {
     pub passwords: Passwords,
     pub totp: Totp,
     pub lockout: Lockout,
+    pub api_keys: ApiKeys,
     pub hooks: Hooks,
     pub tokens: Tokens,
     pub mail: Mail,
@@ -101,6 +102,8 @@ sections! {
         address_free: u32,
         address_window_seconds: u32,
     }
+    /// `[api_keys]`
+    ApiKeys { default_days: u32, longest_days: u32 }
     /// `[hooks]`
     Hooks { allow_http: bool, allowed_networks: Vec<IpNet>, ca_file: PathBuf, max_waiting: u32 }
     /// `[tokens]`
@@ -461,6 +464,9 @@ impl Settings {
         at_least("lockout.lock_after", self.lockout.lock_after.into(), 1)?;
         at_least("lockout.address_free", self.lockout.address_free.into(), 1)?;
         at_least("database.readers", self.database.readers.into(), 1)?;
+        at_least("api_keys.default_days", self.api_keys.default_days.into(), 1)?;
+        at_most("api_keys.longest_days", self.api_keys.longest_days.into(), 36_500)?;
+        at_least("api_keys.longest_days", self.api_keys.longest_days.into(), self.api_keys.default_days.into())?;
         at_least("hooks.max_waiting", self.hooks.max_waiting.into(), 1)?;
         at_least("tokens.seconds", self.tokens.seconds.into(), 1)?;
         at_least("tokens.key_days", self.tokens.key_days.into(), 1)?;

@@ -30,6 +30,7 @@ mod schema {
             created_time -> sql::Instant,
             expiry -> Nullable<sql::Instant>,
             last_used_time -> Nullable<sql::Instant>,
+            made_by -> Nullable<Text>,
             mac -> Binary,
         }
     }
@@ -69,6 +70,8 @@ pub struct ApiKey {
     pub expiry: Option<Utc>,
     /// When it was last used, to the minute.
     pub last_used_time: Option<Utc>,
+    /// Who made it: a user's id, or an operator's `user@host`. Of keys from before it is not known.
+    pub made_by: Option<String>,
     /// What binds it to the key file.
     pub mac: RowMac,
 }

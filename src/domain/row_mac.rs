@@ -173,7 +173,7 @@ bound_rows! {
         covers [session_id user_id application_id token_hash created_time absolute_expiry auth_methods],
         leaves [renewed_time idle_expiry remote_addr user_agent];
     ApiKey("api_keys", mac)
-        covers [key_id user_id token_hash scope expiry],
+        covers [key_id user_id token_hash scope expiry made_by],
         leaves [name created_time last_used_time];
     Link("links", mac)
         covers [token_hash purpose user_id created_time expiry],

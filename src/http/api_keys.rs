@@ -21,7 +21,7 @@ pub(super) struct OwnKeyBody {
     scope: Option<KeyScope>,
     /// Seconds after which it expires.
     expires_in: Option<u64>,
-    /// When it expires, instead; without either, never.
+    /// When it expires, instead; without either, when the settings say.
     expiry: Option<Utc>,
 }
 

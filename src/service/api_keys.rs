@@ -17,6 +17,7 @@ use crate::domain::text::Name;
 use crate::domain::time::Utc;
 use crate::domain::user::User;
 use crate::error::{Code, Error, Result};
+use crate::settings;
 use crate::store::Tx;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -35,8 +36,8 @@ pub struct NewApiKey {
 /// When an API key expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
-    /// Never.
-    Endless,
+    /// After so long as the settings say; never for an operator, who says nothing.
+    Default,
     /// After so long.
     For(Duration),
     /// At this time.
@@ -50,7 +51,7 @@ impl Lifetime {
     /// [`Code::Invalid`] for both.
     pub fn read(expires_in: Option<u64>, expiry: Option<Utc>) -> Result<Self> {
         match (expires_in, expiry) {
-            (None, None) => Ok(Self::Endless),
+            (None, None) => Ok(Self::Default),
             (Some(seconds), None) => Ok(Self::For(Duration::from_secs(seconds))),
             (None, Some(expiry)) => Ok(Self::Until(expiry)),
             (Some(_), Some(_)) => {
@@ -59,13 +60,35 @@ impl Lifetime {
         }
     }
 
-    fn expiry(self, now: Utc) -> Result<Option<Utc>> {
+    /// When a key expires that is made now. `limits` bind everybody but operators.
+    fn expiry(self, now: Utc, limits: Option<Limits>) -> Result<Option<Utc>> {
         let (member, expiry) = match self {
-            Self::Endless => return Ok(None),
+            Self::Default => return Ok(limits.map(|limits| now + limits.default)),
             Self::For(span) => ("expires_in", now + span),
             Self::Until(expiry) => ("expiry", expiry),
         };
-        if expiry <= now { Err(Error::new(Code::Invalid).at(member, "is not in the future")) } else { Ok(Some(expiry)) }
+        if expiry <= now {
+            return Err(Error::new(Code::Invalid).at(member, "is not in the future"));
+        }
+        if limits.is_some_and(|limits| now + limits.longest < expiry) {
+            return Err(Error::new(Code::Invalid).at(member, "is later than keys may last here"));
+        }
+        Ok(Some(expiry))
+    }
+}
+
+/// How long keys last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    default: Duration,
+    longest: Duration,
+}
+
+impl Limits {
+    /// What the settings say.
+    pub(super) fn read(settings: &settings::ApiKeys) -> Self {
+        let days = |days: u32| Duration::from_secs(u64::from(days) * 24 * 60 * 60);
+        Self { default: days(settings.default_days), longest: days(settings.longest_days) }
     }
 }
 
@@ -88,6 +111,7 @@ impl Context {
         user_id: UserId,
         new: NewApiKey,
         unknown_user: fn() -> Error,
+        limits: Option<Limits>,
         may: impl Fn(&User) -> Result<()> + Send + 'static,
     ) -> Result<(ApiKeyView, ApiKeyToken)> {
         let entropy = &self.services.inner.entropy;
@@ -100,8 +124,9 @@ impl Context {
             name: new.name,
             scope: new.scope,
             created_time: now,
-            expiry: new.lifetime.expiry(now)?,
+            expiry: new.lifetime.expiry(now, limits)?,
             last_used_time: None,
+            made_by: self.trail.actor_id(),
             mac: RowMac::default(),
         };
         let make = move |tx: &mut Tx<'_>| {
@@ -152,8 +177,9 @@ impl SignedIn {
     pub async fn create_own_api_key(self, new: NewApiKey) -> Result<(ApiKeyView, ApiKeyToken)> {
         self.context.trail.set_subject(self.user_id());
         require_fresh(self.proven(), true, self.context.now())?;
+        let limits = self.context.services.inner.api_keys;
         let gone = || Error::new(Code::SessionInvalid).because("session_unknown");
-        self.context.make_key(self.user_id(), new, gone, |_| Ok(())).await
+        self.context.make_key(self.user_id(), new, gone, Some(limits), |_| Ok(())).await
     }
 
     /// Revokes one of one's own API keys.
@@ -204,10 +230,11 @@ impl SuperUser {
         let unknown_user = || Error::new(Code::Invalid).because("user_unknown").at("user_id", "names no user");
         // It would act as them, and outlive what made it: an operator may.
         let is_open = self.own_id().is_none() || self.own_id() == Some(user_id);
+        let limits = self.own_id().map(|_| self.context.services.inner.api_keys);
         let may = move |user: &User| {
             if is_open || !user.is_super_user() { Ok(()) } else { Err(Error::new(Code::Forbidden).because("others_key")) }
         };
-        self.context.make_key(user_id, new, unknown_user, may).await
+        self.context.make_key(user_id, new, unknown_user, limits, may).await
     }
 
     /// Revokes an API key.

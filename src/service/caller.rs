@@ -166,6 +166,11 @@ impl Anyone {
         let known = self.context.known(shown, &self.application).await?.ok_or_else(|| refuse(unknown))?;
         self.context.trail.set_actor(user_actor(known.user(), known.proof.id()));
         known.stands(&self.application, places, now).map_err(refuse)?;
+        if let Proof::Key(key) = &known.proof
+            && let Some(maker) = &key.made_by
+        {
+            self.context.trail.set_key_maker(maker);
+        }
         match &known.proof {
             Proof::Key(key) if !key.permits(self.context.call.is_safe) => return Err(Error::new(Code::KeyReadOnly)),
             Proof::Key(_) | Proof::Session(..) => {}

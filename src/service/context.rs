@@ -103,6 +103,8 @@ struct Draft {
     subject: Option<String>,
     application: Option<String>,
     action: Option<Action>,
+    /// By what right the actor acts, where it is not the own.
+    basis: Option<String>,
     /// The address of the user, told by an application that is believed.
     told_addr: Option<IpAddr>,
     /// The user agent of the user, likewise.
@@ -115,9 +117,10 @@ struct Draft {
 
 impl Default for Trail {
     fn default() -> Self {
-        let (subject, application, action, told_addr, told_agent) = (None, None, None, None, None);
+        let (subject, application, action, basis, told_addr, told_agent) = (None, None, None, None, None, None);
         let (showing, is_written) = (Showing::default(), false);
-        let draft = Draft { actor: Actor::ANONYMOUS, subject, application, action, told_addr, told_agent, showing, is_written };
+        let draft =
+            Draft { actor: Actor::ANONYMOUS, subject, application, action, basis, told_addr, told_agent, showing, is_written };
         Self(Arc::new(Mutex::new(draft)))
     }
 }
@@ -129,6 +132,16 @@ impl Trail {
 
     pub(super) fn set_actor(&self, actor: Actor) {
         self.draft().actor = actor;
+    }
+
+    /// The actor acts by a key that this one made: a user's id, or an operator.
+    pub(super) fn set_key_maker(&self, maker: &str) {
+        self.draft().basis = Some(format!("key:{maker}"));
+    }
+
+    /// Who acts, as far as is known.
+    pub(super) fn actor_id(&self) -> Option<String> {
+        self.draft().actor.id.clone()
     }
 
     /// On whom or what the call is, or is meant to be.
@@ -529,7 +542,7 @@ impl Context {
             changes: did.changes,
             view: did.showing.map(|(_, viewer)| viewer.as_str().to_owned()),
             shown: None,
-            basis: None,
+            basis: draft.basis.clone(),
         }
     }
 }

@@ -136,6 +136,8 @@ struct Inner {
     lanes: Lanes,
     /// Messages that may wait for one hook.
     max_waiting: u32,
+    /// How long API keys last.
+    api_keys: api_keys::Limits,
     tokens: settings::Tokens,
     audit: settings::Audit,
     bells: Bells,
@@ -203,6 +205,7 @@ impl Services {
             carriers: Carriers { mail: outside.mail, hook: Poster::new(&settings.hooks)? },
             lanes: Lanes::default(),
             max_waiting: settings.hooks.max_waiting,
+            api_keys: api_keys::Limits::read(&settings.api_keys),
             tokens: settings.tokens.clone(),
             audit: settings.audit.clone(),
             bells: Bells::default(),

@@ -64,7 +64,7 @@ both! {
         let listed = ann.get(OWN).expect(200);
         assert!(!listed.text.contains(&key[..20]));
         let item = &listed.json["items"][0];
-        assert_eq!((&item["name"], &item["scope"], &item["expiry"], &item["last_used_time"]), (&json!("nightly build"), &json!("manage"), &json!(null), &json!(null)));
+        assert_eq!((&item["name"], &item["scope"], &item["expiry"], &item["last_used_time"]), (&json!("nightly build"), &json!("manage"), &json!((town.now() + Duration::from_secs(365 * 86_400)).to_string()), &json!(null)));
         let robot = by(&town, &key);
         assert_eq!(robot.get(ME).expect(200).json["username"], "ann");
         for spelt in ["key", "KEY"] {
@@ -72,6 +72,8 @@ both! {
         }
         let changed = robot.patch(ME, &json!({"first_name": "Ann"})).expect(200);
         let acted = event(&town, &changed);
+        // Who made the key stands beside as whom it acts.
+        assert_eq!(acted["basis"], format!("key:{}", ann.id()));
         assert_eq!((&acted["actor_type"], &acted["actor"], &acted["actor_session"]), (&json!("user"), &json!(ann.id()), &key_id));
         assert_eq!(ann.get(ME).json["first_name"], "Ann");
         // Noted to the minute, and in its own time.
@@ -157,9 +159,11 @@ both! {
         ] {
             ann.post(OWN, &body).refused(status, code);
         }
-        // Without end and without a scope: as long as may be, as little as may be.
+        // Without end and without a scope: as long as the settings say, as little as may be.
         let plain = ann.post(OWN, &json!({"name": "d"})).expect(201).json;
-        assert_eq!((&plain["expiry"], &plain["scope"]), (&json!(null), &json!("read")));
+        assert_eq!((&plain["expiry"], &plain["scope"]), (&json!((town.now() + Duration::from_secs(365 * 86_400)).to_string()), &json!("read")));
+        ann.post(OWN, &json!({"name": "e", "expires_in": 730 * 86_400})).expect(201);
+        ann.post(OWN, &json!({"name": "f", "expires_in": 730 * 86_400 + 1})).refused(422, "invalid");
     }
 
     /// S21, R9: whatever takes the right away ends the key's use at the very next call, and a restart does not bring it back.

@@ -10,6 +10,7 @@ UPDATE sessions SET auth_methods = 'linked' WHERE session_id IN (SELECT session_
 -- Credentials: who made them, how long first passwords and moved addresses hold.
 ALTER TABLE users ADD COLUMN email_mod_by BLOB;
 ALTER TABLE users ADD COLUMN email_mod_time INTEGER;
+ALTER TABLE api_keys ADD COLUMN made_by TEXT;
 
 -- When a letter of a kind was last written, or is due, to a mailbox about an account: further ones within the hour are joined.
 CREATE TABLE letters_written (
