@@ -116,6 +116,8 @@ mod tests {
             nbf: 1,
             exp: 2,
             jti: "j".into(),
+            auth_time: 1,
+            amr: vec!["pwd"],
             sid: SessionId::from_bytes([2; 16]),
             scope: String::new(),
             about: Map::new(),

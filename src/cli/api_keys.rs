@@ -46,7 +46,7 @@ pub(super) async fn execute(common: &Common, command: Command) -> Outcome {
             let create = |root: SuperUser| async move {
                 let user_id = find(&root, &user).await?.user.user_id;
                 let lifetime = Lifetime::read(expires_in, None)?;
-                root.create_api_key(user_id, NewApiKey { name, scope, lifetime }).await
+                root.create_api_key(user_id, NewApiKey { name, scope, lifetime }, None).await
             };
             let (view, token) = common.act(Action::ApiKeyCreate, create).await?;
             if common.json {

@@ -151,6 +151,7 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         | Action::LinkedAccountDelete
         | Action::SessionRead
         | Action::SessionRenew
+        | Action::SessionConfirm
         | Action::SessionIntrospect
         | Action::SessionList
         | Action::SessionAttributeList

@@ -124,6 +124,8 @@ super::words::words! {
         SessionRead = "session.read",
         /// Renew the current session.
         SessionRenew = "session.renew",
+        /// Prove anew who one is, in the current session.
+        SessionConfirm = "session.confirm",
         /// Ask whether a token is good.
         SessionIntrospect = "session.introspect",
         /// List sessions.

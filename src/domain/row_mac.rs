@@ -170,7 +170,7 @@ macro_rules! bound_rows {
 
 bound_rows! {
     Session("sessions", mac)
-        covers [session_id user_id application_id token_hash created_time absolute_expiry auth_methods],
+        covers [session_id user_id application_id token_hash created_time absolute_expiry auth_methods auth_time],
         leaves [renewed_time idle_expiry remote_addr user_agent];
     ApiKey("api_keys", mac)
         covers [key_id user_id token_hash scope expiry made_by],

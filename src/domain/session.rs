@@ -34,6 +34,7 @@ mod schema {
             remote_addr -> Nullable<Text>,
             user_agent -> Nullable<Text>,
             auth_methods -> Text,
+            auth_time -> sql::Instant,
             mac -> Binary,
         }
     }
@@ -64,6 +65,32 @@ impl AuthMethods {
     /// The words, with commas between.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The words.
+    pub fn words(&self) -> Vec<String> {
+        self.0.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// What a signed token tells of them (RFC 8176): `pwd`, `otp`, and `mfa` where a second factor was shown.
+    pub fn amr(&self) -> Vec<&'static str> {
+        let has = |word: &str| self.0.split(',').any(|own| own == word);
+        let mut amr = Vec::new();
+        if has("pwd") || self.is_linked() {
+            amr.push("pwd");
+        }
+        if has("otp") {
+            amr.push("otp");
+        }
+        if self.have_second_factor() {
+            amr.push("mfa");
+        }
+        amr
+    }
+
+    /// Whether the password of a linked account is all that was shown.
+    pub fn is_linked(&self) -> bool {
+        self.0.split(',').any(|word| word == "linked")
     }
 
     /// Whether a second factor is among them.
@@ -107,6 +134,8 @@ pub struct Session {
     pub user_agent: Option<String>,
     /// By what its user was proved.
     pub auth_methods: AuthMethods,
+    /// When its user was proved: at the sign-in, or at the last confirmation since.
+    pub auth_time: Utc,
     /// What binds it to the key file.
     pub mac: RowMac,
 }
@@ -120,6 +149,13 @@ impl Session {
     /// Whether it has ended by itself.
     pub fn is_expired(&self, now: Utc) -> bool {
         self.expiry() <= now
+    }
+
+    /// When its user was proved with the strength that the account has now: by a second factor, if there is one. `None` if never: the password
+    /// of a linked account proves nobody (S49).
+    pub fn proved_time(&self, has_second_factor: bool) -> Option<Utc> {
+        let is_strong = !self.auth_methods.is_linked() && (!has_second_factor || self.auth_methods.have_second_factor());
+        is_strong.then_some(self.auth_time)
     }
 
     /// The idle expiry that a renewal at `now` gives; `None` if the last renewal stands.
@@ -146,6 +182,10 @@ pub struct SessionView {
     pub application: String,
     /// When it was opened.
     pub created_time: Utc,
+    /// When its user was proved: at the sign-in, or at the last confirmation since.
+    pub auth_time: Utc,
+    /// By what: `pwd`, `otp` (a one-time code), `rec` (a recovery code), `linked` (the password of a linked account).
+    pub auth_methods: Vec<String>,
     /// It ends at this time unless renewed.
     pub idle_expiry: Utc,
     /// It ends at this time at the latest.
@@ -166,6 +206,8 @@ impl SessionView {
             user_id: session.user_id,
             application: application.to_owned(),
             created_time: session.created_time,
+            auth_time: session.auth_time,
+            auth_methods: session.auth_methods.words(),
             idle_expiry: session.idle_expiry,
             absolute_expiry: session.absolute_expiry,
             remote_addr: session.remote_addr.clone(),
@@ -193,6 +235,7 @@ mod tests {
             remote_addr: None,
             user_agent: None,
             auth_methods: AuthMethods::PASSWORD,
+            auth_time: Utc::from_micros(0),
             mac: RowMac::default(),
         }
     }
@@ -204,6 +247,21 @@ mod tests {
         assert!(!["", "pwd", "linked", "pwd,linked", "otp2", "pwd otp", "hardware", "pwd,OTP"].iter().any(|text| have(text)));
         let shown = AuthMethods::PASSWORD.with_code();
         assert_eq!((shown.as_str(), shown.with_code()), ("pwd,otp", AuthMethods::PASSWORD_AND_CODE));
+    }
+
+    #[test]
+    fn what_was_proved_and_when() {
+        let proved = |methods: &str, has_second_factor| {
+            let session = Session { auth_methods: AuthMethods::stored(methods.to_owned()), ..session(1) };
+            session.proved_time(has_second_factor).is_some()
+        };
+        assert_eq!([proved("pwd", false), proved("pwd,otp", false), proved("pwd,otp", true), proved("pwd,rec", true)], [true; 4]);
+        assert_eq!(
+            [proved("pwd", true), proved("linked", false), proved("linked", true), proved("linked,otp", true)],
+            [false; 4]
+        );
+        let amr = |methods: &str| AuthMethods::stored(methods.to_owned()).amr().join(" ");
+        assert_eq!(["pwd", "pwd,otp", "pwd,rec", "linked"].map(amr), ["pwd", "pwd otp mfa", "pwd mfa", "pwd"]);
     }
 
     proptest! {

@@ -72,6 +72,10 @@ pub struct Claims {
     pub exp: i64,
     /// Its own id.
     pub jti: String,
+    /// When the user was last proved in that session (OpenID Connect Core 1.0, section 2).
+    pub auth_time: i64,
+    /// By what (RFC 8176).
+    pub amr: Vec<&'static str>,
     /// The session that it was issued in.
     pub sid: SessionId,
     /// What of the user it tells.

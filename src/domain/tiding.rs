@@ -54,6 +54,7 @@ fn of_action(action: Action) -> OfAction {
         Action::SignOut
         | Action::SessionRead
         | Action::SessionRenew
+        | Action::SessionConfirm
         | Action::SessionIntrospect
         | Action::SessionList
         | Action::SessionRevoke

@@ -4,7 +4,7 @@ use super::input::{Body, KeySegment, Query, page_limit};
 use super::reply::{self, Created, Done, Found, Items, Paged};
 use crate::domain::api_key::{ApiKeyView, KeyScope};
 use crate::domain::ids::UserId;
-use crate::domain::secret::ApiKeyToken;
+use crate::domain::secret::{ApiKeyToken, SentCode};
 use crate::domain::text::Name;
 use crate::domain::time::Utc;
 use crate::error::{Code, Error, Result};
@@ -23,6 +23,8 @@ pub(super) struct OwnKeyBody {
     expires_in: Option<u64>,
     /// When it expires, instead; without either, when the settings say.
     expiry: Option<Utc>,
+    /// The one-time code, where the caller's account has one; a recovery code in its place is good once.
+    totp_code: Option<SentCode>,
 }
 
 /// An API key to be made for a user.
@@ -65,10 +67,10 @@ pub(super) struct KeysQuery {
 }
 
 impl OwnKeyBody {
-    fn read(self) -> Result<NewApiKey> {
+    fn read(self) -> Result<(NewApiKey, Option<SentCode>)> {
         let name = Name::try_from(self.name).map_err(|e| Error::new(Code::Invalid).at("name", e.to_string()))?;
         let lifetime = Lifetime::read(self.expires_in, self.expiry)?;
-        Ok(NewApiKey { name, scope: self.scope.unwrap_or(KeyScope::Read), lifetime })
+        Ok((NewApiKey { name, scope: self.scope.unwrap_or(KeyScope::Read), lifetime }, self.totp_code))
     }
 }
 
@@ -77,7 +79,8 @@ pub(super) async fn own(caller: Authenticated, (): ()) -> Result<Found<Items<Api
 }
 
 pub(super) async fn create_own(caller: SignedIn, Body(body): Body<OwnKeyBody>) -> Result<Created<NewKeyBody>> {
-    Ok(Created { body: caller.create_own_api_key(body.read()?).await?.into(), cookie: None })
+    let (new, code) = body.read()?;
+    Ok(Created { body: caller.create_own_api_key(new, code.as_ref()).await?.into(), cookie: None })
 }
 
 pub(super) async fn revoke_own(caller: SignedIn, key: KeySegment) -> Result<Done> {
@@ -95,7 +98,8 @@ pub(super) async fn list(caller: SuperUser, Query(query): Query<KeysQuery>) -> R
 pub(super) async fn create(caller: SuperUser, Body(body): Body<KeyBody>) -> Result<Created<NewKeyBody>> {
     let unfit = |_| Error::new(Code::Invalid).because("user_unknown").at("user_id", "names no user");
     let user_id: UserId = body.user_id.parse().map_err(unfit)?;
-    Ok(Created { body: caller.create_api_key(user_id, body.key.read()?).await?.into(), cookie: None })
+    let (new, code) = body.key.read()?;
+    Ok(Created { body: caller.create_api_key(user_id, new, code.as_ref()).await?.into(), cookie: None })
 }
 
 pub(super) async fn revoke(caller: SuperUser, key: KeySegment) -> Result<Done> {

@@ -38,6 +38,7 @@ pub fn table() -> Vec<Route> {
         route(get(),    "/api/v1/sessions/current",                      Some(A::SessionRead),           "The session of this call.",                               sessions::current),
         route(delete(), "/api/v1/sessions/current",                      Some(A::SignOut),               "Signs out.",                                              sessions::sign_out),
         route(post(),   "/api/v1/sessions/current/renew",                Some(A::SessionRenew),          "Moves the idle expiry, never past the absolute one.",     sessions::renew),
+        route(post(),   "/api/v1/sessions/current/confirm",              Some(A::SessionConfirm),        "Proves anew who one is; the session gets a new token.",   sessions::confirm),
         route(get(),    "/api/v1/sessions/current/attributes",           Some(A::SessionAttributeList),  "The custom attributes of the session of this call.",      attributes::list::<OfSession>),
         route(put(),    "/api/v1/sessions/current/attributes",           Some(A::SessionAttributesSet),  "Sets and removes several attributes of the session.",     attributes::set_several::<OfSession>),
         route(delete(), "/api/v1/sessions/current/attributes",           Some(A::SessionAttributesDelete), "Removes all attributes of the session.",                attributes::delete_all::<OfSession>),

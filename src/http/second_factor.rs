@@ -70,8 +70,8 @@ pub(super) async fn disable(caller: SignedIn, Body(body): Body<CodeBody>) -> Res
     Ok(Done)
 }
 
-pub(super) async fn renew_recovery_codes(caller: SignedIn, (): ()) -> Result<Created<RecoveryCodesBody>> {
-    Ok(Created { body: caller.renew_recovery_codes().await?.into(), cookie: None })
+pub(super) async fn renew_recovery_codes(caller: SignedIn, Body(body): Body<CodeBody>) -> Result<Created<RecoveryCodesBody>> {
+    Ok(Created { body: caller.renew_recovery_codes(&body.code).await?.into(), cookie: None })
 }
 
 pub(super) async fn reset(caller: SuperUser, user: UserSegment) -> Result<Done> {

@@ -93,6 +93,19 @@ pub(super) async fn renew(caller: SignedIn, (): ()) -> Result<Found<SessionView>
     Ok(Found(caller.renew().await?))
 }
 
+/// What one proves anew by.
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct ConfirmBody {
+    /// The password.
+    password: Password,
+    /// The one-time code, where the account has one; a recovery code in its place is good once.
+    totp_code: Option<SentCode>,
+}
+
+pub(super) async fn confirm(caller: SignedIn, Body(body): Body<ConfirmBody>) -> Result<Found<NewSessionBody>> {
+    Ok(Found(caller.confirm_session(body.password, body.totp_code.as_ref()).await?.into()))
+}
+
 /// A token to be asked about.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct IntrospectBody {

@@ -12,7 +12,7 @@ use crate::domain::attribute::Viewer;
 use crate::domain::audit::Changes;
 use crate::domain::ids::{ApiKeyId, UserId};
 use crate::domain::row_mac::RowMac;
-use crate::domain::secret::ApiKeyToken;
+use crate::domain::secret::{ApiKeyToken, SentCode};
 use crate::domain::text::Name;
 use crate::domain::time::Utc;
 use crate::domain::user::User;
@@ -173,11 +173,13 @@ impl SignedIn {
     /// Makes an API key of one's own; its token is told this once.
     ///
     /// # Errors
-    /// [`Code::FreshSignInRequired`], [`Code::TooManyKeys`]; [`Code::Invalid`] for an expiry that has passed.
-    pub async fn create_own_api_key(self, new: NewApiKey) -> Result<(ApiKeyView, ApiKeyToken)> {
+    /// [`Code::FreshSignInRequired`], [`Code::TooManyKeys`]; [`Code::TotpRequired`] and [`Code::TotpInvalid`] where the account has one-time
+    /// codes; [`Code::Invalid`] for an expiry that has passed.
+    pub async fn create_own_api_key(self, new: NewApiKey, code: Option<&SentCode>) -> Result<(ApiKeyView, ApiKeyToken)> {
         self.context.trail.set_subject(self.user_id());
         require_fresh(self.proven(), true, self.context.now())?;
         let limits = self.context.services.inner.api_keys;
+        self.context.demand_second_factor(&self.opened.user, code).await?;
         let gone = || Error::new(Code::SessionInvalid).because("session_unknown");
         self.context.make_key(self.user_id(), new, gone, Some(limits), |_| Ok(())).await
     }
@@ -224,9 +226,17 @@ impl SuperUser {
     /// [`Code::FreshSignInRequired`], [`Code::SessionRequired`] for a caller by API key, [`Code::TooManyKeys`]; [`Code::Forbidden`] for another
     /// super-user, unless an operator makes it; [`Code::Invalid`] for a
     /// user who does not exist or an expiry that has passed.
-    pub async fn create_api_key(self, user_id: UserId, new: NewApiKey) -> Result<(ApiKeyView, ApiKeyToken)> {
+    pub async fn create_api_key(
+        self,
+        user_id: UserId,
+        new: NewApiKey,
+        code: Option<&SentCode>,
+    ) -> Result<(ApiKeyView, ApiKeyToken)> {
         self.context.trail.set_subject(user_id);
         self.require_fresh_sign_in(Concern::NewKeys)?;
+        if let Some(own) = self.own_account() {
+            self.context.demand_second_factor(own, code).await?;
+        }
         let unknown_user = || Error::new(Code::Invalid).because("user_unknown").at("user_id", "names no user");
         // It would act as them, and outlive what made it: an operator may.
         let is_open = self.own_id().is_none() || self.own_id() == Some(user_id);

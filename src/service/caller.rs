@@ -41,6 +41,7 @@ use crate::domain::attribute::Viewer;
 use crate::domain::audit::{Actor, ActorType};
 use crate::domain::ids::{CredentialId, SessionId, UserId};
 use crate::domain::secret::{ApiKeyToken, ApplicationKey, TokenHash, Ust};
+use crate::domain::session::Session;
 use crate::domain::text::fold;
 use crate::domain::time::Utc;
 use crate::domain::user::{User, viewer_of};
@@ -239,9 +240,13 @@ pub(super) fn user_actor(user: &User, through: impl Into<CredentialId>) -> Actor
 }
 
 impl Context {
-    /// The proof that a session of this age is.
-    fn proven_since(&self, signed_in: Utc) -> Proven {
-        Proven::AtSignIn(if self.leniency.switches.sessions_stay_fresh { self.now() } else { signed_in })
+    /// The proof that a session of this user is.
+    fn proven_by(&self, session: &Session, user: &User) -> Proven {
+        match session.proved_time(user.is_totp_enabled) {
+            Some(_) if self.leniency.switches.sessions_stay_fresh => Proven::AtSignIn(self.now()),
+            Some(time) => Proven::AtSignIn(time),
+            None => Proven::TooWeakly,
+        }
     }
 }
 
@@ -253,7 +258,7 @@ impl SignedIn {
 
     /// When the caller last proved who it is.
     pub(super) fn proven(&self) -> Proven {
-        self.context.proven_since(self.opened.session.created_time)
+        self.context.proven_by(&self.opened.session, &self.opened.user)
     }
 }
 
@@ -309,7 +314,7 @@ impl Authenticated {
     /// When the caller last proved who it is.
     pub(super) fn proven(&self) -> Proven {
         match &self.known.proof {
-            Proof::Session(session, _) => self.context.proven_since(session.created_time),
+            Proof::Session(session, _) => self.context.proven_by(session, self.known.user()),
             Proof::Key(_) => Proven::ByKey,
         }
     }
@@ -358,6 +363,14 @@ impl SuperUser {
     pub(super) fn own_id(&self) -> Option<UserId> {
         match &self.authority {
             Authority::Role(administrator) => Some(administrator.user_id()),
+            Authority::Operator(_) => None,
+        }
+    }
+
+    /// The super-user's own account, if it is a user.
+    pub(super) fn own_account(&self) -> Option<&User> {
+        match &self.authority {
+            Authority::Role(administrator) => Some(administrator.known.user()),
             Authority::Operator(_) => None,
         }
     }

@@ -19,6 +19,8 @@ pub struct Leniency {
     pub(super) switches: ZatoParity,
     /// A new password that no sign-in demands is passed over instead of being refused.
     pub(super) is_unneeded_password_ignored: bool,
+    /// Sessions of linked accounts are accepted.
+    pub(super) are_linked_sessions_accepted: bool,
 }
 
 impl Leniency {
@@ -36,11 +38,12 @@ impl Leniency {
             lenient_lockout: false,
         },
         is_unneeded_password_ignored: false,
+        are_linked_sessions_accepted: false,
     };
 
     /// That of Zato's dialect, with these switches.
     pub(super) fn of_zato(switches: ZatoParity) -> Self {
-        Self { switches, is_unneeded_password_ignored: true }
+        Self { switches, is_unneeded_password_ignored: true, are_linked_sessions_accepted: true }
     }
 
     /// Whether one-time codes are changed without one.

@@ -13,6 +13,7 @@ mod backup;
 mod belongings;
 pub mod caller;
 mod check_account;
+mod confirm;
 mod context;
 mod courier;
 mod custom_attributes;

@@ -69,7 +69,8 @@ impl SignedIn {
         let user = opened.user;
         let now = context.now();
         let (ust, mut session) = context.new_session(user.user_id, &opened.application, opened.session.auth_methods.clone());
-        // It is the same sign-in under a new token: its absolute end stays where it was.
+        // It is the same sign-in under a new token: its absolute end stays where it was, and so does the time of its proof.
+        session.auth_time = opened.session.auth_time;
         session.absolute_expiry = opened.session.absolute_expiry;
         session.idle_expiry = session.idle_expiry.min(session.absolute_expiry);
         let old_session = opened.session.session_id;

@@ -84,6 +84,8 @@ pub(super) struct Places {
     pub(super) call_from: Option<IpAddr>,
     pub(super) user_at: Option<IpAddr>,
     pub(super) demanded: SecondFactor,
+    /// Whether the way in accepts sessions of linked accounts.
+    pub(super) accepts_linked: bool,
 }
 
 impl Places {
@@ -96,7 +98,12 @@ impl Places {
 impl Places {
     /// Others than those of the call itself.
     pub(super) fn at(context: &Context, call_from: Option<IpAddr>, user_at: Option<IpAddr>) -> Self {
-        Self { call_from, user_at, demanded: context.services.inner.second_factor }
+        Self {
+            call_from,
+            user_at,
+            demanded: context.services.inner.second_factor,
+            accepts_linked: context.leniency.are_linked_sessions_accepted,
+        }
     }
 }
 
@@ -180,6 +187,10 @@ impl Proof {
                 if session.is_expired(now) {
                     return Err("session_expired");
                 }
+                // A password alone opened it, beside the second factor that its user may have: it is good where linked accounts are.
+                if session.auth_methods.is_linked() && !places.accepts_linked {
+                    return Err("linked_session");
+                }
                 if !Session::is_accepted_by(opened, through) {
                     return Err("application_mismatch");
                 }
@@ -220,7 +231,7 @@ pub(super) fn standing(
     snapshot: &mut Snapshot<'_>,
     user: &User,
     through: &Application,
-    Places { call_from, user_at, demanded }: Places,
+    Places { call_from, user_at, demanded, accepts_linked: _ }: Places,
     factor: Factor,
     now: Utc,
 ) -> Result<Result<(), Barred>, StoreError> {
@@ -233,8 +244,10 @@ pub(super) fn standing(
 /// When a caller proved who it is, for what asks for a recent proof (S26).
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Proven {
-    /// By signing in, at this time.
+    /// By signing in or by confirming the session, at this time.
     AtSignIn(Utc),
+    /// By less than the account asks for now, or by the password of a linked account: at no time lately.
+    TooWeakly,
     /// Not lately: an API key was made under a recent sign-in, and stands for it where others are concerned.
     ByKey,
     /// By being there.

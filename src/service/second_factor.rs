@@ -135,6 +135,24 @@ impl Context {
         Ok(Proven { proof, attempt: Some(attempt) })
     }
 
+    /// Asks for the second factor of `user`, where there is one, for what needs it in the very call however recent the sign-in is: whoever
+    /// stole a session must not make a credential of it (S49). It is used up, whatever comes of the call.
+    ///
+    /// # Errors
+    /// Those of [`Context::prove_second_factor`].
+    pub(super) async fn demand_second_factor(&self, user: &User, sent: Option<&SentCode>) -> Result<()> {
+        if !user.is_totp_enabled {
+            return Ok(());
+        }
+        let proven = self.prove_second_factor(user, sent).await?;
+        let (user_id, lockout) = (user.user_id, self.services.inner.lockout.clone());
+        let redeem = move |tx: &mut Tx<'_>| {
+            let user = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::SessionInvalid).because("session_unknown"))?;
+            proven.redeem(tx, &lockout, &user).map(drop)
+        };
+        self.services.inner.store.keep_count(redeem).await
+    }
+
     /// Counts an attempt on an account, then has `examine` say whether it was right.
     async fn guess<T>(&self, user_id: UserId, examine: impl Future<Output = Result<T>>) -> Result<(T, Attempt)> {
         let target = Bucket::of_attempts(Some(user_id), self.known_device(user_id), "");
@@ -353,22 +371,28 @@ impl SignedIn {
         context.change(disable).await
     }
 
-    /// Makes ten new recovery codes; those before end, and so do all other sessions.
+    /// Makes ten new recovery codes, by a code or a recovery code; those before end, and so do all other sessions.
     ///
     /// # Errors
-    /// [`Code::FreshSignInRequired`], [`Code::TotpNotEnabled`].
-    pub async fn renew_recovery_codes(self) -> Result<Vec<RecoveryCode>> {
+    /// [`Code::FreshSignInRequired`], [`Code::TotpInvalid`], [`Code::TooManyAttempts`], [`Code::TotpNotEnabled`].
+    pub async fn renew_recovery_codes(self, sent: &SentCode) -> Result<Vec<RecoveryCode>> {
         let (user_id, session_id) = (self.user_id(), self.opened.session.session_id);
         self.context.trail.set_subject(user_id);
         self.require_fresh_sign_in()?;
+        if !self.opened.user.is_totp_enabled {
+            return Err(Error::new(Code::TotpNotEnabled));
+        }
+        let proven = self.context.prove_second_factor(&self.opened.user, Some(sent)).await?;
         let codes = RecoveryCode::mint_all(&self.context.services.inner.entropy);
         let (hashes, now) = (hashes(&codes), self.context.now());
+        let lockout = self.context.services.inner.lockout.clone();
         let renew = move |tx: &mut Tx<'_>| {
             let user = hold(tx, user_id, session_id)?;
             if !user.is_totp_enabled {
                 return Err(Error::new(Code::TotpNotEnabled));
             }
             let before = tx.read().count_recovery_codes(user_id)?;
+            proven.redeem(tx, &lockout, &user)?;
             tx.replace_recovery_codes(user_id, &hashes)?;
             tx.end_other_sessions(user_id, session_id)?;
             let codes = CodesLeft { before, after: tx.read().count_recovery_codes(user_id)? };

@@ -270,7 +270,7 @@ impl SuperUser {
     pub async fn good_session(&self, named: &str) -> Result<Option<SessionView>> {
         let token = Ust::parse(named).map(|token| token.hash());
         let session_id = named.parse::<SessionId>().ok();
-        let (now, demanded) = (self.context.now(), self.context.services.inner.second_factor);
+        let (now, context) = (self.context.now(), self.context.clone());
         let look_up = move |snapshot: &mut Snapshot<'_>| {
             let found = match (&token, session_id) {
                 (Some(token), _) => snapshot.session_by_token(token)?,
@@ -280,7 +280,7 @@ impl SuperUser {
             let Some(opened) = found else { return Ok(None) };
             let Opened { session, user, application } = opened;
             let opened_from = session.remote_addr.as_deref().and_then(|address| address.parse().ok());
-            let places = Places { call_from: opened_from, user_at: opened_from, demanded };
+            let places = Places::at(&context, opened_from, opened_from);
             let proof = Proof::Session(Box::new(session.clone()), Box::new(application.clone()));
             let is_good = proof.judge(snapshot, &user, &application, places, now)?.is_ok();
             Ok(is_good.then_some((session, application)))

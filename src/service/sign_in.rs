@@ -386,6 +386,7 @@ impl Context {
             remote_addr: self.remote_addr().map(|a| a.to_string()),
             user_agent: self.user_agent(),
             auth_methods,
+            auth_time: now,
             mac: RowMac::default(),
         };
         (ust, session)

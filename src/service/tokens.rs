@@ -94,6 +94,8 @@ impl SignedIn {
                 nbf: issued,
                 exp: expires,
                 jti: format!("{:032x}", u128::from_be_bytes(services.inner.entropy.bytes())),
+                auth_time: whole_seconds(session.auth_time),
+                amr: session.auth_methods.amr(),
                 sid: session.session_id,
                 scope: scope.clone(),
                 about: claims_of(&account, &scopes).map_err(|e| broken(e.to_string()))?,

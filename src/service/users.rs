@@ -442,7 +442,7 @@ pub(super) fn require_fresh(proven: Proven, is_own: bool, now: Utc) -> Result<()
     match proven {
         Proven::AtTheCommandLine => Ok(()),
         Proven::AtSignIn(since) if now <= since + FRESH => Ok(()),
-        Proven::AtSignIn(_) => Err(Error::new(Code::FreshSignInRequired)),
+        Proven::AtSignIn(_) | Proven::TooWeakly => Err(Error::new(Code::FreshSignInRequired)),
         Proven::ByKey if is_own => Err(Error::new(Code::SessionRequired)),
         Proven::ByKey => Ok(()),
     }

@@ -129,7 +129,7 @@ impl Tx<'_> {
             // Columns are named: more may be added while the statement is kept.
             let statement = prepared(
                 "SELECT session_id, token_hash, user_id, application_id, created_time, renewed_time, idle_expiry, absolute_expiry, \
-                 remote_addr, user_agent, auth_methods, mac FROM sessions WHERE session_id = ? FOR UPDATE",
+                 remote_addr, user_agent, auth_methods, auth_time, mac FROM sessions WHERE session_id = ? FOR UPDATE",
             );
             return held(statement.bind::<sql::Uuid, _>(session_id).get_result(self.0).optional()?, self.1);
         }
@@ -157,6 +157,22 @@ impl Tx<'_> {
         let Some(held) = self.hold_session(session_id)? else { return Ok(()) };
         let Session { auth_methods, mac, .. } = bound(&Session { auth_methods: methods.clone(), ..held }, self.1);
         let proved = (sessions::auth_methods.eq(auth_methods), sessions::mac.eq(mac));
+        diesel::update(sessions::table.find(session_id)).set(proved).execute(self.0)?;
+        Ok(())
+    }
+
+    /// Gives a session that is held the token, the time and the methods of a new proof of its user; everything else stays.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn confirm_session(&mut self, confirmed: &Session) -> Result<(), StoreError> {
+        let Session { session_id, token_hash, auth_methods, auth_time, mac, .. } = bound(confirmed, self.1);
+        let proved = (
+            sessions::token_hash.eq(token_hash),
+            sessions::auth_methods.eq(auth_methods),
+            sessions::auth_time.eq(auth_time),
+            sessions::mac.eq(mac),
+        );
         diesel::update(sessions::table.find(session_id)).set(proved).execute(self.0)?;
         Ok(())
     }

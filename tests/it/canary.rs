@@ -116,7 +116,7 @@ fn suspicious_members<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
 
 /// Members in which a secret is told, with the calls that tell it.
 const TOLD: &[(&str, &[&str])] = &[
-    ("ust", &["/sessions ", "/password "]),
+    ("ust", &["/sessions ", "/password ", "/confirm "]),
     ("key", &["/api-keys ", "/applications ", "/key "]),
     ("totp_key", &["post /api/v1/users/me/totp "]),
     ("otpauth_uri", &["post /api/v1/users/me/totp "]),

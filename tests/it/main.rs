@@ -26,6 +26,7 @@ mod coherence;
 mod command_help;
 mod command_json;
 mod command_line;
+mod confirm;
 mod connect;
 mod connect_faults;
 mod connect_matrix;

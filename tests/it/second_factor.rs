@@ -140,7 +140,7 @@ both! {
         town.advance(Duration::from_secs(301));
         ann.post(TOTP, &json!({})).refused(403, "fresh_sign_in_required");
         call(&bob.client, "DELETE", TOTP, &town.code(&bob.key)).refused(403, "fresh_sign_in_required");
-        bob.client.post(CODES, &json!({})).refused(403, "fresh_sign_in_required");
+        bob.client.post(CODES, &json!({"code": town.code(&bob.key)})).refused(403, "fresh_sign_in_required");
         root.delete(&format!("{}/totp", path(ann.id()))).refused(403, "fresh_sign_in_required");
         // None of it has used the code up, or counted as a guess.
         town.anon().try_sign_in_with("bob", PASSWORD, &town.code(&bob.key)).expect(201);
@@ -290,7 +290,10 @@ both! {
         town.advance(Duration::from_secs(60));
 
         let there = town.anon().bearing(&text(&sign_in(&ann.codes[4]).expect(201).json["ust"]));
-        let renewed = ann.client.post(CODES, &json!({})).expect(201);
+        // S49: a session that was stolen makes none, however fresh it is.
+        ann.client.post(CODES, &json!({})).refused(422, "invalid");
+        ann.client.post(CODES, &json!({"code": &ann.codes[4]})).refused(401, "totp_invalid");
+        let renewed = ann.client.post(CODES, &json!({"code": &ann.codes[6]})).expect(201);
         assert_eq!(renewed.keys(), ["recovery_codes"]);
         let fresh = strings(&renewed.json["recovery_codes"]);
         assert_eq!(fresh.iter().chain(&ann.codes).collect::<BTreeSet<_>>().len(), 20);
@@ -298,7 +301,7 @@ both! {
         ann.client.get(ME).expect(200);
         sign_in(&ann.codes[5]).refused(401, "totp_invalid");
         sign_in(&fresh[9]).expect(201);
-        town.user("bob").post(CODES, &json!({})).refused(409, "totp_not_enabled");
+        town.user("bob").post(CODES, &json!({"code": "123456"})).refused(409, "totp_not_enabled");
         // Another's are good for nothing.
         enrolled(&town, "eve");
         town.anon().try_sign_in_with("eve", PASSWORD, &fresh[8]).refused(401, "totp_invalid");
@@ -382,7 +385,8 @@ both! {
         assert!(ann.json["user"].get("totp_key").is_none());
         assert!(!town.usher(&["user", "show", "ann"]).expect(0).out.contains(key));
         // Its owner makes the recovery codes.
-        assert_eq!(town.anon().bearing(&text(&ann.json["ust"])).post(CODES, &json!({})).expect(201).json["recovery_codes"].as_array().unwrap().len(), 10);
+        town.advance(Duration::from_secs(30));
+        assert_eq!(town.anon().bearing(&text(&ann.json["ust"])).post(CODES, &json!({"code": town.code(key)})).expect(201).json["recovery_codes"].as_array().unwrap().len(), 10);
         // Also as others spell it, and of the length that was customary once.
         town.usher(&["user", "create", "bob", "--totp-key", "jbsw y3dp ehpk 3pxp"]).expect(0);
         for unfit in ["", "JBSWY3DP", "0189 0189 0189 0189"] {

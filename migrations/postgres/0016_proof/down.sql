@@ -1,3 +1,4 @@
+ALTER TABLE sessions DROP COLUMN auth_time;
 ALTER TABLE sessions DROP COLUMN auth_methods;
 DROP TABLE token_keys;
 DROP VIEW audit_events;

@@ -5,6 +5,8 @@
 ALTER TABLE sessions ADD COLUMN auth_methods text NOT NULL DEFAULT 'pwd';
 -- Switching codes on has ended whatever was opened without one.
 UPDATE sessions SET auth_methods = 'pwd,otp' WHERE user_id IN (SELECT user_id FROM users WHERE is_totp_enabled);
+ALTER TABLE sessions ADD COLUMN auth_time timestamptz NOT NULL DEFAULT 'epoch';
+UPDATE sessions SET auth_time = created_time;
 UPDATE sessions SET auth_methods = 'linked' WHERE session_id IN (SELECT session_id FROM linked_accounts WHERE session_id IS NOT NULL);
 
 -- Credentials: who made them, how long first passwords and moved addresses hold.
