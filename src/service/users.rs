@@ -448,6 +448,17 @@ pub(super) fn require_fresh(proven: Proven, is_own: bool, now: Utc) -> Result<()
     }
 }
 
+/// Whether an edit changes by what an account is found and reached, or whether and when it may be used.
+fn moves_recovery(before: &User, after: &User) -> bool {
+    let of = |user: &User| {
+        (
+            (user.username.clone(), user.login_name.clone(), user.external_id.clone(), user.email.clone()),
+            (user.is_active, user.valid_from, user.valid_to, user.never_expire),
+        )
+    };
+    of(before) != of(after)
+}
+
 /// Who makes an edit.
 #[derive(Clone, Copy)]
 pub(super) struct Maker {
@@ -463,14 +474,17 @@ impl Maker {
         self.own_id
     }
 
-    /// Nobody raises their own role; an owner's e-mail address and anyone's role are changed soon after signing in only.
+    /// Nobody raises their own role. What decides where recovery goes, or who may come in and when, is changed soon after a proof only, whosever
+    /// account it is (S49); by an API key not at all where a super-user is meant, but for what makes one.
     pub(super) fn may_make(&self, before: &User, after: &User) -> Result<()> {
         let is_own = self.own_id == Some(before.user_id);
         if is_own && after.user_role > before.user_role {
             return Err(Error::new(Code::Forbidden).because("own_role"));
         }
-        let needs_fresh = before.user_role != after.user_role || (is_own && before.email != after.email);
-        if needs_fresh { require_fresh(self.proven, is_own, self.now) } else { Ok(()) }
+        if !moves_recovery(before, after) && before.user_role == after.user_role {
+            return Ok(());
+        }
+        require_fresh(self.proven, is_own || before.is_super_user(), self.now)
     }
 }
 
