@@ -475,7 +475,7 @@ impl Account {
     /// What `viewer` sees of those attributes that someone may edit, as an entity tag (RFC 9110, section 8.8.3): it changes with an edit
     /// that the viewer sees, and not with a sign-in or a lock.
     pub fn etag(&self, viewer: Viewer) -> String {
-        let view = serde_json::to_value(self.view(viewer)).unwrap_or_default();
+        let view = serde_json::to_value(self.view(viewer).unwitnessed()).unwrap_or_default();
         let mut hash = Sha256::new().chain_update(self.user.user_id.as_bytes());
         for attribute in ATTRIBUTES.iter().filter(|a| !a.edit.is_empty()) {
             if let Some(value) = view.get(attribute.name) {

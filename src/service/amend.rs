@@ -13,7 +13,7 @@ use crate::domain::attribute::Viewer;
 use crate::domain::audit::Action;
 use crate::domain::ids::UserId;
 use crate::domain::secret::Password;
-use crate::domain::user::Account;
+use crate::domain::user::{Account, User};
 use crate::error::{Code, Error, Result};
 use crate::store::Tx;
 use serde_json::{Map, Value};
@@ -85,4 +85,15 @@ impl SuperUser {
         };
         self.context.change(change).await
     }
+}
+
+/// Whether an edit changes by what an account is found and reached, or whether and when it may be used.
+pub(super) fn moves_recovery(before: &User, after: &User) -> bool {
+    let of = |user: &User| {
+        (
+            (user.username.clone(), user.login_name.clone(), user.external_id.clone(), user.email.clone()),
+            (user.is_active, user.valid_from, user.valid_to, user.never_expire),
+        )
+    };
+    of(before) != of(after)
 }

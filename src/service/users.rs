@@ -1,6 +1,7 @@
 //! Users: looking at oneself, looking others up, creating, locking and unlocking.
 
 use super::Services;
+use super::amend::moves_recovery;
 use super::caller::{Authenticated, SignedIn, SuperUser};
 use super::context::Did;
 use super::difference::{changes, shown};
@@ -446,17 +447,6 @@ pub(super) fn require_fresh(proven: Proven, is_own: bool, now: Utc) -> Result<()
         Proven::ByKey if is_own => Err(Error::new(Code::SessionRequired)),
         Proven::ByKey => Ok(()),
     }
-}
-
-/// Whether an edit changes by what an account is found and reached, or whether and when it may be used.
-fn moves_recovery(before: &User, after: &User) -> bool {
-    let of = |user: &User| {
-        (
-            (user.username.clone(), user.login_name.clone(), user.external_id.clone(), user.email.clone()),
-            (user.is_active, user.valid_from, user.valid_to, user.never_expire),
-        )
-    };
-    of(before) != of(after)
 }
 
 /// Who makes an edit.

@@ -576,14 +576,6 @@ both! {
         }
     }
 
-    /// What is switched off does not exist.
-    fn switched_off(engine) {
-        let town = Town::on(Site::new(engine).with("dialects.connect", "false"));
-        for path in [ME, "/x/__api__/v1/users", "/__api__/server_settings"] {
-            town.admin().get(path).refused(404, "not_found");
-        }
-    }
-
     /// A database from before the order of names was kept: it is made when the database is migrated, for every name there is.
     fn an_older_database_is_brought_up_to_date(engine) {
         let town = Town::new(engine);

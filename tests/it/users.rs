@@ -191,7 +191,8 @@ both! {
         ann.patch(ME, &json!({"email": "eve@example.com"})).refused(403, "fresh_sign_in_required");
         ann.patch(ME, &json!({"email": "ann@example.com", "first_name": "Ann"})).expect(200);
         root.patch(&path(ann.id()), &json!({"user_role": "publisher"})).refused(403, "fresh_sign_in_required");
-        root.patch(&path(ann.id()), &json!({"email": "other@example.com"})).expect(200);
+        root.patch(&path(ann.id()), &json!({"email": "other@example.com"})).refused(403, "fresh_sign_in_required");
+        root.patch(&path(ann.id()), &json!({"remark": "an old session will do"})).expect(200);
         root.post("/api/v1/users", &json!({"username": "second", "user_role": "administrator"})).refused(403, "fresh_sign_in_required");
         root.post("/api/v1/users", &json!({"username": "third", "user_role": "publisher"})).expect(201);
         town.root().patch(&path(ann.id()), &json!({"user_role": "publisher"})).expect(200);
