@@ -47,7 +47,7 @@ both! {
         }
 
         let confirmed = ann.post(CONFIRM, &json!({"password": PASSWORD})).expect(200);
-        assert_eq!(confirmed.keys(), ["session", "user", "ust"]);
+        assert_eq!(confirmed.keys(), ["ust", "session", "user"]);
         let here = again(&town, &confirmed.json);
         ann.get(ME).refused(401, "session_invalid");
         if let Some(there) = &there {
@@ -72,7 +72,7 @@ both! {
         ann.post(CONFIRM, &json!({"password": "wrong by far, this one"})).refused(401, "credentials_invalid");
         ann.post(CONFIRM, &json!({"password": ""})).refused(401, "credentials_invalid");
         ann.post(CONFIRM, &json!({"password": "x".repeat(5000)})).refused(401, "credentials_invalid");
-        ann.post(CONFIRM, &json!({})).refused(422, "invalid");
+        ann.post(CONFIRM, &json!({})).refused(400, "bad_type");
         assert_eq!(town.count("SELECT failed_login_count AS count FROM users WHERE username_key = 'ann'"), 2);
         ann.get(ME).expect(200);
         ann.post(KEYS, &json!({"name": "robot"})).refused(403, "fresh_sign_in_required");

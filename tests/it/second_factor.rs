@@ -291,7 +291,7 @@ both! {
 
         let there = town.anon().bearing(&text(&sign_in(&ann.codes[4]).expect(201).json["ust"]));
         // S49: a session that was stolen makes none, however fresh it is.
-        ann.client.post(CODES, &json!({})).refused(422, "invalid");
+        ann.client.post(CODES, &json!({})).refused(400, "bad_type");
         ann.client.post(CODES, &json!({"code": &ann.codes[4]})).refused(401, "totp_invalid");
         let renewed = ann.client.post(CODES, &json!({"code": &ann.codes[6]})).expect(201);
         assert_eq!(renewed.keys(), ["recovery_codes"]);
