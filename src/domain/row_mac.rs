@@ -1,7 +1,7 @@
 //! What binds a row of the database to the key file: a MAC over those of its columns that decide who may do what.
 //!
 //! Whoever writes to the database without the key file can alter a row, but not its MAC: a row whose MAC is not right is not there. Which
-//! columns are covered is declared once for each table ([`bound_rows`]); a column that is neither covered nor left out on purpose does not
+//! columns are covered is declared once for each table (`bound_rows!`); a column that is neither covered nor left out on purpose does not
 //! compile. The MAC stands beside the SHA-256 of a token, which finds the row.
 //!
 //! The message is `usher row 1`, the table and each column in the order of the declaration. Each of them comes with its length before it
