@@ -144,7 +144,8 @@ fn schema(folder: &Path) -> (BTreeMap<String, Vec<String>>, BTreeSet<String>) {
                 .replace(" COLLATE \"C\"", "")
                 .replace(" DEFAULT false", " DEFAULT 0")
                 .replace(" DEFAULT true", " DEFAULT 1")
-                .replace(" DEFAULT x''", " DEFAULT ''");
+                .replace(" DEFAULT x''", " DEFAULT ''")
+                .replace(" DEFAULT 'epoch'", " DEFAULT 0");
             for (postgres, sqlite) in types {
                 line = line.replacen(&format!(" {postgres}"), &format!(" {sqlite}"), 1);
             }
