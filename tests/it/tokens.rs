@@ -148,7 +148,7 @@ both! {
         let jti = claims["jti"].as_str().unwrap();
         assert_eq!(jti.len(), 32);
         let expected = json!({"iss": ISSUER, "sub": ann.id(), "aud": "desk", "client_id": "default", "iat": now, "nbf": now, "exp": now + 120,
-            "jti": jti, "sid": ann.session_id, "scope": "email groups", "groups": []});
+            "jti": jti, "auth_time": claims["iat"], "amr": ["pwd"], "sid": ann.session_id, "scope": "email groups", "groups": []});
         assert_eq!(Value::Object(claims.clone()), expected);
         let expires = usher::domain::time::Utc::from_micros((now + 120) * 1_000_000).to_string();
         for (name, value) in [("token_type", json!("Bearer")), ("audience", json!("desk")), ("scope", json!("email groups")), ("expires_time", json!(expires)), ("revocable", json!(false))] {
@@ -198,7 +198,7 @@ both! {
                 let chosen: Vec<_> = of_scope.iter().enumerate().filter(|(at, _)| mask & (1 << at) != 0).map(|(_, scope)| scope).collect();
                 let scopes: Vec<&str> = chosen.iter().map(|(scope, _)| *scope).collect();
                 let mut claims = claims(&issue(person, "desk", &scopes));
-                let mut known: BTreeSet<&str> = ["iss", "sub", "aud", "client_id", "iat", "nbf", "exp", "jti", "sid"].into();
+                let mut known: BTreeSet<&str> = ["iss", "sub", "aud", "client_id", "iat", "nbf", "exp", "jti", "auth_time", "amr", "sid"].into();
                 if !scopes.is_empty() {
                     assert_eq!(claims["scope"], scopes.join(" "));
                     known.insert("scope");
