@@ -46,7 +46,8 @@ impl Town {
     pub fn sql_with_key(&self, statement: &str) {
         self.sql(statement);
         let (mut connection, keys) = open(&self.site, Purpose::Writing);
-        connection.batch_execute("BEGIN").unwrap();
+        let begin = if self.site.engine == crate::harness::Engine::Sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" };
+        connection.batch_execute(begin).unwrap();
         for mut user in users::table.load::<User>(&mut connection).unwrap() {
             if !keys.confirm(&user) {
                 keys.bind(&mut user);
