@@ -162,7 +162,7 @@ pub fn start(settings: &Settings, services: &Services) -> Result<http::Running, 
         tracing::error!(target: "usher::audit", cause, "the database was put back: nothing is answered");
     }
     services.begin_to_mark().map_err(StartError::Refused)?;
-    for switch in settings.zato_parity.deviations() {
+    for switch in settings.zato_parity.deviations().into_iter().chain(settings.ecm_parity.deviations()) {
         tracing::warn!(setting = switch, "a switch is off its safe value");
     }
     let metrics = settings.metrics.address().map_err(|flaw| StartError::Refused(format!("setting metrics.listen: {flaw}")))?;

@@ -44,6 +44,7 @@ pub struct Settings {
     pub dialects: Dialects,
     pub connect: Connect,
     pub zato_parity: ZatoParity,
+    pub ecm_parity: EcmParity,
     pub audit: Audit,
     pub metrics: Metrics,
     pub traces: Traces,
@@ -183,6 +184,13 @@ switches! {
         immediate_sign_up,
         sign_up_everywhere,
         lenient_lockout,
+    }
+}
+
+switches! {
+    /// `[ecm_parity]`: what clients of the ECM may rely on and is less safe than what usher does of itself. Each holds in that dialect alone.
+    "ecm_parity" EcmParity {
+        sessions_stay_fresh,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The attribute table: the mechanism. The rows are in [`super::user`].
 //!
-//! A row names an attribute, its type, its SQL type, who sees it and who may change it. From the rows the macro
+//! A row names an attribute, its type, its SQL type, who sees it, who may change it and what an edit asks of the proof. From the rows the macro
 //! [`attributes!`] makes
 //!
 //! - the diesel table and the row type, which has **no** `Serialize`: a row cannot become an answer by accident;
@@ -20,7 +20,7 @@
 //!     /// The key.
 //!     user_id: i64 => BigInt, see [Owner SuperUser];
 //!     /// The name to show.
-//!     display_name: String => Text, see [Owner SuperUser], edit [Owner];
+//!     display_name: String => Text, see [Owner SuperUser], edit [Owner] Any;
 //!     /// The password's hash.
 //!     hidden password_hash: PasswordHash => Text;
 //! }
@@ -39,6 +39,22 @@
 //!     user_id: i64 => BigInt, see [Owner SuperUser];
 //!     /// The name to show.
 //!     display_name: String => Text;
+//! }
+//! # }
+//! ```
+//!
+//! nor one that can be edited without saying what that asks of the proof:
+//!
+//! ```compile_fail
+//! # mod user {
+//! use diesel::sql_types::{BigInt, Text};
+//! #[derive(Debug)]
+//! pub struct Account { pub user: User }
+//! usher::attributes! {
+//!     /// The key.
+//!     user_id: i64 => BigInt, see [Owner SuperUser];
+//!     /// The name to show.
+//!     display_name: String => Text, see [Owner SuperUser], edit [Owner];
 //! }
 //! # }
 //! ```
@@ -70,6 +86,8 @@
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new variant must be decided on, not fall through")]
 
+use super::demand::EditProof;
+
 super::words::words! {
     /// Who looks, relative to whom: computed once per request from caller and subject, never taken from the request.
     Viewer {
@@ -97,6 +115,8 @@ pub struct Attribute {
     pub see: &'static [Viewer],
     /// Who may change it through a patch.
     pub edit: &'static [Viewer],
+    /// What such a change asks of the proof of whoever makes it.
+    pub edit_proof: EditProof,
     /// The JSON schema of its value.
     pub schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
     /// Shown only while it has a value.
@@ -163,7 +183,7 @@ pub fn read_member<T: serde::de::DeserializeOwned>(value: &serde_json::Value) ->
 
 /// Declares the user's attributes. Rows are one of
 ///
-/// - `name: Type => Sql, see [Viewer…], edit [Viewer…];` stored, and changed through patches;
+/// - `name: Type => Sql, see [Viewer…], edit [Viewer…] Proof;` stored, and changed through patches, by such an [`EditProof`];
 /// - `name: Type => Sql, see [Viewer…];` stored, and changed by operations of its own;
 /// - `derived name: Type = function, see [Viewer…];` computed from the account;
 /// - `derived name: Option<Type> = function, see [Viewer…] while present;` absent from the answer while there is none;
@@ -173,11 +193,11 @@ pub fn read_member<T: serde::de::DeserializeOwned>(value: &serde_json::Value) ->
 macro_rules! attributes {
     (@rows $stored:tt $patch:tt $shown:tt) => { $crate::attributes! { @make $stored $patch $shown } };
     (@rows {$($stored:tt)*} {$($patch:tt)*} {$($shown:tt)*}
-        $(#[doc = $doc:literal])+ $name:ident: $ty:ty => $sql:ty, see [$($see:ident)+], edit [$($edit:ident)+]; $($rest:tt)*) => {
+        $(#[doc = $doc:literal])+ $name:ident: $ty:ty => $sql:ty, see [$($see:ident)+], edit [$($edit:ident)+] $proof:ident; $($rest:tt)*) => {
         $crate::attributes! { @rows
             {$($stored)* {$(#[doc = $doc])+ $name, $ty, $sql}}
-            {$($patch)* {$(#[doc = $doc])+ $name, $ty}}
-            {$($shown)* {[$($doc)+] $name, $ty, [$($see)+], [$($edit)+], false, (|account| Some(&account.user.$name))}}
+            {$($patch)* {$(#[doc = $doc])+ $name, $ty, $proof}}
+            {$($shown)* {[$($doc)+] $name, $ty, [$($see)+], [$($edit)+] $proof, false, (|account| Some(&account.user.$name))}}
             $($rest)* }
     };
     (@rows {$($stored:tt)*} {$($patch:tt)*} {$($shown:tt)*}
@@ -185,21 +205,21 @@ macro_rules! attributes {
         $crate::attributes! { @rows
             {$($stored)* {$(#[doc = $doc])+ $name, $ty, $sql}}
             {$($patch)*}
-            {$($shown)* {[$($doc)+] $name, $ty, [$($see)+], [], false, (|account| Some(&account.user.$name))}}
+            {$($shown)* {[$($doc)+] $name, $ty, [$($see)+], [] Any, false, (|account| Some(&account.user.$name))}}
             $($rest)* }
     };
     (@rows {$($stored:tt)*} {$($patch:tt)*} {$($shown:tt)*}
         $(#[doc = $doc:literal])+ derived $name:ident: $ty:ty = $get:path, see [$($see:ident)+]; $($rest:tt)*) => {
         $crate::attributes! { @rows
             {$($stored)*} {$($patch)*}
-            {$($shown)* {[$($doc)+] $name, $ty, [$($see)+], [], false, (|account| Some($get(account)))}}
+            {$($shown)* {[$($doc)+] $name, $ty, [$($see)+], [] Any, false, (|account| Some($get(account)))}}
             $($rest)* }
     };
     (@rows {$($stored:tt)*} {$($patch:tt)*} {$($shown:tt)*}
         $(#[doc = $doc:literal])+ derived $name:ident: Option<$ty:ty> = $get:path, see [$($see:ident)+] while present; $($rest:tt)*) => {
         $crate::attributes! { @rows
             {$($stored)*} {$($patch)*}
-            {$($shown)* {[$($doc)+] $name, $ty, [$($see)+], [], true, (|account| $get(account))}}
+            {$($shown)* {[$($doc)+] $name, $ty, [$($see)+], [] Any, true, (|account| $get(account))}}
             $($rest)* }
     };
     (@rows {$($stored:tt)*} {$($patch:tt)*} {$($shown:tt)*}
@@ -211,8 +231,8 @@ macro_rules! attributes {
     };
     (@make
         {$({$(#[doc = $sdoc:literal])+ $stored:ident, $sty:ty, $sql:ty})*}
-        {$({$(#[doc = $pdoc:literal])+ $patch:ident, $pty:ty})*}
-        {$({[$($vdoc:literal)+] $shown:ident, $vty:ty, [$($see:ident)+], [$($edit:ident)*], $transient:literal, (|$account:ident| $get:expr)})*}
+        {$({$(#[doc = $pdoc:literal])+ $patch:ident, $pty:ty, $pproof:ident})*}
+        {$({[$($vdoc:literal)+] $shown:ident, $vty:ty, [$($see:ident)+], [$($edit:ident)*] $proof:ident, $transient:literal, (|$account:ident| $get:expr)})*}
     ) => {
         diesel::table! {
             use $crate::domain::sql;
@@ -267,6 +287,14 @@ macro_rules! attributes {
             }
         }
 
+        impl User {
+            /// Whether an edit that made `after` of this changes what asks for a recent proof.
+            pub fn is_edit_of_recovery(&self, after: &Self) -> bool {
+                use $crate::domain::demand::EditProof;
+                false $(|| (EditProof::$pproof == EditProof::Fresh && self.$patch != after.$patch))*
+            }
+        }
+
         /// The attribute table.
         pub static ATTRIBUTES: &[$crate::domain::attribute::Attribute] = &[$(
             $crate::domain::attribute::Attribute {
@@ -274,6 +302,7 @@ macro_rules! attributes {
                 doc: concat!($($vdoc),+).trim_ascii(),
                 see: &[$($crate::domain::attribute::Viewer::$see),+],
                 edit: &[$($crate::domain::attribute::Viewer::$edit),*],
+                edit_proof: $crate::domain::demand::EditProof::$proof,
                 schema: <$vty as schemars::JsonSchema>::json_schema,
                 transient: $transient,
             },

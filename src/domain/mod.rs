@@ -12,6 +12,7 @@ pub mod chance;
 pub mod connect_user;
 pub mod credential;
 pub mod custom_attribute;
+pub mod demand;
 pub mod ecm;
 pub mod ecm_export;
 pub mod group;

@@ -70,41 +70,41 @@ attributes! {
     /// A positive integer in order of creation.
     number: i64 => BigInt, see [SuperUser];
     /// The user's name; unique without regard to case.
-    username: Name => Text, see [Colleague Owner SuperUser], edit [SuperUser];
+    username: Name => Text, see [Colleague Owner SuperUser], edit [SuperUser] Fresh;
     /// The username's key: what makes it unique.
     hidden username_key: String => Text;
     /// The name used to sign in, besides the username; unique the same way.
-    login_name: Name => Text, see [Owner SuperUser], edit [SuperUser];
+    login_name: Name => Text, see [Owner SuperUser], edit [SuperUser] Fresh;
     /// The login name's key.
     hidden login_name_key: String => Text;
     /// The identity provider's subject; unique.
-    external_id: Option<Line> => Nullable<Text>, see [SuperUser], edit [SuperUser];
+    external_id: Option<Line> => Nullable<Text>, see [SuperUser], edit [SuperUser] Fresh;
     /// The e-mail address.
-    email: Option<Email> => Nullable<Text>, see [Owner SuperUser], edit [Owner SuperUser];
+    email: Option<Email> => Nullable<Text>, see [Owner SuperUser], edit [Owner SuperUser] Fresh;
     /// The e-mail address's key: what it is found by without regard to case.
     hidden email_key: Option<String> => Nullable<Text>;
     /// The name to show: by default the first, middle and last name joined, else the username.
-    display_name: Line => Text, see [Owner SuperUser], edit [Owner SuperUser];
+    display_name: Line => Text, see [Owner SuperUser], edit [Owner SuperUser] Any;
     /// First name.
-    first_name: Option<Line> => Nullable<Text>, see [Colleague Owner SuperUser], edit [Owner SuperUser];
+    first_name: Option<Line> => Nullable<Text>, see [Colleague Owner SuperUser], edit [Owner SuperUser] Any;
     /// Middle name.
-    middle_name: Option<Line> => Nullable<Text>, see [Owner SuperUser], edit [Owner SuperUser];
+    middle_name: Option<Line> => Nullable<Text>, see [Owner SuperUser], edit [Owner SuperUser] Any;
     /// Last name.
-    last_name: Option<Line> => Nullable<Text>, see [Colleague Owner SuperUser], edit [Owner SuperUser];
+    last_name: Option<Line> => Nullable<Text>, see [Colleague Owner SuperUser], edit [Owner SuperUser] Any;
     /// Whether sign-in asks for a one-time code.
     is_totp_enabled: bool => Bool, see [Owner SuperUser];
     /// The label an authenticator shows.
-    totp_label: Option<Line> => Nullable<Text>, see [Owner SuperUser], edit [Owner SuperUser];
+    totp_label: Option<Line> => Nullable<Text>, see [Owner SuperUser], edit [Owner SuperUser] Any;
     /// The one-time code's key in base32, only while its enrolment is unconfirmed.
     derived totp_key: Option<String> = Account::totp_key_in_enrolment, see [Owner] while present;
     /// Until when an enrolment that is not confirmed can be.
     hidden totp_enrolment_end: Option<Utc> => Nullable<sql::Instant>;
     /// The role.
-    user_role: UserRole => Text, see [Colleague Owner SuperUser], edit [SuperUser];
+    user_role: UserRole => Text, see [Colleague Owner SuperUser], edit [SuperUser] Fresh;
     /// The groups the user is a member of.
     derived groups: Vec<GroupRef> = Account::groups, see [Owner SuperUser];
     /// The language; null is the server's default.
-    lang_id: Option<i64> => Nullable<BigInt>, see [Owner SuperUser], edit [Owner SuperUser];
+    lang_id: Option<i64> => Nullable<BigInt>, see [Owner SuperUser], edit [Owner SuperUser] Any;
     /// When the user last signed in.
     login_time: Option<Utc> => Nullable<sql::Instant>, see [Owner SuperUser];
     /// From which address the user last signed in.
@@ -112,7 +112,7 @@ attributes! {
     /// Whether the user's role is administrator.
     derived is_super_user: bool = Account::is_super_user, see [SuperUser];
     /// False: may not sign in.
-    is_active: bool => Bool, see [SuperUser], edit [SuperUser];
+    is_active: bool => Bool, see [SuperUser], edit [SuperUser] Fresh;
     /// A technical account.
     is_internal: bool => Bool, see [SuperUser];
     /// Locked: may not sign in, and sessions have ended.
@@ -150,37 +150,37 @@ attributes! {
     /// Whether there is a password.
     derived password_is_set: bool = Account::password_is_set, see [SuperUser];
     /// The next sign-in must set a new password.
-    password_must_change: bool => Bool, see [SuperUser], edit [SuperUser];
+    password_must_change: bool => Bool, see [SuperUser], edit [SuperUser] Fresh;
     /// When the password was last set.
     password_last_set: Option<Utc> => Nullable<sql::Instant>, see [SuperUser];
     /// When the password expires.
-    password_expiry: Option<Utc> => Nullable<sql::Instant>, see [SuperUser], edit [SuperUser];
+    password_expiry: Option<Utc> => Nullable<sql::Instant>, see [SuperUser], edit [SuperUser] Fresh;
     /// True: the password's expiry is ignored.
-    password_never_expires: bool => Bool, see [SuperUser], edit [SuperUser];
+    password_never_expires: bool => Bool, see [SuperUser], edit [SuperUser] Fresh;
     /// Successful sign-ins.
     login_count: i64 => BigInt, see [SuperUser];
     /// Consecutive failed sign-ins.
     failed_login_count: i64 => BigInt, see [SuperUser];
     /// No sign-in before this time.
-    valid_from: Option<Utc> => Nullable<sql::Instant>, see [SuperUser], edit [SuperUser];
+    valid_from: Option<Utc> => Nullable<sql::Instant>, see [SuperUser], edit [SuperUser] Fresh;
     /// No sign-in from this time on.
-    valid_to: Option<Utc> => Nullable<sql::Instant>, see [SuperUser], edit [SuperUser];
+    valid_to: Option<Utc> => Nullable<sql::Instant>, see [SuperUser], edit [SuperUser] Fresh;
     /// True: `valid_to` is ignored.
-    never_expire: bool => Bool, see [SuperUser], edit [SuperUser];
+    never_expire: bool => Bool, see [SuperUser], edit [SuperUser] Fresh;
     /// The profile; null is none.
-    profile_id: Option<i64> => Nullable<BigInt>, see [SuperUser], edit [SuperUser];
+    profile_id: Option<i64> => Nullable<BigInt>, see [SuperUser], edit [SuperUser] Any;
     /// The supervisor; null is none.
-    supervisor_id: Option<UserId> => Nullable<sql::Uuid>, see [SuperUser], edit [SuperUser];
+    supervisor_id: Option<UserId> => Nullable<sql::Uuid>, see [SuperUser], edit [SuperUser] Any;
     /// The account's home server.
-    server_id: Option<i64> => Nullable<BigInt>, see [SuperUser], edit [SuperUser];
+    server_id: Option<i64> => Nullable<BigInt>, see [SuperUser], edit [SuperUser] Any;
     /// The account's type.
-    account_type: i64 => BigInt, see [SuperUser], edit [SuperUser];
+    account_type: i64 => BigInt, see [SuperUser], edit [SuperUser] Any;
     /// A bit field.
-    flags: i64 => BigInt, see [SuperUser], edit [SuperUser];
+    flags: i64 => BigInt, see [SuperUser], edit [SuperUser] Any;
     /// The default station.
-    station: Option<Line> => Nullable<Text>, see [SuperUser], edit [SuperUser];
+    station: Option<Line> => Nullable<Text>, see [SuperUser], edit [SuperUser] Any;
     /// A remark.
-    remark: Option<Note> => Nullable<Text>, see [SuperUser], edit [SuperUser];
+    remark: Option<Note> => Nullable<Text>, see [SuperUser], edit [SuperUser] Any;
     /// When the account was created.
     created_time: Utc => sql::Instant, see [SuperUser];
     /// When the profile was last edited.

@@ -94,7 +94,7 @@ pub async fn answer(desk: &Desk, request: HttpRequest, payload: Payload, target:
         device: request.cookie(DEVICE_COOKIE).map(|c| c.value().to_owned()),
         ..claims(headers)
     };
-    let context = Context::new(desk.services.clone(), call);
+    let context = dialect.spoken(Context::new(desk.services.clone(), call));
     let meter = match target {
         Target::Route(route) => &route.meter,
         Target::OtherMethod(_) => &desk.other_method,

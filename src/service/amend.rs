@@ -13,7 +13,7 @@ use crate::domain::attribute::Viewer;
 use crate::domain::audit::Action;
 use crate::domain::ids::UserId;
 use crate::domain::secret::Password;
-use crate::domain::user::{Account, User};
+use crate::domain::user::Account;
 use crate::error::{Code, Error, Result};
 use crate::store::Tx;
 use serde_json::{Map, Value};
@@ -30,6 +30,13 @@ pub struct Amendment {
 }
 
 impl Amendment {
+    /// What is done to the account, each with its own demand on the proof; what its attributes ask stands beside.
+    fn parts(&self) -> Vec<Action> {
+        let password = self.password.as_ref().map(|_| Action::PasswordSet);
+        let lock = self.lock.map(|lock| if lock { Action::UserLock } else { Action::UserUnlock });
+        password.into_iter().chain(lock).collect()
+    }
+
     /// What is changed, in one word.
     fn action(&self) -> Action {
         match (self.members.is_empty(), self.password.is_some(), self.lock) {
@@ -49,6 +56,7 @@ impl SuperUser {
     pub async fn amend(self, user_id: UserId, amendment: Amendment) -> Result<(Account, Option<i64>)> {
         self.context.trail.set_subject(user_id);
         self.context.trail.set_action(amendment.action());
+        let parts = amendment.parts();
         let Amendment { members, password, lock } = amendment;
         let is_bare = members.is_empty() && (password.is_some() || lock.is_some());
         let edit = if is_bare { None } else { Some(Edit::read(Viewer::SuperUser, &members, None)?) };
@@ -79,21 +87,10 @@ impl SuperUser {
             }
             let after = tx.read().user(user_id)?.ok_or_else(unknown)?;
             let changes = changes(tx, &before, &after, now)?;
-            let did = Did::to(user_id).changing(changes).showing(user_id, Viewer::SuperUser);
+            let did = Did::to(user_id).with_parts(parts).changing(changes).showing(user_id, Viewer::SuperUser);
             let supervisor = after.supervisor_id.map(|id| tx.read().number_of_user(id)).transpose()?.flatten();
             Ok(((tx.read().account(after, now)?, supervisor), did))
         };
         self.context.change(change).await
     }
-}
-
-/// Whether an edit changes by what an account is found and reached, or whether and when it may be used.
-pub(super) fn moves_recovery(before: &User, after: &User) -> bool {
-    let of = |user: &User| {
-        (
-            (user.username.clone(), user.login_name.clone(), user.external_id.clone(), user.email.clone()),
-            (user.is_active, user.valid_from, user.valid_to, user.never_expire),
-        )
-    };
-    of(before) != of(after)
 }

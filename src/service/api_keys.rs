@@ -5,8 +5,6 @@
 use super::caller::{Authenticated, SignedIn, SuperUser};
 use super::context::{Context, Did};
 use super::paging::Pages;
-use super::proof::Concern;
-use super::users::require_fresh;
 use crate::domain::api_key::{ApiKey, ApiKeyView, KeyScope, MOST_KEYS};
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::Changes;
@@ -177,7 +175,7 @@ impl SignedIn {
     /// codes; [`Code::Invalid`] for an expiry that has passed.
     pub async fn create_own_api_key(self, new: NewApiKey, code: Option<&SentCode>) -> Result<(ApiKeyView, ApiKeyToken)> {
         self.context.trail.set_subject(self.user_id());
-        require_fresh(self.proven(), true, self.context.now())?;
+        self.expect_proof()?;
         let limits = self.context.services.inner.api_keys;
         self.context.demand_second_factor(&self.opened.user, code).await?;
         let gone = || Error::new(Code::SessionInvalid).because("session_unknown");
@@ -190,7 +188,7 @@ impl SignedIn {
     /// [`Code::FreshSignInRequired`]; [`Code::NotFound`] if one has none of this id.
     pub async fn revoke_own_api_key(self, key_id: ApiKeyId) -> Result<()> {
         self.context.trail.set_subject(self.user_id());
-        require_fresh(self.proven(), true, self.context.now())?;
+        self.expect_proof()?;
         self.context.revoke(key_id, Some(self.user_id())).await
     }
 }
@@ -233,7 +231,7 @@ impl SuperUser {
         code: Option<&SentCode>,
     ) -> Result<(ApiKeyView, ApiKeyToken)> {
         self.context.trail.set_subject(user_id);
-        self.require_fresh_sign_in(Concern::NewKeys)?;
+        self.expect_proof(Some(user_id))?;
         if let Some(own) = self.own_account() {
             self.context.demand_second_factor(own, code).await?;
         }
@@ -255,7 +253,7 @@ impl SuperUser {
         self.context.trail.set_subject(key_id);
         let found = self.context.services.inner.store.read(move |snapshot| Ok(snapshot.api_key(key_id)?)).await?;
         let user_id = found.ok_or_else(unknown)?.user_id;
-        self.require_fresh_sign_in(Concern::User(user_id))?;
+        self.expect_proof(Some(user_id))?;
         self.context.revoke(key_id, None).await
     }
 }

@@ -2,7 +2,6 @@
 
 use super::caller::SuperUser;
 use super::context::Did;
-use super::proof::Concern;
 use crate::domain::application::{Application, ApplicationPatch, ApplicationView, MOST_GROUPS};
 use crate::domain::audit::Changes;
 use crate::domain::ids::{ApplicationId, GroupId};
@@ -58,8 +57,9 @@ impl SuperUser {
     /// Registers an application and makes its key, which is told this once.
     ///
     /// # Errors
-    /// [`Code::ValueTaken`]; [`Code::Invalid`] for a name that a header cannot carry, or a list that does not fit.
+    /// [`Code::FreshSignInRequired`], [`Code::SessionRequired`], [`Code::ValueTaken`]; [`Code::Invalid`] for a name that a header cannot carry, or a list that does not fit.
     pub async fn create_application(self, new: ApplicationPatch) -> Result<(ApplicationView, ApplicationKey)> {
+        self.expect_proof(None)?;
         let name = new.name.clone().ok_or_else(|| Error::new(Code::Invalid).at("name", "is missing"))?;
         check_name(&name)?;
         let context = self.context;
@@ -95,10 +95,11 @@ impl SuperUser {
     /// this very call, is refused itself.
     ///
     /// # Errors
-    /// [`Code::NotFound`], [`Code::ValueTaken`], [`Code::DefaultApplication`], [`Code::SelfShutOut`]; [`Code::Invalid`] for a change
-    /// without members, and as in [`SuperUser::create_application`].
+    /// [`Code::FreshSignInRequired`], [`Code::SessionRequired`], [`Code::NotFound`], [`Code::ValueTaken`], [`Code::DefaultApplication`],
+    /// [`Code::SelfShutOut`]; [`Code::Invalid`] for a change without members, and as in [`SuperUser::create_application`].
     pub async fn update_application(self, application_id: ApplicationId, patch: ApplicationPatch) -> Result<ApplicationView> {
         self.context.trail.set_subject(application_id);
+        self.expect_proof(None)?;
         if patch.is_empty() {
             return Err(Error::new(Code::Invalid).detail("There is nothing to change."));
         }
@@ -128,7 +129,7 @@ impl SuperUser {
     /// [`Code::NotFound`], [`Code::FreshSignInRequired`]; [`Code::DefaultApplication`], which has none.
     pub async fn renew_application_key(self, application_id: ApplicationId) -> Result<(ApplicationView, ApplicationKey)> {
         self.context.trail.set_subject(application_id);
-        self.require_fresh_sign_in(Concern::Others)?;
+        self.expect_proof(None)?;
         let key = ApplicationKey::mint(&self.context.services.inner.entropy);
         let key_hash = key.hash();
         let renew = move |tx: &mut Tx<'_>| {
@@ -146,9 +147,10 @@ impl SuperUser {
     /// Removes an application; the sessions that were opened through it end.
     ///
     /// # Errors
-    /// [`Code::NotFound`]; [`Code::DefaultApplication`].
+    /// [`Code::FreshSignInRequired`], [`Code::SessionRequired`], [`Code::NotFound`]; [`Code::DefaultApplication`].
     pub async fn delete_application(self, application_id: ApplicationId) -> Result<()> {
         self.context.trail.set_subject(application_id);
+        self.expect_proof(None)?;
         let delete = move |tx: &mut Tx<'_>| {
             let application = tx.hold_application(application_id)?.ok_or_else(unknown)?;
             if application.is_default() {

@@ -35,10 +35,11 @@
 use super::Context;
 use super::context::Bond;
 use super::known::Known;
-use super::proof::{Places, Proof, Proven, Shown};
+use super::proof::{Places, Proof, Shown};
+use super::proven::{Mover, Proven};
 use crate::domain::application::{self, Application};
 use crate::domain::attribute::Viewer;
-use crate::domain::audit::{Actor, ActorType};
+use crate::domain::audit::{Action, Actor, ActorType};
 use crate::domain::ids::{CredentialId, SessionId, UserId};
 use crate::domain::secret::{ApiKeyToken, ApplicationKey, TokenHash, Ust};
 use crate::domain::session::Session;
@@ -240,10 +241,18 @@ pub(super) fn user_actor(user: &User, through: impl Into<CredentialId>) -> Actor
 }
 
 impl Context {
+    /// When a user proved who it is, by what it shows.
+    pub(super) fn proven(&self, proof: &Proof, user: &User) -> Proven {
+        match proof {
+            Proof::Session(session, _) => self.proven_by(session, user),
+            Proof::Key(_) => Proven::ByKey,
+        }
+    }
+
     /// The proof that a session of this user is.
     fn proven_by(&self, session: &Session, user: &User) -> Proven {
         match session.proved_time(user.is_totp_enabled) {
-            Some(_) if self.leniency.switches.sessions_stay_fresh => Proven::AtSignIn(self.now()),
+            Some(_) if self.leniency.do_sessions_stay_fresh => Proven::AtSignIn(self.now()),
             Some(time) => Proven::AtSignIn(time),
             None => Proven::TooWeakly,
         }
@@ -256,9 +265,14 @@ impl SignedIn {
         self.opened.user.user_id
     }
 
-    /// When the caller last proved who it is.
-    pub(super) fn proven(&self) -> Proven {
-        self.context.proven_by(&self.opened.session, &self.opened.user)
+    /// The proof meets what the call's action demands for one's own account.
+    ///
+    /// # Errors
+    /// [`Code::FreshSignInRequired`].
+    pub(super) fn expect_proof(&self) -> Result<()> {
+        let proven = self.context.proven_by(&self.opened.session, &self.opened.user);
+        let action = self.context.action();
+        self.context.expect_proof(Mover { user_id: self.user_id(), proven }, action, Some(self.user_id()))
     }
 }
 
@@ -313,10 +327,23 @@ impl Authenticated {
 
     /// When the caller last proved who it is.
     pub(super) fn proven(&self) -> Proven {
-        match &self.known.proof {
-            Proof::Session(session, _) => self.context.proven_by(session, self.known.user()),
-            Proof::Key(_) => Proven::ByKey,
-        }
+        self.context.proven(&self.known.proof, self.known.user())
+    }
+
+    /// The proof meets what the call's action demands for a change that is about `whom`.
+    ///
+    /// # Errors
+    /// [`Code::FreshSignInRequired`], [`Code::SessionRequired`].
+    pub(super) fn expect_proof(&self, whom: Option<UserId>) -> Result<()> {
+        self.expect_proof_for(self.context.action(), whom)
+    }
+
+    /// The same for another action.
+    ///
+    /// # Errors
+    /// Those of [`Authenticated::expect_proof`].
+    pub(super) fn expect_proof_for(&self, action: Action, whom: Option<UserId>) -> Result<()> {
+        self.context.expect_proof(Mover { user_id: self.user_id(), proven: self.proven() }, action, whom)
     }
 
     /// Notes the time of use, at most once a minute.
@@ -388,6 +415,25 @@ impl SuperUser {
         match &self.authority {
             Authority::Role(administrator) => administrator.proven(),
             Authority::Operator(_) => Proven::AtTheCommandLine,
+        }
+    }
+
+    /// The proof meets what the call's action demands for a change that is about `whom`; of an operator nothing is asked.
+    ///
+    /// # Errors
+    /// [`Code::FreshSignInRequired`], [`Code::SessionRequired`].
+    pub(super) fn expect_proof(&self, whom: Option<UserId>) -> Result<()> {
+        self.expect_proof_for(self.context.action(), whom)
+    }
+
+    /// The same for another action.
+    ///
+    /// # Errors
+    /// Those of [`SuperUser::expect_proof`].
+    pub(super) fn expect_proof_for(&self, action: Action, whom: Option<UserId>) -> Result<()> {
+        match &self.authority {
+            Authority::Role(administrator) => administrator.expect_proof_for(action, whom),
+            Authority::Operator(_) => Ok(()),
         }
     }
 

@@ -4,7 +4,7 @@
 
 use super::caller::{SignedIn, user_actor};
 use super::context::Did;
-use super::difference::changes_with_codes;
+use super::difference::{changes_with_codes, with_methods};
 use super::enrolment::SecondFactor;
 use super::sign_in::NewSession;
 use crate::auth::hashing::Verdict;
@@ -61,6 +61,7 @@ impl SignedIn {
             let confirmed = Session { token_hash, auth_methods: factor.methods(), auth_time: now, ..session };
             tx.confirm_session(&confirmed)?;
             let changes = if codes.has_changed() { changes_with_codes(tx, &before, &after, now, codes)? } else { None };
+            let changes = with_methods(changes, &confirmed.auth_methods)?;
             let viewer = viewer_of(Some(&after), user_id);
             let did = Did::to(user_id).by(user_actor(&after, session_id)).changing(changes).showing(user_id, viewer);
             Ok(((tx.read().account(after, now)?, confirmed), did))

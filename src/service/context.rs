@@ -8,11 +8,13 @@ use super::Services;
 use super::leniency::Leniency;
 use super::notices::notify;
 use super::proof::{Credential, Places, Proof};
+use super::proven::Mover;
 use super::showing::Showing;
 use super::tidings::tell;
 use crate::domain::application::Application;
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::{Action, Actor, Changes, Event, Outcome};
+use crate::domain::demand::Whom;
 use crate::domain::ids::{ApplicationId, SessionId, UserId};
 use crate::domain::time::Utc;
 use crate::error::{Code, Error, Result};
@@ -185,11 +187,16 @@ pub(super) struct Did {
     action: Option<Action>,
     /// Whom the answer shows, and as whom the caller sees that one.
     showing: Option<(UserId, Viewer)>,
+    /// What else was done by the way, each with its own demand on the proof.
+    parts: Vec<Action>,
+    /// On whom it was done as well.
+    members: Vec<UserId>,
 }
 
 impl Did {
     pub(super) fn bare(outcome: Outcome) -> Self {
-        Self { outcome, reason: None, subject: None, changes: None, actor: None, action: None, showing: None }
+        let (reason, subject, changes, actor, action, showing) = (None, None, None, None, None, None);
+        Self { outcome, reason, subject, changes, actor, action, showing, parts: Vec::new(), members: Vec::new() }
     }
 
     /// It was done as asked, to `subject`.
@@ -226,6 +233,18 @@ impl Did {
         self
     }
 
+    /// These were done as well, under the name of the whole.
+    pub(super) fn with_parts(mut self, parts: Vec<Action>) -> Self {
+        self.parts = parts;
+        self
+    }
+
+    /// These users were concerned as well.
+    pub(super) fn with_members(mut self, members: Vec<UserId>) -> Self {
+        self.members = members;
+        self
+    }
+
     /// It turned out who acted.
     pub(super) fn by(mut self, actor: Actor) -> Self {
         self.actor = Some(actor);
@@ -257,7 +276,7 @@ pub(super) struct Bond {
 
 impl Bond {
     /// `is_change`: whether something is about to be changed, which a key that may only read must not.
-    fn check(self, snapshot: &mut Snapshot<'_>, context: &Context, is_change: bool, now: Utc) -> Result<()> {
+    fn check(self, snapshot: &mut Snapshot<'_>, context: &Context, is_change: bool, now: Utc) -> Result<Mover> {
         let refuse = |reason| Error::new(Code::SessionInvalid).because(reason);
         let (proof, user) = self.credential.find(snapshot)?.ok_or_else(|| refuse(self.credential.unknown()))?;
         let through = match &proof {
@@ -273,7 +292,7 @@ impl Bond {
         if self.needs_role && !user.is_super_user() {
             return Err(Error::new(Code::Forbidden).because("not_super_user"));
         }
-        Ok(())
+        Ok(Mover { user_id: user.user_id, proven: context.proven(&proof, &user) })
     }
 }
 
@@ -301,10 +320,28 @@ impl Context {
         Self { call: Arc::new(call), leniency, ..self }
     }
 
+    /// The same call in Posit Connect's dialect.
+    #[must_use]
+    pub fn in_connect(self) -> Self {
+        Self { leniency: Leniency::of_connect(), ..self }
+    }
+
+    /// The same call in the ECM's dialect.
+    #[must_use]
+    pub fn in_ecm(self) -> Self {
+        Self { leniency: Leniency::of_ecm(self.services.inner.ecm_parity), ..self }
+    }
+
     /// What is done besides what the call is about: by the same claims, with an event of its own under the same correlation id.
     pub(super) fn aside(&self, action: Action) -> Self {
         let call = Call { action, ..Call::clone(&self.call) };
         Self { call: Arc::new(call), trail: Trail::default(), ..self.clone() }
+    }
+
+    /// The same call as if it had begun at this time: what takes long is done by the clock, one part after the other.
+    #[must_use]
+    pub(super) fn begun(&self, now: Utc) -> Self {
+        Self { call: Arc::new(Call { now, ..Call::clone(&self.call) }), ..self.clone() }
     }
 
     /// When the call began.
@@ -372,17 +409,39 @@ impl Context {
         &self.trail
     }
 
-    fn check_bond(&self, tx: &mut Tx<'_>) -> Result<()> {
-        match self.bond {
-            Some(bond) => bond.check(&mut tx.read(), self, true, self.services.inner.clock.now()),
-            None => Ok(()),
+    /// What let the caller in still holds. Returns who moves, where somebody had to be let in.
+    fn check_bond(&self, tx: &mut Tx<'_>) -> Result<Option<Mover>> {
+        let now = self.services.inner.clock.now();
+        self.bond.map(|bond| bond.check(&mut tx.read(), self, true, now)).transpose()
+    }
+
+    /// What was done asks no more of the proof than the mover has. Asked when it is known what was done: nothing of it stays otherwise.
+    fn check_demands(&self, tx: &mut Tx<'_>, mover: Option<Mover>, did: &Did) -> Result<()> {
+        let Some(mover) = mover.filter(|_| did.outcome == Outcome::Success) else { return Ok(()) };
+        let (action, subject) = {
+            let draft = self.trail.draft();
+            (did.action.or(draft.action).unwrap_or(self.call.action), did.subject.clone().or_else(|| draft.subject.clone()))
+        };
+        let makes_super_users = self.leniency.do_keys_make_super_users;
+        let subject: Option<UserId> = subject.and_then(|subject| subject.parse().ok());
+        for action in std::iter::once(action).chain(did.parts.iter().copied()) {
+            let subjects = subject.into_iter().chain(did.members.iter().copied());
+            mover.may_have_done(tx, action, subjects, makes_super_users, self.call.now)?;
         }
+        Ok(())
+    }
+
+    /// Whether the proof meets what an action demands, as far as is known before anything is done: so that nobody waits for a
+    /// password to be hashed, or learns of what there is, for a change that is refused in the end.
+    pub(super) fn expect_proof(&self, mover: Mover, action: Action, whom: Option<UserId>) -> Result<()> {
+        let whom = Whom { is_own: whom == Some(mover.user_id), is_super_user: false };
+        mover.proven.meets(action.demand(), whom, self.call.now)
     }
 
     /// Whether what let the caller in still holds: for calls that go on reading for a while.
     pub(super) fn check_reader(&self, snapshot: &mut Snapshot<'_>) -> Result<()> {
         match self.bond {
-            Some(bond) => bond.check(snapshot, self, false, self.services.inner.clock.now()),
+            Some(bond) => bond.check(snapshot, self, false, self.services.inner.clock.now()).map(drop),
             None => Ok(()),
         }
     }
@@ -392,7 +451,7 @@ impl Context {
     /// # Errors
     /// [`Code::SelfShutOut`].
     pub(super) fn require_remaining(&self, tx: &mut Tx<'_>) -> Result<()> {
-        self.check_bond(tx).map_err(|error| match error.code() {
+        self.check_bond(tx).map(drop).map_err(|error| match error.code() {
             Code::SessionInvalid | Code::Forbidden => Error::new(Code::SelfShutOut),
             _ => error,
         })
@@ -425,8 +484,9 @@ impl Context {
         let is_decided = Arc::new(AtomicBool::new(false));
         let was_decided = Arc::clone(&is_decided);
         let decided = move |tx: &mut Tx<'_>| {
-            context.check_bond(tx)?;
+            let mover = context.check_bond(tx)?;
             let (value, did) = work(tx)?;
+            context.check_demands(tx, mover, &did)?;
             let event = context.event(did);
             // Here, so that no use case can forget it.
             notify(&context.services, tx, std::slice::from_ref(&event), context.now())?;
@@ -467,6 +527,7 @@ impl Context {
     ) -> Result<T> {
         let context = self.clone();
         let bound = move |tx: &mut Tx<'_>| {
+            // What each row asks of the proof is asked row by row, so that one is refused and the others are not.
             context.check_bond(tx)?;
             let (value, dids) = work(tx)?;
             let events: Vec<Event> = dids.into_iter().map(|did| context.event_of_one(did)).collect();

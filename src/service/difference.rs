@@ -2,6 +2,7 @@
 
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::Changes;
+use crate::domain::session::AuthMethods;
 use crate::domain::time::Utc;
 use crate::domain::user::{Account, User};
 use crate::error::{Code, Error, Result};
@@ -44,6 +45,13 @@ pub(super) fn changes_with_codes(
         }
     }
     Ok(Changes::between(&old, &new))
+}
+
+/// What changed, and by what the user proved who it is: the event of whatever opens a session or proves one anew tells it.
+pub(super) fn with_methods(changes: Option<Changes>, methods: &AuthMethods) -> Result<Option<Changes>> {
+    let changes = changes.unwrap_or_else(|| Changes::from_text("{}".to_owned()));
+    let told = changes.with_new("auth_methods", &methods.words());
+    Ok(Some(told.map_err(|e| Error::new(Code::Internal).cause(e.to_string()))?))
 }
 
 /// What differs between two states of an account.

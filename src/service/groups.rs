@@ -176,7 +176,8 @@ impl SuperUser {
             tx.hold_group(group_id)?.ok_or_else(unknown)?;
             let members = |ids: &[UserId]| serde_json::json!({ "members": ids });
             let gone = tx.empty_group(group_id)?;
-            Ok(((), Did::to(group_id).changing(Changes::between(&members(&gone), &members(&[])))))
+            let did = Did::to(group_id).changing(Changes::between(&members(&gone), &members(&[])));
+            Ok(((), did.with_members(gone)))
         };
         self.context.change(empty).await
     }

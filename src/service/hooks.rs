@@ -4,7 +4,6 @@ use super::Context;
 use super::caller::SuperUser;
 use super::context::Did;
 use super::paging::Pages;
-use super::proof::Concern;
 use crate::domain::account_event::EventType;
 use crate::domain::audit::Changes;
 use crate::domain::hook::{EventTypes, Hook, HookUrl, HookView, KeptSecret, MOST_HOOKS, OVERLAP};
@@ -87,7 +86,7 @@ impl SuperUser {
     /// # Errors
     /// [`Code::FreshSignInRequired`], [`Code::Invalid`], [`Code::ValueTaken`], [`Code::TooManyHooks`].
     pub async fn create_hook(self, new: NewHook) -> Result<(HookView, HookSecret)> {
-        self.require_fresh_sign_in(Concern::Others)?;
+        self.expect_proof(None)?;
         self.check_url(&new.url)?;
         let context = self.context;
         let (now, entropy) = (context.now(), &context.services.inner.entropy);
@@ -135,7 +134,7 @@ impl SuperUser {
     /// [`Code::FreshSignInRequired`], [`Code::NotFound`], [`Code::Invalid`], [`Code::ValueTaken`].
     pub async fn update_hook(self, hook_id: HookId, patch: HookPatch) -> Result<HookView> {
         self.context.trail.set_subject(hook_id);
-        self.require_fresh_sign_in(Concern::Others)?;
+        self.expect_proof(None)?;
         if let Some(url) = &patch.url {
             self.check_url(url)?;
         }
@@ -164,7 +163,7 @@ impl SuperUser {
     /// [`Code::FreshSignInRequired`], [`Code::NotFound`].
     pub async fn delete_hook(self, hook_id: HookId) -> Result<()> {
         self.context.trail.set_subject(hook_id);
-        self.require_fresh_sign_in(Concern::Others)?;
+        self.expect_proof(None)?;
         let delete = move |tx: &mut Tx<'_>| {
             let hook = tx.hold_hook(hook_id)?.ok_or_else(unknown)?;
             tx.delete_hook(hook_id)?;
@@ -179,7 +178,7 @@ impl SuperUser {
     /// [`Code::FreshSignInRequired`], [`Code::NotFound`].
     pub async fn renew_hook_secret(self, hook_id: HookId) -> Result<(HookView, HookSecret)> {
         self.context.trail.set_subject(hook_id);
-        self.require_fresh_sign_in(Concern::Others)?;
+        self.expect_proof(None)?;
         let context = self.context;
         let secret = HookSecret::mint(&context.services.inner.entropy);
         let (inner, kept) = (context.clone(), secret.clone());
@@ -215,7 +214,7 @@ impl SuperUser {
     /// [`Code::FreshSignInRequired`], [`Code::NotFound`]; [`Code::HookInactive`] for a hook that is switched off.
     pub async fn retry_delivery(self, hook_id: HookId, message_id: MessageId) -> Result<Delivery> {
         self.context.trail.set_subject(hook_id);
-        self.require_fresh_sign_in(Concern::Others)?;
+        self.expect_proof(None)?;
         let context = self.context.clone();
         let retry = move |tx: &mut Tx<'_>| {
             let hook = tx.hold_hook(hook_id)?.ok_or_else(unknown)?;
@@ -237,7 +236,7 @@ impl SuperUser {
     /// Those of [`SuperUser::retry_delivery`].
     pub async fn retry_given_up(self, hook_id: HookId) -> Result<usize> {
         self.context.trail.set_subject(hook_id);
-        self.require_fresh_sign_in(Concern::Others)?;
+        self.expect_proof(None)?;
         let now = self.context.now();
         let retry = move |tx: &mut Tx<'_>| {
             let hook = tx.hold_hook(hook_id)?.ok_or_else(unknown)?;

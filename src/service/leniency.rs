@@ -1,8 +1,8 @@
 //! What calls in an older system's dialect are allowed beyond what everyone else is: the named policies of that dialect.
 //!
-//! A [`Context`](super::Context) bears a leniency. It is [`Leniency::NONE`] for every call but those that claim in a dialect
-//! ([`Context::claiming`](super::Context::claiming)), which get what the settings say, all off unless somebody switched it on. So a
-//! switch cannot reach a native call, whichever use case asks for it.
+//! A [`Context`](super::Context) bears a leniency. It is [`Leniency::NONE`] for every call but those in a dialect, which get what that
+//! dialect's clients cannot do without and what the settings say, all off unless somebody switched it on. So a switch cannot reach a
+//! native call, whichever use case asks for it.
 
 use super::caller::{Anyone, Authenticated, SuperUser};
 use super::users::{read_patch, refusals};
@@ -10,7 +10,7 @@ use crate::domain::attribute::{Refused, Viewer, Why, read_member};
 use crate::domain::text::{Email, Name};
 use crate::domain::user::Patch;
 use crate::error::Result;
-use crate::settings::ZatoParity;
+use crate::settings::{EcmParity, ZatoParity};
 use serde_json::{Map, Value};
 
 /// What a call is allowed; each field is a switch of the settings of the same name.
@@ -21,6 +21,10 @@ pub struct Leniency {
     pub(super) is_unneeded_password_ignored: bool,
     /// Sessions of linked accounts are accepted.
     pub(super) are_linked_sessions_accepted: bool,
+    /// A live session counts as proved lately for as long as it lives, unless what it was proved by is too weak.
+    pub(super) do_sessions_stay_fresh: bool,
+    /// An API key makes super-users; each of the others is told by letter.
+    pub(super) do_keys_make_super_users: bool,
 }
 
 impl Leniency {
@@ -39,11 +43,29 @@ impl Leniency {
         },
         is_unneeded_password_ignored: false,
         are_linked_sessions_accepted: false,
+        do_sessions_stay_fresh: false,
+        do_keys_make_super_users: false,
     };
 
     /// That of Zato's dialect, with these switches.
     pub(super) fn of_zato(switches: ZatoParity) -> Self {
-        Self { switches, is_unneeded_password_ignored: true, are_linked_sessions_accepted: true }
+        Self {
+            switches,
+            is_unneeded_password_ignored: true,
+            are_linked_sessions_accepted: true,
+            do_sessions_stay_fresh: switches.sessions_stay_fresh,
+            do_keys_make_super_users: false,
+        }
+    }
+
+    /// That of Posit Connect's dialect: its clients make administrators with the key that they have.
+    pub(super) fn of_connect() -> Self {
+        Self { do_keys_make_super_users: true, ..Self::NONE }
+    }
+
+    /// That of the ECM's dialect, with these switches.
+    pub(super) fn of_ecm(switches: EcmParity) -> Self {
+        Self { do_sessions_stay_fresh: switches.sessions_stay_fresh, ..Self::NONE }
     }
 
     /// Whether one-time codes are changed without one.

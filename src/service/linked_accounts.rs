@@ -5,8 +5,9 @@
 
 use super::caller::{Anyone, Authenticated, SuperUser, user_actor};
 use super::context::{Context, Did};
+use super::difference::with_methods;
 use super::lockout::Attempt;
-use super::proof::{Concern, Places, standing};
+use super::proof::{Places, standing};
 use super::sign_in::error_of;
 use crate::auth::hashing::Verdict;
 use crate::auth::policy::is_oversized;
@@ -152,12 +153,12 @@ impl Anyone {
                 let is_ours = opened.application.application_id == application.application_id;
                 is_ours && !opened.session.is_expired(now) && is_known.matches(&opened.session.token_hash)
             });
-            let session_id = match live {
+            let (session_id, changes) = match live {
                 Some(opened) => {
                     if let Some(moved) = opened.session.renewal(now, inner.idle) {
                         tx.renew_session(opened.session.session_id, moved, now)?;
                     }
-                    opened.session.session_id
+                    (opened.session.session_id, None)
                 }
                 None => {
                     tx.end_linked_session(&held)?;
@@ -165,10 +166,10 @@ impl Anyone {
                     session.token_hash = token_of(&inner.keys.linked, held.account_id, session.session_id).hash();
                     tx.insert_session(&session)?;
                     tx.save_linked_account(&LinkedAccount { session_id: Some(session.session_id), ..held })?;
-                    session.session_id
+                    (session.session_id, with_methods(None, &session.auth_methods)?)
                 }
             };
-            let did = Did::to(user.user_id).by(user_actor(&user, session_id));
+            let did = Did::to(user.user_id).by(user_actor(&user, session_id)).changing(changes);
             Ok((token_of(&inner.keys.linked, account.account_id, session_id), did))
         };
         context.change(open).await
@@ -207,14 +208,12 @@ impl SuperUser {
         if name.as_str().contains(':') {
             return Err(Error::new(Code::Invalid).at("name", "has a colon, which HTTP Basic cannot carry"));
         }
+        self.expect_proof(user_id)?;
         let context = self.context.clone();
         let now = context.now();
         let nobody = CreationContext { via: String::new(), by: None, application: None, remote_addr: None, cid: None };
         let mut judged = match user_id {
-            Some(user_id) => {
-                self.require_fresh_sign_in(Concern::User(user_id))?;
-                self.user(user_id).await?.user
-            }
+            Some(user_id) => self.user(user_id).await?.user,
             None => User::fresh(UserId::from_bytes([0; 16]), name.clone(), now, nobody),
         };
         // It is the only factor, whatever its user has.
@@ -274,7 +273,7 @@ impl SuperUser {
     /// [`Code::NotFound`], [`Code::FreshSignInRequired`]; [`Code::ValueTaken`] if it acts as someone already.
     pub async fn link_account(self, user_id: UserId, name: &str, is_active: bool) -> Result<LinkedAccountView> {
         self.context.trail.set_subject(user_id);
-        self.require_fresh_sign_in(Concern::User(user_id))?;
+        self.expect_proof(Some(user_id))?;
         let account_id = self.linked_account(name).await?.account_id;
         let (now, lockout) = (self.context.now(), self.context.services.inner.lockout.clone());
         let link = move |tx: &mut Tx<'_>| {

@@ -2,7 +2,7 @@
 
 use super::context::Did;
 use super::difference::changes;
-use super::proof::Proven;
+use super::proven::Proven;
 use crate::domain::ids::UserId;
 use crate::domain::text::fold;
 use crate::domain::user::User;

@@ -41,6 +41,7 @@ mod paging;
 mod passwords;
 mod post;
 mod proof;
+mod proven;
 mod readiness;
 mod recent;
 mod resets;
@@ -162,6 +163,7 @@ struct Inner {
     absolute: Duration,
     connect: settings::Connect,
     zato_parity: settings::ZatoParity,
+    ecm_parity: settings::EcmParity,
     clock: Clock,
     entropy: Entropy,
 }
@@ -226,6 +228,7 @@ impl Services {
             absolute: settings.sessions.absolute(),
             connect: settings.connect.clone(),
             zato_parity: settings.zato_parity,
+            ecm_parity: settings.ecm_parity,
             clock,
             entropy,
         };

@@ -2,7 +2,6 @@
 
 use super::caller::SuperUser;
 use super::context::Did;
-use super::proof::Concern;
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::Changes;
 use crate::domain::ids::UserId;
@@ -26,7 +25,7 @@ impl SuperUser {
     /// [`Code::NotFound`], [`Code::FreshSignInRequired`]; [`Code::SelfShutOut`] for a list of one's own without the address of this call.
     pub async fn set_networks(self, user_id: UserId, networks: Networks) -> Result<Networks> {
         self.context.trail.set_subject(user_id);
-        self.require_fresh_sign_in(Concern::User(user_id))?;
+        self.expect_proof(Some(user_id))?;
         let context = self.context.clone();
         let set = move |tx: &mut Tx<'_>| {
             tx.hold_super_users()?;

@@ -4,7 +4,6 @@ use super::Services;
 use super::caller::{Authority, SignedIn, SuperUser, user_actor};
 use super::context::{Context, Did};
 use super::leniency::Leniency;
-use super::proof::Concern;
 use super::sign_in::NewSession;
 use crate::auth::hashing::Verdict;
 use crate::auth::policy::{advise, is_oversized};
@@ -251,7 +250,7 @@ impl SuperUser {
                 .because("own_password")
                 .detail("One's own password is changed with the old one."));
         }
-        self.require_fresh_sign_in(Concern::User(user_id))
+        self.expect_proof_for(Action::PasswordSet, Some(user_id))
     }
 
     /// A password that this super-user may set for `user`, found at fault as `member`.

@@ -240,27 +240,3 @@ pub(super) fn standing(
         Way { through: Door { application: through, is_in_listed_group }, opened: None, call_from, user_at, demanded, factor };
     Ok(may_act(user, &way, now))
 }
-
-/// When a caller proved who it is, for what asks for a recent proof (S26).
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Proven {
-    /// By signing in or by confirming the session, at this time.
-    AtSignIn(Utc),
-    /// By less than the account asks for now, or by the password of a linked account: at no time lately.
-    TooWeakly,
-    /// Not lately: an API key was made under a recent sign-in, and stands for it where others are concerned.
-    ByKey,
-    /// By being there.
-    AtTheCommandLine,
-}
-
-/// Whom or what a change concerns that asks for a recent proof.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Concern {
-    /// A user.
-    User(UserId),
-    /// What is not the caller: an application, or a user yet to be made.
-    Others,
-    /// API keys yet to be made: one that makes others would outlive its own end.
-    NewKeys,
-}

@@ -43,6 +43,23 @@ impl Revision {
         is_plain && approval_status.is_none() && sign_up_status.is_none()
     }
 
+    /// What is done to the account, each with its own demand on the proof; what its attributes ask stands beside.
+    fn parts(&self) -> Vec<Action> {
+        let Self { members: _, lock, approval_status, sign_up_status, is_totp_enabled } = self;
+        let lock = lock.map(|lock| if lock { Action::UserLock } else { Action::UserUnlock });
+        let decision = match approval_status {
+            Some(ApprovalStatus::Approved) => Some(Action::UserApprove),
+            Some(ApprovalStatus::BeforeDecision | ApprovalStatus::Rejected | ApprovalStatus::Foreign(_)) => {
+                Some(Action::UserReject)
+            }
+            None => None,
+        };
+        // Whoever takes a sign-up for confirmed lets its account in.
+        let confirmation = sign_up_status.map(|_| Action::UserApprove);
+        let factor = is_totp_enabled.map(|_| Action::TotpReplace);
+        [lock, decision, confirmation, factor].into_iter().flatten().collect()
+    }
+
     /// What only super-users change.
     fn of_super_users(&self) -> Option<&'static str> {
         let Self { lock, approval_status, sign_up_status, .. } = self;
@@ -107,6 +124,7 @@ impl SuperUser {
 
 impl Context {
     async fn revise(&self, user_id: UserId, viewer: Viewer, maker: Maker, revision: Revision) -> Result<()> {
+        let parts = revision.parts();
         let Revision { members, lock, approval_status, sign_up_status, is_totp_enabled } = revision;
         let patch = self.leniency.read_patch(viewer, members)?;
         let mut edit = (!patch.is_empty()).then(|| Edit::of(patch));
@@ -136,7 +154,7 @@ impl Context {
                 lock_in(tx, user_id, own_id, None, true, now)?;
             }
             let after = tx.read().user(user_id)?.ok_or_else(unknown)?;
-            Ok(((), Did::to(user_id).changing(changes(tx, &before, &after, now)?)))
+            Ok(((), Did::to(user_id).with_parts(parts).changing(changes(tx, &before, &after, now)?)))
         };
         self.change(change).await
     }

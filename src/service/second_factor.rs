@@ -11,7 +11,6 @@ use super::caller::{SignedIn, SuperUser};
 use super::context::{Context, Did};
 use super::difference::{CodesLeft, changes_with_codes};
 use super::lockout::{Attempt, Lockout};
-use super::proof::Concern;
 use super::sign_in::take_back;
 use crate::auth::totp::{self, Factor, Key, Verdict};
 use crate::domain::attribute::Viewer;
@@ -271,7 +270,7 @@ impl SignedIn {
         let (user_id, session_id) = (self.user_id(), self.opened.session.session_id);
         let context = self.context.clone();
         context.trail.set_subject(user_id);
-        self.require_fresh_sign_in()?;
+        self.expect_proof()?;
         let (inner, end) = (&context.services.inner, context.now() + ENROLMENT);
         let user = &self.opened.user;
         let set_label = label.or_else(|| user.totp_label.clone());
@@ -353,7 +352,7 @@ impl SignedIn {
         self.context.trail.set_action(Action::TotpDisable);
         let (user_id, session_id) = (self.user_id(), self.opened.session.session_id);
         self.context.trail.set_subject(user_id);
-        self.require_fresh_sign_in()?;
+        self.expect_proof()?;
         let (context, user) = (self.context, self.opened.user);
         may_disable(&user)?;
         let proven = context.prove_second_factor(&user, Some(sent)).await?;
@@ -378,7 +377,7 @@ impl SignedIn {
     pub async fn renew_recovery_codes(self, sent: &SentCode) -> Result<Vec<RecoveryCode>> {
         let (user_id, session_id) = (self.user_id(), self.opened.session.session_id);
         self.context.trail.set_subject(user_id);
-        self.require_fresh_sign_in()?;
+        self.expect_proof()?;
         if !self.opened.user.is_totp_enabled {
             return Err(Error::new(Code::TotpNotEnabled));
         }
@@ -488,7 +487,7 @@ impl SuperUser {
             let detail = "One's own is switched off with a code.";
             return Err(Error::new(Code::Forbidden).because("own_factor").detail(detail));
         }
-        self.require_fresh_sign_in(Concern::User(user_id))?;
+        self.expect_proof(Some(user_id))?;
         let now = self.context.now();
         let reset = move |tx: &mut Tx<'_>| {
             let before = tx.hold_user(user_id)?.ok_or_else(|| Error::new(Code::NotFound).because("user_unknown"))?;

@@ -3,9 +3,9 @@
 use super::caller::{Authenticated, Bearer, SignedIn, SuperUser, TrustedApplication, user_actor};
 use super::context::{Context, Did};
 use super::known::WrittenView;
-use super::proof::{Concern, Places, Proof, Shown};
-use super::users::require_fresh;
+use super::proof::{Places, Proof, Shown};
 use crate::domain::attribute::Viewer;
+use crate::domain::audit::Action;
 use crate::domain::ids::{ApplicationId, LinkedAccountId, SessionId, UserId};
 use crate::domain::secret::Ust;
 use crate::domain::session::{Session, SessionView};
@@ -123,7 +123,8 @@ impl Authenticated {
     pub async fn end_own_session(self, session_id: SessionId) -> Result<()> {
         self.context.trail.set_subject(self.user_id());
         if self.session_id() != Some(session_id) {
-            require_fresh(self.proven(), true, self.context.now())?;
+            // Ending others than the one in use is what ending all of them is.
+            self.expect_proof_for(Action::SessionRevokeAll, Some(self.user_id()))?;
         }
         self.context.end_one(self.user_id(), session_id).await
     }
@@ -134,7 +135,7 @@ impl Authenticated {
     /// [`Code::FreshSignInRequired`]; [`Code::SessionRequired`] for an API key.
     pub async fn end_own_sessions(self) -> Result<usize> {
         self.context.trail.set_subject(self.user_id());
-        require_fresh(self.proven(), true, self.context.now())?;
+        self.expect_proof(Some(self.user_id()))?;
         self.context.end_all(self.user_id()).await
     }
 }
@@ -173,7 +174,7 @@ impl SuperUser {
     /// [`Code::FreshSignInRequired`]; [`Code::NotFound`] if there is no such application.
     pub async fn end_sessions_of_application(self, application_id: ApplicationId) -> Result<usize> {
         self.context.trail.set_subject(application_id);
-        self.require_fresh_sign_in(Concern::Others)?;
+        self.expect_proof(None)?;
         let own = self.session_id();
         let end = move |tx: &mut Tx<'_>| {
             let unknown = || Error::new(Code::NotFound).because("application_unknown");
@@ -188,7 +189,7 @@ impl SuperUser {
     /// # Errors
     /// [`Code::FreshSignInRequired`].
     pub async fn end_everyones_sessions(self) -> Result<usize> {
-        self.require_fresh_sign_in(Concern::Others)?;
+        self.expect_proof(None)?;
         let own = self.session_id();
         let end = move |tx: &mut Tx<'_>| Ok((tx.end_sessions_but(own, None)?, Did::noted()));
         self.context.change(end).await

@@ -5,6 +5,7 @@
 
 use super::caller::{Anyone, user_actor};
 use super::context::{Context, Did};
+use super::difference::with_methods;
 use super::enrolment::{Acceptance, SecondFactor};
 use super::lockout::{Attempt, Lockout};
 use super::proof::{Places, standing};
@@ -352,6 +353,7 @@ impl Context {
             tx.insert_session(&session)?;
             let account = tx.read().account(after, now)?;
             let viewer = viewer_of(Some(&account.user), account.user.user_id);
+            let changes = with_methods(changes, &session.auth_methods)?;
             let did = Did::to(session.user_id).by(actor).changing(changes).showing(session.user_id, viewer);
             Ok(((account, session), did))
         };

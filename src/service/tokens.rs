@@ -6,7 +6,7 @@
 use super::Services;
 use super::caller::{SignedIn, SuperUser};
 use super::context::Did;
-use super::proof::{Concern, Places, Proof};
+use super::proof::{Places, Proof};
 use crate::auth::signing::TokenKey;
 use crate::domain::attribute::Viewer;
 use crate::domain::ids::SigningKeyId;
@@ -182,7 +182,7 @@ impl SuperUser {
     /// # Errors
     /// [`Code::NotEnabled`], [`Code::FreshSignInRequired`].
     pub async fn rotate_signing_keys(self, at_once: bool) -> Result<RotatedKeys> {
-        self.require_fresh_sign_in(Concern::Others)?;
+        self.expect_proof(None)?;
         let context = self.context;
         let services = context.services.clone();
         services.inner.tokens.issuer()?;

@@ -1,17 +1,17 @@
 //! Users: looking at oneself, looking others up, creating, locking and unlocking.
 
 use super::Services;
-use super::amend::moves_recovery;
-use super::caller::{Authenticated, SignedIn, SuperUser};
+use super::caller::{Authenticated, SuperUser};
 use super::context::Did;
 use super::difference::{changes, shown};
 use super::known::{WrittenView, show};
 use super::leniency::Leniency;
 use super::lockout::Lockout;
-use super::proof::{Concern, Proven};
+use super::proven::Proven;
 use crate::auth::totp::Key;
 use crate::domain::attribute::{Refused, Viewer, Why};
 use crate::domain::audit::{Action, Changes};
+use crate::domain::demand::{Demand, Whom};
 use crate::domain::ids::UserId;
 use crate::domain::letter::LetterKind;
 use crate::domain::precondition::Tags;
@@ -19,12 +19,11 @@ use crate::domain::secret;
 use crate::domain::standing::{is_active_super_user, stands};
 use crate::domain::text::{Line, Name, fold};
 use crate::domain::time::Utc;
-use crate::domain::user::{Account, ApprovalStatus, CreationContext, LockCause, Patch, SignUpStatus, User, UserRole};
+use crate::domain::user::{Account, ApprovalStatus, CreationContext, LockCause, Patch, SignUpStatus, User};
 use crate::error::{Code, Error, Fault, Result};
 use crate::store::Tx;
 use serde_json::{Map, Value};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A user to be created.
 #[derive(Debug, Default)]
@@ -253,10 +252,6 @@ impl SuperUser {
     pub async fn create_user_as(self, new: NewUser, via: &str, is_locked: bool) -> Result<Account> {
         let context = self.context.clone();
         let NewUser { patch, password, totp_key, must_set_password, awaits_approval, sign_up_status } = new;
-        // Who makes a super-user gives away all there is (S26).
-        if patch.user_role == Some(UserRole::Administrator) {
-            self.require_fresh_sign_in(Concern::Others)?;
-        }
         // Whoever knows another's key can be that other: over HTTP nobody is to.
         if totp_key.is_some() && self.own_id().is_some() && !context.leniency.is_totp_changed_without_code() {
             return Err(Error::new(Code::MemberForbidden).at("totp_key", "may not be set by this caller"));
@@ -272,6 +267,7 @@ impl SuperUser {
         }
         user.sign_up_status = sign_up_status.unwrap_or(SignUpStatus::Final);
         user.furnish(patch);
+        self.maker().may(Action::UserCreate, &user)?;
         // A password may be shorter where a one-time code is asked for as well.
         if totp_key.is_some() {
             user.enable_totp();
@@ -349,9 +345,6 @@ pub struct Edit {
     patch: Patch,
     if_match: Option<Tags>,
 }
-
-/// A change of these needs a sign-in of this age at most (S26).
-const FRESH: Duration = Duration::from_secs(5 * 60);
 
 impl Edit {
     /// Reads a JSON merge patch (RFC 7396) on behalf of `viewer`, to be made only if the user still is as `if_match` says (RFC 9110,
@@ -438,17 +431,6 @@ impl Services {
     }
 }
 
-/// Whether a proof is recent enough for what asks for that. An API key is, but not for its own user's account.
-pub(super) fn require_fresh(proven: Proven, is_own: bool, now: Utc) -> Result<()> {
-    match proven {
-        Proven::AtTheCommandLine => Ok(()),
-        Proven::AtSignIn(since) if now <= since + FRESH => Ok(()),
-        Proven::AtSignIn(_) | Proven::TooWeakly => Err(Error::new(Code::FreshSignInRequired)),
-        Proven::ByKey if is_own => Err(Error::new(Code::SessionRequired)),
-        Proven::ByKey => Ok(()),
-    }
-}
-
 /// Who makes an edit.
 #[derive(Clone, Copy)]
 pub(super) struct Maker {
@@ -456,6 +438,8 @@ pub(super) struct Maker {
     pub(super) own_id: Option<UserId>,
     pub(super) proven: Proven,
     pub(super) viewer: Viewer,
+    /// Whether an API key makes super-users.
+    pub(super) do_keys_make_super_users: bool,
 }
 
 impl Maker {
@@ -464,17 +448,26 @@ impl Maker {
         self.own_id
     }
 
-    /// Nobody raises their own role. What decides where recovery goes, or who may come in and when, is changed soon after a proof only, whosever
-    /// account it is (S49); by an API key not at all where a super-user is meant, but for what makes one.
+    /// Nobody raises their own role. What the attribute table marks so is changed soon after a proof only, whosever account it is (S49); by an
+    /// API key not at all where a super-user is meant.
     pub(super) fn may_make(&self, before: &User, after: &User) -> Result<()> {
         let is_own = self.own_id == Some(before.user_id);
         if is_own && after.user_role > before.user_role {
             return Err(Error::new(Code::Forbidden).because("own_role"));
         }
-        if !moves_recovery(before, after) && before.user_role == after.user_role {
+        if !before.is_edit_of_recovery(after) {
             return Ok(());
         }
-        require_fresh(self.proven, is_own || before.is_super_user(), self.now)
+        let is_made_super_user = after.is_super_user() && !self.do_keys_make_super_users;
+        let whom = Whom { is_own, is_super_user: before.is_super_user() || is_made_super_user };
+        self.proven.meets(Demand::RECOVERY, whom, self.now)
+    }
+
+    /// Whether the maker's proof is enough for an action that is about this user.
+    pub(super) fn may(&self, action: Action, user: &User) -> Result<()> {
+        let is_exempt = self.do_keys_make_super_users && action == Action::UserCreate;
+        let whom = Whom { is_own: self.own_id == Some(user.user_id), is_super_user: user.is_super_user() && !is_exempt };
+        self.proven.meets(action.demand(), whom, self.now)
     }
 }
 
@@ -501,14 +494,8 @@ impl Authenticated {
     /// As which maker of edits of a user the caller acts.
     pub(super) fn maker(&self, subject: UserId) -> Maker {
         let (now, own_id, proven) = (self.context.now(), Some(self.user_id()), self.proven());
-        Maker { now, own_id, proven, viewer: self.viewer_of(subject) }
-    }
-}
-
-impl SignedIn {
-    /// What this is for needs a sign-in of the last five minutes.
-    pub(super) fn require_fresh_sign_in(&self) -> Result<()> {
-        require_fresh(self.proven(), true, self.context.now())
+        let do_keys_make_super_users = self.context.leniency.do_keys_make_super_users;
+        Maker { now, own_id, proven, viewer: self.viewer_of(subject), do_keys_make_super_users }
     }
 }
 
@@ -527,17 +514,8 @@ impl SuperUser {
     /// As which maker of edits the super-user acts.
     pub(super) fn maker(&self) -> Maker {
         let (now, own_id, proven) = (self.context.now(), self.own_id(), self.proven());
-        Maker { now, own_id, proven, viewer: Viewer::SuperUser }
-    }
-
-    /// What this is for needs a sign-in of the last five minutes; an API key stands for one where others are concerned.
-    pub(super) fn require_fresh_sign_in(&self, concern: Concern) -> Result<()> {
-        let is_own = match concern {
-            Concern::User(user_id) => self.own_id() == Some(user_id),
-            Concern::NewKeys => true,
-            Concern::Others => false,
-        };
-        require_fresh(self.proven(), is_own, self.context.now())
+        let do_keys_make_super_users = self.context.leniency.do_keys_make_super_users;
+        Maker { now, own_id, proven, viewer: Viewer::SuperUser, do_keys_make_super_users }
     }
 
     /// Deletes a user with all that hangs on it; the audit trail keeps the id.

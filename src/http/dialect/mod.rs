@@ -12,6 +12,7 @@ use super::reply::{Reply, problem};
 use super::route::Route;
 use crate::domain::audit::Action;
 use crate::error::Error;
+use crate::service::Context;
 use crate::settings;
 
 /// Whose wire format a route speaks.
@@ -60,6 +61,15 @@ impl Dialect {
             Self::Zato => zato::refusal(error, action, cid),
             Self::Connect => connect::refusal(error, action),
             Self::Ecm => ecm::refusal(error, cid),
+        }
+    }
+
+    /// A call that speaks it, with what its clients are allowed. Zato's are told apart by what stands in their bodies.
+    pub fn spoken(self, context: Context) -> Context {
+        match self {
+            Self::Native | Self::Zato => context,
+            Self::Connect => context.in_connect(),
+            Self::Ecm => context.in_ecm(),
         }
     }
 

@@ -10,12 +10,12 @@ use crate::domain::bulk::{Facts, RowOutcome, RowResult};
 use crate::domain::group::Group;
 use crate::domain::ids::{GroupId, UserId};
 use crate::domain::text::{Line, Name};
-use crate::domain::user::{Account, ApprovalStatus, GroupRef, LockCause, User, UserRole};
+use crate::domain::user::{Account, ApprovalStatus, GroupRef, LockCause, User};
 use crate::error::{Code, Error, Result};
 use crate::service::context::Did;
 use crate::service::difference::changes_between;
 use crate::service::import::row::{Row, errors_of};
-use crate::service::users::{is_last_super_user, require_fresh, stays_super_user};
+use crate::service::users::{Maker, is_last_super_user, stays_super_user};
 use crate::store::error::StoreError;
 use crate::store::{NewUserRow, Scratch, Tx};
 use serde_json::Value;
@@ -62,6 +62,8 @@ struct Edited {
 struct Clerk<'t, 'c> {
     tx: &'t mut Tx<'c>,
     importer: &'t Importer,
+    /// Who imports, at the time of this batch.
+    maker: Maker,
     /// Users by external id, as they are after the rows so far.
     accounts: HashMap<String, Account>,
     /// External ids of users that are made but not written.
@@ -79,9 +81,9 @@ struct Clerk<'t, 'c> {
 }
 
 /// Judges and writes the rows of a batch; returns an event for each user that was made or changed, and each group that was made.
-pub(super) fn write(tx: &mut Tx<'_>, importer: &Importer, entries: &[Entry]) -> Result<(Written, Vec<Did>)> {
+pub(super) fn write(tx: &mut Tx<'_>, importer: &Importer, maker: Maker, entries: &[Entry]) -> Result<(Written, Vec<Did>)> {
     let version = tx.version_of_file()?;
-    let mut clerk = Clerk::look_up(tx, importer, entries)?;
+    let mut clerk = Clerk::look_up(tx, importer, maker, entries)?;
     let mut results = Vec::with_capacity(entries.len());
     for (at, entry) in entries.iter().enumerate() {
         let judged = match &entry.row {
@@ -102,7 +104,7 @@ pub(super) fn write(tx: &mut Tx<'_>, importer: &Importer, entries: &[Entry]) -> 
 
 impl<'t, 'c> Clerk<'t, 'c> {
     /// Looks up what the rows may collide with. Locks are taken in the order that everyone takes them in: the super-users, groups, users.
-    fn look_up(tx: &'t mut Tx<'c>, importer: &'t Importer, entries: &[Entry]) -> Result<Self> {
+    fn look_up(tx: &'t mut Tx<'c>, importer: &'t Importer, maker: Maker, entries: &[Entry]) -> Result<Self> {
         let rows = || entries.iter().filter_map(|entry| entry.row.as_ref().ok());
         let readable = || entries.iter().filter(|entry| entry.row.is_ok());
         let ids: Vec<&str> = readable().filter_map(|entry| entry.external_id.as_ref()).map(Line::as_str).collect();
@@ -117,7 +119,7 @@ impl<'t, 'c> Clerk<'t, 'c> {
         };
         let accounts = match known.is_empty() {
             true => Vec::new(),
-            false => tx.hold_users_by_external_id(&known.iter().map(String::as_str).collect::<Vec<_>>(), importer.maker.now)?,
+            false => tx.hold_users_by_external_id(&known.iter().map(String::as_str).collect::<Vec<_>>(), maker.now)?,
         };
         let names: Vec<&str> = readable().flat_map(|entry| &entry.names).map(String::as_str).collect();
         let bearers = tx.read().bearers_of_names(&names)?;
@@ -127,6 +129,7 @@ impl<'t, 'c> Clerk<'t, 'c> {
         Ok(Self {
             tx,
             importer,
+            maker,
             accounts: accounts.into_iter().filter_map(id_of).collect(),
             unwritten: HashSet::new(),
             bearers,
@@ -156,10 +159,10 @@ impl<'t, 'c> Clerk<'t, 'c> {
             Halt::Refused(Error::new(Code::PreconditionFailed).detail("The user was deleted meanwhile: import the row again."))
         };
         let candidate = entry.candidate.as_ref().ok_or_else(gone)?.as_ref().map_err(|error| Halt::Refused(error.clone()))?;
-        let (user, maker) = (&candidate.user, &self.importer.maker);
-        if user.user_role == UserRole::Administrator {
-            // Who makes a super-user gives away all there is (S26).
-            require_fresh(maker.proven, false, maker.now).map_err(Halt::Refused)?;
+        let user = &candidate.user;
+        self.maker.may(Action::UserCreate, user).map_err(Halt::Refused)?;
+        if row.groups.as_ref().is_some_and(|groups| !groups.is_empty()) {
+            self.maker.may(Action::MemberAdd, user).map_err(Halt::Refused)?;
         }
         self.check_supervisor(row)?;
         self.claim_names(None, user)?;
@@ -171,7 +174,7 @@ impl<'t, 'c> Clerk<'t, 'c> {
     }
 
     fn edit(&mut self, at: usize, row: &Row, before: Account) -> Result<(RowOutcome, Option<UserId>), Halt> {
-        let (maker, user_id) = (self.importer.maker, before.user.user_id);
+        let (maker, user_id) = (self.maker, before.user.user_id);
         let mut user = before.user.clone();
         row.patch_of_known().apply(&mut user);
         user.settle_keys();
@@ -186,6 +189,9 @@ impl<'t, 'c> Clerk<'t, 'c> {
             return Ok((RowOutcome::Unchanged, Some(user_id)));
         }
         maker.may_make(&before.user, &user).map_err(Halt::Refused)?;
+        if is_moved {
+            maker.may(Action::MemberAdd, &before.user).map_err(Halt::Refused)?;
+        }
         self.check_supervisor(row)?;
         if !stays_super_user(&before.user, &user, maker.now) {
             // Who is left counts after the rows so far.
@@ -215,7 +221,7 @@ impl<'t, 'c> Clerk<'t, 'c> {
     /// failures are forgiven.
     fn apply_facts(&self, facts: &Facts, user: &mut User) -> Result<bool, Halt> {
         let Facts { created_time, sign_up_status, is_approval_needed, approval_status, is_locked, lock_reason } = facts;
-        let maker = &self.importer.maker;
+        let maker = &self.maker;
         let is_fixed =
             |member| refuse(Code::Invalid, member, "is another than the user's, and is taken only when the user is made");
         if created_time.is_some_and(|time| time != user.created_time) {
@@ -230,7 +236,12 @@ impl<'t, 'c> Clerk<'t, 'c> {
         match approval_status {
             Some(status) if *status != user.approval_status => match status {
                 ApprovalStatus::BeforeDecision | ApprovalStatus::Foreign(_) => return Err(is_fixed("approval_status")),
-                ApprovalStatus::Approved | ApprovalStatus::Rejected => user.decide(*status, maker.own_id, maker.now),
+                ApprovalStatus::Approved | ApprovalStatus::Rejected => {
+                    let is_let_in = *status == ApprovalStatus::Approved;
+                    let action = if is_let_in { Action::UserApprove } else { Action::UserReject };
+                    maker.may(action, user).map_err(Halt::Refused)?;
+                    user.decide(*status, maker.own_id, maker.now);
+                }
             },
             Some(_) | None => {}
         }
@@ -241,6 +252,7 @@ impl<'t, 'c> Clerk<'t, 'c> {
                 Ok(false)
             }
             (Some(false), true) => {
+                maker.may(Action::UserUnlock, user).map_err(Halt::Refused)?;
                 user.unlock();
                 Ok(true)
             }
@@ -292,7 +304,7 @@ impl<'t, 'c> Clerk<'t, 'c> {
     }
 
     fn make_group(&mut self, at: usize, name: Name, name_key: String) -> Result<GroupId, Halt> {
-        let group_id = GroupId::mint(self.importer.maker.now, &self.importer.context.services.inner.entropy);
+        let group_id = GroupId::mint(self.maker.now, &self.importer.context.services.inner.entropy);
         let group = self.tx.insert_group(&Group::fresh(group_id, name))?;
         let broken = |e: serde_json::Error| Halt::Failed(Error::new(Code::Internal).cause(e.to_string()));
         let shown = serde_json::to_value(group.view()).map_err(broken)?;
@@ -312,15 +324,15 @@ impl<'t, 'c> Clerk<'t, 'c> {
 
     /// Writes what the rows so far make and change. Changes come first: they may free names that new users bear.
     fn write(&mut self) -> Result<()> {
-        let now = self.importer.maker.now;
+        let now = self.maker.now;
         for (at, Edited { before, mut after, joins, leaves, forgives }) in std::mem::take(&mut self.edits) {
             let user_id = after.user.user_id;
             let services = &self.importer.context.services;
-            after.user.note_address(&before.user, self.importer.maker.own_id, now);
+            after.user.note_address(&before.user, self.maker.own_id, now);
             if before.user != after.user {
                 self.tx.save_user(&before.user, &after.user)?;
                 services.follow_decision(self.tx, &before.user, &after.user, now)?;
-                services.follow_edit(self.tx, &before.user, &after.user, &self.importer.maker)?;
+                services.follow_edit(self.tx, &before.user, &after.user, &self.maker)?;
             }
             for group_id in leaves {
                 self.tx.remove_member(group_id, user_id)?;

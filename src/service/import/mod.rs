@@ -20,6 +20,7 @@ use crate::domain::ids::UserId;
 use crate::domain::ndjson::{Cutter, Line};
 use crate::domain::shown::Shown;
 use crate::domain::text;
+use crate::domain::time::Utc;
 use crate::domain::user::{Account, ApprovalStatus, CreationContext, FitPassword, LockCause, User};
 use crate::domain::zato;
 use crate::error::{Code, Error, Result};
@@ -32,6 +33,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Whether a line is a row, as far as the line alone tells.
@@ -139,7 +141,12 @@ struct Importer {
     /// Whether owners get the letters that single changes bring about.
     tells_owners: bool,
     new_ids: NewIds,
-    /// What a user shows of whom a row says nothing.
+}
+
+/// When a batch is made ready, by the clock.
+struct Moment {
+    now: Utc,
+    /// What a user shows who is made then and of whom a row says nothing.
     blank: Shown,
 }
 
@@ -166,6 +173,17 @@ struct Candidate {
 
 type Batch = Arc<Vec<Entry>>;
 
+/// An import by a session or a key ends after so long: what let it in is not to be drawn out without end.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+const RUN_OUT: &str = "An import ends after an hour: import the remaining rows by another one.";
+
+impl Importer {
+    /// Whether it has taken as long as it may. Nobody's proof is drawn out at the command line.
+    fn has_run_out(&self) -> bool {
+        self.maker.own_id.is_some() && self.context.services.inner.clock.now() > self.maker.now + LONGEST
+    }
+}
+
 impl SuperUser {
     /// Begins an import, or a dry run of one, which tells what would happen and changes nothing. `tells_owners`: each
     /// change is told to its owner by letter, as a single one is.
@@ -174,11 +192,9 @@ impl SuperUser {
     /// Its event cannot be written.
     pub async fn import_users(self, dry_run: bool, tells_owners: bool, new_ids: NewIds) -> Result<Import> {
         let scratch = if dry_run { Some(Scratch::open()?) } else { None };
-        let maker = Maker { now: self.context.now(), own_id: self.own_id(), proven: self.proven(), viewer: Viewer::SuperUser };
+        let maker = self.maker();
         let creation_ctx = self.creation_ctx("import");
-        let blank = blank(&maker, creation_ctx.clone())?;
-        let importer =
-            Importer { maker, creation_ctx, context: self.context, is_rehearsal: dry_run, tells_owners, new_ids, blank };
+        let importer = Importer { maker, creation_ctx, context: self.context, is_rehearsal: dry_run, tells_owners, new_ids };
         let summary = Summary { dry_run, ..Summary::default() };
         importer.context.conclude(Ok(())).await?;
         Ok(Import { importer: Arc::new(importer), summary, scratch, pace: Pace::new() })
@@ -202,6 +218,9 @@ impl Import {
         let importer = Arc::clone(&self.importer);
         let mut upcoming = fetch(&importer, &mut next, self.pace.rows()).await;
         let outcome = loop {
+            if importer.has_run_out() {
+                break Err(Error::new(Code::RequestTimeout).because("import_too_long").detail(RUN_OUT));
+            }
             let batch = match upcoming {
                 Ok(Some(batch)) => batch,
                 Ok(None) => break Ok(()),
@@ -290,13 +309,16 @@ impl Import {
 
     async fn write_range(&mut self, batch: &Batch, range: Range<usize>) -> Result<Vec<RowResult>> {
         let (importer, batch) = (Arc::clone(&self.importer), Arc::clone(batch));
+        // By the clock: a proof that has lapsed since the import began counts no longer, and events tell when they were.
+        let now = importer.context.services.inner.clock.now();
+        let maker = Maker { now, ..importer.maker };
         let work = {
             let (importer, batch) = (Arc::clone(&importer), Arc::clone(&batch));
             let range = range.clone();
-            move |tx: &mut Tx<'_>| batch::write(tx, &importer, batch.get(range).unwrap_or_default())
+            move |tx: &mut Tx<'_>| batch::write(tx, &importer, maker, batch.get(range).unwrap_or_default())
         };
         let began = Instant::now();
-        let mut written = importer.context.change_many(importer.is_rehearsal, importer.tells_owners, work).await?;
+        let mut written = importer.context.begun(now).change_many(importer.is_rehearsal, importer.tells_owners, work).await?;
         self.pace.rest(began, written.version, importer.context.services.inner.store.has_waiting()).await;
         if let Some(mut scratch) = self.scratch.take() {
             let claim = move || {
@@ -336,18 +358,18 @@ impl Entry {
 
 impl Importer {
     /// The user that a row makes.
-    fn compose(&self, row: &Row) -> Result<Candidate> {
-        let (maker, inner) = (&self.maker, &self.context.services.inner);
+    fn compose(&self, row: &Row, moment: &Moment) -> Result<Candidate> {
+        let (maker, inner, now) = (&self.maker, &self.context.services.inner, moment.now);
         let missing = || Error::new(Code::Invalid).at("username", "is missing, and no user has this external_id");
         let username = row.patch.username.clone().ok_or_else(missing)?;
         // In the order of creation, which is not that of the call's one time.
         let user_id = self.new_ids.kept(row).unwrap_or_else(|| UserId::mint(inner.clock.now(), &inner.entropy));
-        let mut user = User::fresh(user_id, username, maker.now, self.creation_ctx.clone());
+        let mut user = User::fresh(user_id, username, now, self.creation_ctx.clone());
         user.approval_status_mod_by = maker.own_id;
         user.furnish(row.patch.clone());
         let facts = &row.facts;
         if let Some(created_time) = facts.created_time {
-            if created_time > maker.now {
+            if created_time > now {
                 return Err(Error::new(Code::Invalid).at("created_time", "is in the future"));
             }
             user.created_time = created_time;
@@ -356,7 +378,7 @@ impl Importer {
         user.is_approval_needed = facts.is_approval_needed.unwrap_or(user.is_approval_needed);
         match facts.approval_status {
             None | Some(ApprovalStatus::Approved) => {}
-            Some(ApprovalStatus::Rejected) => user.decide(ApprovalStatus::Rejected, maker.own_id, maker.now),
+            Some(ApprovalStatus::Rejected) => user.decide(ApprovalStatus::Rejected, maker.own_id, now),
             // Nobody has decided yet, at no time.
             Some(ApprovalStatus::BeforeDecision | ApprovalStatus::Foreign(_)) => {
                 user.approval_status = ApprovalStatus::BeforeDecision;
@@ -364,7 +386,7 @@ impl Importer {
             }
         }
         if facts.is_locked == Some(true) {
-            user.lock(LockCause::Administrator, maker.own_id, facts.lock_reason.clone().flatten(), maker.now);
+            user.lock(LockCause::Administrator, maker.own_id, facts.lock_reason.clone().flatten(), now);
         }
         // A password may be shorter where a one-time code is asked for as well.
         if row.totp_key.is_some() {
@@ -375,30 +397,30 @@ impl Importer {
         }
         // How long the password behind a hash is, nobody knows: its source has let it be the only factor.
         let password = row.hash.clone().map(|hash| FitPassword { hash, needs_totp: false, life: inner.policy.life });
-        self.candidate(user, password, row.totp_key.clone())
+        Self::candidate(user, password, row.totp_key.clone(), moment)
     }
 
     /// A user that is complete, with this password.
-    fn candidate(&self, mut user: User, password: Option<FitPassword>, totp_key: Option<Key>) -> Result<Candidate> {
+    fn candidate(mut user: User, password: Option<FitPassword>, totp_key: Option<Key>, moment: &Moment) -> Result<Candidate> {
         if let Some(password) = password {
             let (must_change, expiry) = (user.password_must_change, user.password_expiry);
-            user.set_password(password, must_change, expiry, self.maker.now);
+            user.set_password(password, must_change, expiry, moment.now);
         }
         let terms = Terms::of(&user);
-        let account = Account { user, groups: Vec::new(), enrolment: None, as_of: self.maker.now };
+        let account = Account { user, groups: Vec::new(), enrolment: None, as_of: moment.now };
         let broken = |e: serde_json::Error| Error::new(Code::Internal).cause(e.to_string());
-        let changes = Changes::of_new(&account.view(Viewer::SuperUser).unwitnessed(), &self.blank).map_err(broken)?;
+        let changes = Changes::of_new(&account.view(Viewer::SuperUser).unwitnessed(), &moment.blank).map_err(broken)?;
         Ok(Candidate { user: account.user, terms, changes, totp_key })
     }
 }
 
-/// What the events of new users need not repeat: how a fresh account is, and what every event of the import says anyway.
-fn blank(maker: &Maker, creation_ctx: CreationContext) -> Result<Shown> {
+/// What the events of new users need not repeat: how an account is that is made at this time, and what every event of the import says.
+fn blank(maker: &Maker, now: Utc, creation_ctx: CreationContext) -> Result<Shown> {
     let broken = |cause: String| Error::new(Code::Internal).cause(cause);
     let name = text::Name::try_from("blank".to_owned()).map_err(|e| broken(e.to_string()))?;
-    let mut user = User::fresh(UserId::from_bytes([0; 16]), name, maker.now, creation_ctx);
+    let mut user = User::fresh(UserId::from_bytes([0; 16]), name, now, creation_ctx);
     user.approval_status_mod_by = maker.own_id;
-    let account = Account { user, groups: Vec::new(), enrolment: None, as_of: maker.now };
+    let account = Account { user, groups: Vec::new(), enrolment: None, as_of: now };
     let shown = Shown::of(&account.view(Viewer::SuperUser).unwitnessed()).map_err(|e| broken(e.to_string()))?;
     Ok(shown.without(&["username", "login_name", "display_name"]))
 }
@@ -422,26 +444,30 @@ async fn fetch(
         move |snapshot: &mut Snapshot<'_>| Ok(snapshot.known_external_ids(&ids.iter().map(String::as_str).collect::<Vec<_>>())?);
     let known = inner.store.search(look_up).await?;
     let by = Arc::clone(importer);
+    let now = inner.clock.now();
+    let moment = Arc::new(Moment { now, blank: blank(&importer.maker, now, importer.creation_ctx.clone())? });
+    let at = Arc::clone(&moment);
     let compose = move || {
         for entry in entries.iter_mut().filter(|e| e.external_id.as_ref().is_none_or(|id| !known.contains(id.as_str()))) {
-            entry.candidate = entry.row.as_ref().ok().map(|row| by.compose(row));
+            entry.candidate = entry.row.as_ref().ok().map(|row| by.compose(row, &at));
         }
         entries
     };
     let entries = tokio::task::spawn_blocking(compose).await.map_err(|_| panicked())?;
-    let hashed = futures_util::stream::iter(entries).map(|entry| hash_password(importer, entry)).buffered(HASHED_AT_ONCE);
+    let hashed =
+        futures_util::stream::iter(entries).map(|entry| hash_password(importer, entry, &moment)).buffered(HASHED_AT_ONCE);
     Ok(Some(Arc::new(hashed.try_collect().await?)))
 }
 
 /// Hashes a password in the clear, if the row makes a user. A dry run has no use for the hash.
-async fn hash_password(importer: &Importer, mut entry: Entry) -> Result<Entry> {
+async fn hash_password(importer: &Importer, mut entry: Entry, moment: &Moment) -> Result<Entry> {
     let password = entry.row.as_ref().ok().and_then(|row| row.password.clone()).filter(|_| !importer.is_rehearsal);
     if let (Some(password), Some(Ok(candidate))) = (password, &mut entry.candidate) {
         let inner = &importer.context.services.inner;
         let needs_totp = !inner.policy.is_enough_alone(&password);
         let hash = inner.hasher.turn_in_time().await?.hash(password).await?;
         let password = FitPassword { hash, needs_totp, life: inner.policy.life };
-        *candidate = importer.candidate(candidate.user.clone(), Some(password), candidate.totp_key.take())?;
+        *candidate = Importer::candidate(candidate.user.clone(), Some(password), candidate.totp_key.take(), moment)?;
     }
     Ok(entry)
 }
