@@ -8,7 +8,7 @@
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new variant must be decided on, not fall through")]
 
-use super::audit::{Action, ActorType, Changes, Event, Outcome};
+use super::audit::{AUTH_METHODS, Action, ActorType, Changes, Event, Outcome};
 use super::ids::MessageId;
 use super::time::Utc;
 use serde::Serialize;
@@ -83,10 +83,16 @@ impl EventType {
     }
 }
 
+/// The names of the attributes that changed. By what a user signed in is told by the event, and is no attribute of the user.
+fn attributes_of(event: &Event) -> Vec<String> {
+    let names = event.changes.as_ref().map(Changes::names).unwrap_or_default();
+    names.into_iter().filter(|name| name != AUTH_METHODS).collect()
+}
+
 /// What hooks are told of an audit event; most often nothing.
 pub fn types_of(event: &Event) -> Vec<EventType> {
     use EventType as T;
-    let names = event.changes.as_ref().map(Changes::names).unwrap_or_default();
+    let names = attributes_of(event);
     let changed = |name: &str| names.iter().any(|n| n == name);
     match event.outcome {
         Outcome::Success => {}
@@ -239,7 +245,7 @@ impl<'a> AccountEvent<'a> {
             actor_type: event.actor.kind,
             actor: event.actor.id.as_deref(),
             application: event.application.as_deref(),
-            attributes: event.changes.as_ref().map(Changes::names).unwrap_or_default(),
+            attributes: attributes_of(event),
         }
     }
 }

@@ -398,6 +398,9 @@ pub struct Event {
     pub basis: Option<String>,
 }
 
+/// By what a user signed in or confirmed a session, among the changes of the event of that.
+pub const AUTH_METHODS: &str = "auth_methods";
+
 /// Attributes with their values before and after a change, as JSON text; never a secret, as views have none. The digest is of this text, as
 /// it is: two texts that mean the same to one reader may mean something else to another.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -415,8 +415,17 @@ impl Context {
         self.bond.map(|bond| bond.check(&mut tx.read(), self, true, now)).transpose()
     }
 
+    /// Whether the user whom the call is about, as far as is known before it, is a super-user. Not asked where it would not matter.
+    fn is_about_super_user(&self, tx: &mut Tx<'_>, mover: Option<Mover>) -> Result<bool> {
+        let subject = self.trail.draft().subject.as_ref().and_then(|subject| subject.parse::<UserId>().ok());
+        match (mover.filter(|mover| !mover.is_recent(self.call.now)), subject) {
+            (Some(_), Some(user_id)) => Ok(tx.read().user(user_id)?.is_some_and(|user| user.is_super_user())),
+            (Some(_), None) | (None, _) => Ok(false),
+        }
+    }
+
     /// What was done asks no more of the proof than the mover has. Asked when it is known what was done: nothing of it stays otherwise.
-    fn check_demands(&self, tx: &mut Tx<'_>, mover: Option<Mover>, did: &Did) -> Result<()> {
+    fn check_demands(&self, tx: &mut Tx<'_>, mover: Option<Mover>, did: &Did, was_super_user: bool) -> Result<()> {
         let Some(mover) = mover.filter(|_| did.outcome == Outcome::Success) else { return Ok(()) };
         let (action, subject) = {
             let draft = self.trail.draft();
@@ -426,7 +435,7 @@ impl Context {
         let subject: Option<UserId> = subject.and_then(|subject| subject.parse().ok());
         for action in std::iter::once(action).chain(did.parts.iter().copied()) {
             let subjects = subject.into_iter().chain(did.members.iter().copied());
-            mover.may_have_done(tx, action, subjects, makes_super_users, self.call.now)?;
+            mover.may_have_done(tx, action, subjects, was_super_user, makes_super_users, self.call.now)?;
         }
         Ok(())
     }
@@ -485,8 +494,10 @@ impl Context {
         let was_decided = Arc::clone(&is_decided);
         let decided = move |tx: &mut Tx<'_>| {
             let mover = context.check_bond(tx)?;
+            // A role that the change takes away, or a user that it removes, counts as well.
+            let was_super_user = context.is_about_super_user(tx, mover)?;
             let (value, did) = work(tx)?;
-            context.check_demands(tx, mover, &did)?;
+            context.check_demands(tx, mover, &did, was_super_user)?;
             let event = context.event(did);
             // Here, so that no use case can forget it.
             notify(&context.services, tx, std::slice::from_ref(&event), context.now())?;

@@ -1,7 +1,7 @@
 //! What a change of a user changes, for the audit trail: the difference of what a super-user sees before and after.
 
 use crate::domain::attribute::Viewer;
-use crate::domain::audit::Changes;
+use crate::domain::audit::{AUTH_METHODS, Changes};
 use crate::domain::session::AuthMethods;
 use crate::domain::time::Utc;
 use crate::domain::user::{Account, User};
@@ -50,7 +50,7 @@ pub(super) fn changes_with_codes(
 /// What changed, and by what the user proved who it is: the event of whatever opens a session or proves one anew tells it.
 pub(super) fn with_methods(changes: Option<Changes>, methods: &AuthMethods) -> Result<Option<Changes>> {
     let changes = changes.unwrap_or_else(|| Changes::from_text("{}".to_owned()));
-    let told = changes.with_new("auth_methods", &methods.words());
+    let told = changes.with_new(AUTH_METHODS, &methods.words());
     Ok(Some(told.map_err(|e| Error::new(Code::Internal).cause(e.to_string()))?))
 }
 

@@ -61,8 +61,13 @@ pub(super) struct Mover {
 }
 
 impl Mover {
-    /// Whether the proof is enough for what was done to `subjects`, which are users where they are anyone. `makes_super_users`: whether a
-    /// super-user that the change makes counts as an ordinary user.
+    /// Whether it is as recent and strong as anything asks for.
+    pub(super) fn is_recent(self, now: Utc) -> bool {
+        matches!(self.proven.strength(now), None | Some(Strength::Recent))
+    }
+
+    /// Whether the proof is enough for what was done to `subjects`, which are users where they are anyone. `was_super_user`: one of them was
+    /// a super-user before. `makes_super_users`: whether a super-user that the change makes counts as an ordinary user.
     ///
     /// # Errors
     /// Those of [`Proven::meets`], or the database fails.
@@ -71,6 +76,7 @@ impl Mover {
         tx: &mut Tx<'_>,
         action: Action,
         subjects: impl Iterator<Item = UserId>,
+        was_super_user: bool,
         makes_super_users: bool,
         now: Utc,
     ) -> Result<()> {
@@ -81,7 +87,8 @@ impl Mover {
         }
         let is_exempt = makes_super_users && action == Action::UserCreate;
         for user_id in subjects {
-            let is_super_user = !is_exempt && tx.read().user(user_id)?.is_some_and(|user| user.is_super_user());
+            let is_one_now = !is_exempt && tx.read().user(user_id)?.is_some_and(|user| user.is_super_user());
+            let is_super_user = was_super_user || is_one_now;
             self.proven.meets(demand, Whom { is_own: user_id == self.user_id, is_super_user }, now)?;
         }
         Ok(())

@@ -239,18 +239,21 @@ both! {
         ann.get(ME).refused(401, "session_invalid");
         let user = format!("/api/v1/users/{bob}");
         robot.patch(&user, &json!({"user_role": "publisher", "email": "bob@example.com"})).expect(200);
-        robot.put(&format!("{user}/password"), &json!({"new_password": "marble cloud engine 77"})).expect(200);
-        robot.put(&format!("{user}/networks"), &json!({"networks": ["10.0.0.0/8"]})).expect(200);
-        robot.post("/api/v1/users", &json!({"username": "chief", "user_role": "administrator"})).expect(201);
-        robot.post(&format!("/api/v1/applications/{}/key", text(&application)), &json!({})).expect(201);
-        robot.delete(&format!("{KEYS}/{}", text(&peers))).expect(204);
+        robot.post(&format!("{user}/unlock"), &json!({})).expect(200);
+        // What is a credential, or opens a way in, takes a session, whosever it is.
+        robot.put(&format!("{user}/password"), &json!({"new_password": "marble cloud engine 77"})).refused(403, "session_required");
+        robot.put(&format!("{user}/networks"), &json!({"networks": ["10.0.0.0/8"]})).refused(403, "session_required");
+        robot.post("/api/v1/users", &json!({"username": "chief", "user_role": "administrator"})).refused(403, "session_required");
+        robot.post(&format!("/api/v1/applications/{}/key", text(&application)), &json!({})).refused(403, "session_required");
+        robot.delete(&format!("{KEYS}/{}", text(&peers))).refused(403, "session_required");
 
         let own = format!("/api/v1/users/{}", town.root_id);
         robot.patch(ME, &json!({"email": "thief@example.com"})).refused(403, "session_required");
         robot.patch(&own, &json!({"email": "thief@example.com"})).refused(403, "session_required");
         // Without another super-user nobody could, by a session or a key; with one, a key still may not.
         robot.patch(&own, &json!({"user_role": "viewer"})).refused(409, "last_super_user");
-        robot.post("/api/v1/users", &json!({"username": "deputy", "password": PASSWORD, "user_role": "administrator"})).expect(201);
+        let deputy = json!({"username": "deputy", "password": PASSWORD, "user_role": "administrator"});
+        town.root().post("/api/v1/users", &deputy).expect(201);
         robot.patch(&own, &json!({"user_role": "viewer"})).refused(403, "session_required");
         robot.put(&format!("{own}/networks"), &json!({"networks": []})).refused(403, "session_required");
         robot.put(&format!("{own}/password"), &json!({"new_password": "marble cloud engine 77"})).refused(403, "forbidden");
@@ -273,7 +276,7 @@ both! {
         ann.delete(&format!("{OWN}/{}", text(&key))).refused(403, "fresh_sign_in_required");
         root.post(KEYS, &json!({"user_id": ann.id(), "name": "late"})).refused(403, "fresh_sign_in_required");
         root.delete(&format!("{KEYS}/{}", text(&key))).refused(403, "fresh_sign_in_required");
-        assert_eq!(ann.get(OWN).json["items"].as_array().unwrap().len(), 1);
+        assert_eq!(ann.get(OWN).json["items"].as_array().unwrap().len(), 2);
     }
 
     /// Keys and sessions are two things: ending the one leaves the other, whichever it is.

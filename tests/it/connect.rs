@@ -1,7 +1,7 @@
 //! Posit Connect's dialect: its rules and its refusals, call by call. What the real client makes of it is in `connect_sdk.rs`.
 
 use crate::both;
-use crate::harness::{Answer, Client, PASSWORD, Site, Town};
+use crate::harness::{Answer, Client, PASSWORD, ROOT, Site, Town};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -348,7 +348,9 @@ both! {
         other.post(&format!("{own}/lock"), &json!({"locked": true})).expect(204);
         admin.get(ME).told(401, 30);
         other.put(&format!("{USERS}/{}", guid(&second)), &json!({"user_role": "viewer"})).told(400, 61);
-        other.post(&format!("{own}/lock"), &json!({"locked": false})).expect(204);
+        // A key stands for no recent sign-in where a super-user is concerned.
+        other.post(&format!("{own}/lock"), &json!({"locked": false})).told(403, 22);
+        town.usher(&["user", "unlock", ROOT]).expect(0);
         admin.get(ME).expect(200);
     }
 

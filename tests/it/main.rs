@@ -60,6 +60,7 @@ mod password_reset;
 mod peers;
 mod person_data;
 mod poolers;
+mod proof_matrix;
 mod proof_walk;
 mod python_client;
 mod refused_start;

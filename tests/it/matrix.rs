@@ -183,6 +183,7 @@ fn expected(row: &Row, caller: Caller) -> (u16, Option<&'static str>) {
         // What is open to anyone asks for nothing, so it does not look at a key.
         ReadKey | ManageKey if of_nobody < 300 => (of_nobody, None),
         ReadKey if row.method != "get" => (403, Some("key_read_only")),
+        ManageKey if row.proof == Proof::Session => (403, Some("session_required")),
         ReadKey | ManageKey if SESSION_ONLY.contains(&(row.method, row.path)) => (403, Some("session_required")),
         ReadKey | ManageKey => (of_super_user, None),
     }
@@ -225,114 +226,164 @@ enum Subject {
     None,
 }
 
-struct Row {
+/// What a row asks of the proof of a super-user who is let in (S49).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Nothing more.
+    Any,
+    /// A sign-in of the last five minutes; an API key stands for one.
+    Recent,
+    /// A sign-in of the last five minutes, and no key.
+    Session,
+}
+
+pub struct Row {
     method: &'static str,
     path: &'static str,
     body: fn(&Stage<'_>) -> Option<Value>,
     /// The status for nobody, an owner, a super-user, an application. What a key is answered follows: see [`expected`].
     status: [u16; 4],
     shape: Shape,
+    pub proof: Proof,
     action: &'static str,
     subject: Subject,
+}
+
+impl Row {
+    pub fn status_of_super_user(&self) -> u16 {
+        self.status[2]
+    }
+
+    pub fn status_of_nobody(&self) -> u16 {
+        self.status[0]
+    }
+
+    pub fn is_read(&self) -> bool {
+        self.method == "get"
+    }
+
+    pub fn method_name(&self) -> String {
+        self.method.to_uppercase()
+    }
+
+    pub fn path(&self) -> &'static str {
+        self.path
+    }
+}
+
+/// A call that is ready to be made.
+pub struct Call {
+    pub client: Client,
+    method: String,
+    path: String,
+    body: Option<String>,
+    content_type: &'static str,
+    pub what: String,
+}
+
+impl Call {
+    pub fn make_as(&self, client: &Client) -> Answer {
+        client.with("content-type", self.content_type).call(&self.method, &self.path, self.body.clone())
+    }
 }
 
 const NO_BODY: fn(&Stage<'_>) -> Option<Value> = |_| None;
 
 #[rustfmt::skip]
-const TABLE: &[Row] = &[
-    Row { method: "post",   path: "/api/v1/sessions",                              body: |s| Some(json!({"username": s.peer_name, "password": PASSWORD})), status: [201, 201, 201, 201], shape: Shape::NewSession, action: "session.sign_in", subject: Subject::Shown },
-    Row { method: "delete", path: "/api/v1/sessions",                              body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "session.revoke_of_everyone", subject: Subject::None },
-    Row { method: "get",    path: "/api/v1/sessions/current",                      body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(SESSION), action: "session.read", subject: Subject::Caller },
-    Row { method: "delete", path: "/api/v1/sessions/current",                      body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.sign_out", subject: Subject::Caller },
-    Row { method: "post",   path: "/api/v1/sessions/current/renew",                body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(SESSION), action: "session.renew", subject: Subject::Caller },
-    Row { method: "post",   path: "/api/v1/sessions/current/confirm",              body: |_| Some(json!({"password": PASSWORD})), status: [401, 200, 200, 401], shape: Shape::NewSession, action: "session.confirm", subject: Subject::Caller },
-    Row { method: "get",    path: "/api/v1/sessions/current/attributes",            body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Items(ATTRIBUTE), action: "session.list_attributes", subject: Subject::Caller },
-    Row { method: "put",    path: "/api/v1/sessions/current/attributes",            body: |_| Some(json!({"attributes": {"size": {"value": [1.5], "encrypted": true}, "gone": null}})), status: [401, 200, 200, 401], shape: Shape::Items(ATTRIBUTE), action: "session.set_attributes", subject: Subject::Caller },
-    Row { method: "delete", path: "/api/v1/sessions/current/attributes",            body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.delete_attributes", subject: Subject::Caller },
-    Row { method: "get",    path: "/api/v1/sessions/current/attributes/{name}",     body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(ATTRIBUTE), action: "session.read_attribute", subject: Subject::Caller },
-    Row { method: "put",    path: "/api/v1/sessions/current/attributes/{name}",     body: |_| Some(json!({"value": "red", "expires_in": 60})), status: [401, 200, 200, 401], shape: Shape::Keys(ATTRIBUTE), action: "session.set_attribute", subject: Subject::Caller },
-    Row { method: "delete", path: "/api/v1/sessions/current/attributes/{name}",     body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.delete_attribute", subject: Subject::Caller },
-    Row { method: "post",   path: "/api/v1/sessions/current/tokens",               body: |_| Some(json!({"audience": "default", "scopes": ["profile"]})), status: [401, 201, 201, 401], shape: Shape::Keys(&["token", "token_type", "audience", "scope", "expires_time", "revocable"]), action: "token.issue", subject: Subject::Caller },
-    Row { method: "post",   path: "/api/v1/sessions/introspect",                   body: |s| Some(json!({"ust": s.peer.ust})), status: [401, 403, 200, 200], shape: Shape::Keys(&["active", "user", "session"]), action: "session.introspect", subject: Subject::Peer },
-    Row { method: "post",   path: "/api/v1/signups",                               body: |s| Some(json!({"username": s.fresh_name, "email": format!("{}@example.org", s.fresh_name), "password": PASSWORD})), status: [202, 202, 202, 202], shape: Shape::Empty, action: "user.sign_up", subject: Subject::None },
-    Row { method: "post",   path: "/api/v1/signups/confirm",                       body: |s| Some(json!({"token": s.confirmation()})), status: [200, 200, 200, 200], shape: Shape::Keys(&["username", "is_approval_pending"]), action: "user.confirm_sign_up", subject: Subject::Named },
-    Row { method: "post",   path: "/api/v1/password-resets",                       body: |s| Some(json!({"username": s.peer_name})), status: [202, 202, 202, 202], shape: Shape::Empty, action: "password_reset.request", subject: Subject::None },
-    Row { method: "post",   path: "/api/v1/password-resets/open",                  body: |s| Some(json!({"token": s.reset_link()})), status: [200, 200, 200, 200], shape: Shape::Keys(&["reset_key", "expires_time", "is_totp_required"]), action: "password_reset.open", subject: Subject::Peer },
-    Row { method: "post",   path: "/api/v1/password-resets/finish",                body: |s| Some(json!({"reset_key": s.reset_key(), "new_password": "another good long password"})), status: [204, 204, 204, 204], shape: Shape::Empty, action: "password_reset.finish", subject: Subject::Peer },
-    Row { method: "get",    path: "/api/v1/users/me",                              body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::User, action: "user.read_current", subject: Subject::Caller },
-    Row { method: "patch",  path: "/api/v1/users/me",                              body: |_| Some(json!({"first_name": "Ann"})), status: [401, 200, 200, 401], shape: Shape::User, action: "user.update_current", subject: Subject::Caller },
-    Row { method: "put",    path: "/api/v1/users/me/password",                     body: |_| Some(json!({"old_password": PASSWORD, "new_password": "another good long password"})), status: [401, 200, 200, 401], shape: Shape::NewSession, action: "user.change_password", subject: Subject::Caller },
-    Row { method: "post",   path: "/api/v1/users/me/totp",                         body: NO_BODY, status: [401, 201, 201, 401], shape: Shape::Keys(&["totp_key", "otpauth_uri", "qr_svg", "expiry"]), action: "user.enrol_totp", subject: Subject::Caller },
-    Row { method: "delete", path: "/api/v1/users/me/totp",                         body: |s| s.enrolled(2), status: [401, 204, 204, 401], shape: Shape::Empty, action: "user.disable_totp", subject: Subject::Caller },
-    Row { method: "post",   path: "/api/v1/users/me/totp/confirm",                 body: |s| s.enrolled(1), status: [401, 200, 200, 401], shape: Shape::Keys(&["recovery_codes"]), action: "user.confirm_totp", subject: Subject::Caller },
-    Row { method: "post",   path: "/api/v1/users/me/recovery-codes",               body: |s| s.enrolled(2), status: [401, 201, 201, 401], shape: Shape::Keys(&["recovery_codes"]), action: "user.renew_recovery_codes", subject: Subject::Caller },
-    Row { method: "get",    path: "/api/v1/users/me/sessions",                     body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Items(SESSION), action: "session.list", subject: Subject::Caller },
-    Row { method: "delete", path: "/api/v1/users/me/sessions",                     body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.revoke_all", subject: Subject::Caller },
-    Row { method: "delete", path: "/api/v1/users/me/sessions/{session_id}",        body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "session.revoke", subject: Subject::Caller },
-    Row { method: "get",    path: "/api/v1/users/me/attributes",                    body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Items(ATTRIBUTE), action: "user.list_attributes", subject: Subject::Caller },
-    Row { method: "put",    path: "/api/v1/users/me/attributes",                    body: |_| Some(json!({"attributes": {"size": {"value": [1.5], "encrypted": true}, "gone": null}})), status: [401, 200, 200, 401], shape: Shape::Items(ATTRIBUTE), action: "user.set_attributes", subject: Subject::Caller },
-    Row { method: "delete", path: "/api/v1/users/me/attributes",                    body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "user.delete_attributes", subject: Subject::Caller },
-    Row { method: "get",    path: "/api/v1/users/me/attributes/{name}",             body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(ATTRIBUTE), action: "user.read_attribute", subject: Subject::Caller },
-    Row { method: "put",    path: "/api/v1/users/me/attributes/{name}",             body: |_| Some(json!({"value": "red", "expires_in": 60})), status: [401, 200, 200, 401], shape: Shape::Keys(ATTRIBUTE), action: "user.set_attribute", subject: Subject::Caller },
-    Row { method: "delete", path: "/api/v1/users/me/attributes/{name}",             body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "user.delete_attribute", subject: Subject::Caller },
-    Row { method: "get",    path: "/api/v1/users/me/api-keys",                     body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Items(API_KEY), action: "api_key.list", subject: Subject::Caller },
-    Row { method: "post",   path: "/api/v1/users/me/api-keys",                     body: |_| Some(json!({"name": "robot", "scope": "manage"})), status: [401, 201, 201, 401], shape: Shape::Keys(&["key_id", "user_id", "name", "scope", "created_time", "expiry", "last_used_time", "key"]), action: "api_key.create", subject: Subject::Caller },
-    Row { method: "delete", path: "/api/v1/users/me/api-keys/{key_id}",            body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, action: "api_key.revoke", subject: Subject::Caller },
-    Row { method: "get",    path: "/api/v1/users",                                 body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Users, action: "user.list", subject: Subject::None },
-    Row { method: "get",    path: "/api/v1/users/count",                           body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["total"]), action: "user.count", subject: Subject::None },
-    Row { method: "post",   path: "/api/v1/users",                                 body: |s| Some(json!({"username": s.fresh_name, "password": PASSWORD})), status: [401, 403, 201, 401], shape: Shape::User, action: "user.create", subject: Subject::Shown },
-    Row { method: "post",   path: "/api/v1/users/import",                          body: |s| Some(json!({"username": s.fresh_name})), status: [401, 403, 200, 401], shape: Shape::Lines, action: "user.import", subject: Subject::None },
-    Row { method: "get",    path: "/api/v1/users/export",                          body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Lines, action: "user.export", subject: Subject::None },
-    Row { method: "get",    path: "/api/v1/users/me/data",                         body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Data, action: "user.read_current_data", subject: Subject::Caller },
-    Row { method: "get",    path: "/api/v1/users/{user_id}/data",                  body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Data, action: "user.read_data", subject: Subject::Peer },
-    Row { method: "get",    path: "/api/v1/users/{user_id}",                       body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::User, action: "user.read", subject: Subject::Peer },
-    Row { method: "patch",  path: "/api/v1/users/{user_id}",                       body: |_| Some(json!({"remark": "new here"})), status: [401, 403, 200, 401], shape: Shape::User, action: "user.update", subject: Subject::Peer },
-    Row { method: "delete", path: "/api/v1/users/{user_id}",                       body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "user.delete", subject: Subject::Peer },
-    Row { method: "post",   path: "/api/v1/users/{user_id}/approve",               body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::User, action: "user.approve", subject: Subject::Peer },
-    Row { method: "post",   path: "/api/v1/users/{user_id}/reject",                body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::User, action: "user.reject", subject: Subject::Peer },
-    Row { method: "put",    path: "/api/v1/users/{user_id}/password",              body: |_| Some(json!({"new_password": "another good long password"})), status: [401, 403, 200, 401], shape: Shape::User, action: "user.set_password", subject: Subject::Peer },
-    Row { method: "delete", path: "/api/v1/users/{user_id}/totp",                  body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "user.reset_totp", subject: Subject::Peer },
-    Row { method: "post",   path: "/api/v1/users/{user_id}/lock",                  body: |_| Some(json!({"reason": "left"})), status: [401, 403, 200, 401], shape: Shape::User, action: "user.lock", subject: Subject::Peer },
-    Row { method: "post",   path: "/api/v1/users/{user_id}/unlock",                body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::User, action: "user.unlock", subject: Subject::Peer },
-    Row { method: "get",    path: "/api/v1/users/{user_id}/sessions",              body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Items(SESSION), action: "session.list", subject: Subject::Peer },
-    Row { method: "delete", path: "/api/v1/users/{user_id}/sessions",              body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "session.revoke_all", subject: Subject::Peer },
-    Row { method: "delete", path: "/api/v1/users/{user_id}/sessions/{session_id}", body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "session.revoke", subject: Subject::Peer },
-    Row { method: "get",    path: "/api/v1/users/{user_id}/attributes",             body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Items(ATTRIBUTE), action: "user.list_attributes", subject: Subject::Peer },
-    Row { method: "put",    path: "/api/v1/users/{user_id}/attributes",             body: |_| Some(json!({"attributes": {"size": {"value": [1.5], "encrypted": true}, "gone": null}})), status: [401, 403, 200, 401], shape: Shape::Items(ATTRIBUTE), action: "user.set_attributes", subject: Subject::Peer },
-    Row { method: "delete", path: "/api/v1/users/{user_id}/attributes",             body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "user.delete_attributes", subject: Subject::Peer },
-    Row { method: "get",    path: "/api/v1/users/{user_id}/attributes/{name}",      body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(ATTRIBUTE), action: "user.read_attribute", subject: Subject::Peer },
-    Row { method: "put",    path: "/api/v1/users/{user_id}/attributes/{name}",      body: |_| Some(json!({"value": "red", "expires_in": 60})), status: [401, 403, 200, 401], shape: Shape::Keys(ATTRIBUTE), action: "user.set_attribute", subject: Subject::Peer },
-    Row { method: "delete", path: "/api/v1/users/{user_id}/attributes/{name}",      body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "user.delete_attribute", subject: Subject::Peer },
-    Row { method: "get",    path: "/api/v1/users/{user_id}/networks",              body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["networks"]), action: "user.read_networks", subject: Subject::Peer },
-    Row { method: "put",    path: "/api/v1/users/{user_id}/networks",              body: |_| Some(json!({"networks": ["10.0.0.0/8"]})), status: [401, 403, 200, 401], shape: Shape::Keys(&["networks"]), action: "user.set_networks", subject: Subject::Peer },
-    Row { method: "get",    path: "/api/v1/groups",                                body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), action: "group.list", subject: Subject::None },
-    Row { method: "post",   path: "/api/v1/groups",                                body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 201, 401], shape: Shape::Keys(GROUP), action: "group.create", subject: Subject::Shown },
-    Row { method: "get",    path: "/api/v1/groups/{group_id}",                     body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(GROUP), action: "group.read", subject: Subject::Group },
-    Row { method: "patch",  path: "/api/v1/groups/{group_id}",                     body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 200, 401], shape: Shape::Keys(GROUP), action: "group.update", subject: Subject::Group },
-    Row { method: "delete", path: "/api/v1/groups/{group_id}",                     body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "group.delete", subject: Subject::Group },
-    Row { method: "get",    path: "/api/v1/groups/{group_id}/members",             body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Users, action: "group.list_members", subject: Subject::Group },
-    Row { method: "post",   path: "/api/v1/groups/{group_id}/members",             body: |s| Some(json!({"user_id": s.peer.id()})), status: [401, 403, 200, 401], shape: Shape::User, action: "group.add_member", subject: Subject::Peer },
-    Row { method: "delete", path: "/api/v1/groups/{group_id}/members/{user_id}",   body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "group.remove_member", subject: Subject::Peer },
-    Row { method: "get",    path: "/api/v1/applications",                          body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Items(APPLICATION), action: "application.list", subject: Subject::None },
-    Row { method: "post",   path: "/api/v1/applications",                          body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 201, 401], shape: Shape::Keys(&["application_id", "name", "session_scope", "is_key_required", "may_set_remote_addr", "second_factor", "access", "allowed_roles", "allowed_groups", "allowed_networks", "is_sign_up_open", "is_sign_up_approval_needed", "created_time", "key"]), action: "application.create", subject: Subject::Shown },
-    Row { method: "get",    path: "/api/v1/applications/{application_id}",         body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(APPLICATION), action: "application.read", subject: Subject::Application },
-    Row { method: "patch",  path: "/api/v1/applications/{application_id}",         body: |_| Some(json!({"access": "listed"})), status: [401, 403, 200, 401], shape: Shape::Keys(APPLICATION), action: "application.update", subject: Subject::Application },
-    Row { method: "post",   path: "/api/v1/applications/{application_id}/key",     body: NO_BODY, status: [401, 403, 201, 401], shape: Shape::Keys(&["application_id", "name", "session_scope", "is_key_required", "may_set_remote_addr", "second_factor", "access", "allowed_roles", "allowed_groups", "allowed_networks", "is_sign_up_open", "is_sign_up_approval_needed", "created_time", "key"]), action: "application.renew_key", subject: Subject::Application },
-    Row { method: "delete", path: "/api/v1/applications/{application_id}",         body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "application.delete", subject: Subject::Application },
-    Row { method: "delete", path: "/api/v1/applications/{application_id}/sessions", body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "session.revoke_of_application", subject: Subject::Application },
-    Row { method: "get",    path: "/api/v1/api-keys",                              body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), action: "api_key.list", subject: Subject::None },
-    Row { method: "post",   path: "/api/v1/api-keys",                              body: |s| Some(json!({"user_id": s.peer.id(), "name": "robot"})), status: [401, 403, 201, 401], shape: Shape::Keys(&["key_id", "user_id", "name", "scope", "created_time", "expiry", "last_used_time", "key"]), action: "api_key.create", subject: Subject::Peer },
-    Row { method: "delete", path: "/api/v1/api-keys/{key_id}",                     body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "api_key.revoke", subject: Subject::Peer },
-    Row { method: "get",    path: "/api/v1/hooks",                                 body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Items(HOOK), action: "hook.list", subject: Subject::None },
-    Row { method: "post",   path: "/api/v1/hooks",                                 body: |s| Some(json!({"name": s.fresh_name, "url": "https://hook.example/", "is_active": false})), status: [401, 403, 201, 401], shape: Shape::Keys(HOOK_WITH_SECRET), action: "hook.create", subject: Subject::Shown },
-    Row { method: "get",    path: "/api/v1/hooks/{hook_id}",                       body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(HOOK), action: "hook.read", subject: Subject::Hook },
-    Row { method: "patch",  path: "/api/v1/hooks/{hook_id}",                       body: |_| Some(json!({"event_types": ["user.locked"]})), status: [401, 403, 200, 401], shape: Shape::Keys(HOOK), action: "hook.update", subject: Subject::Hook },
-    Row { method: "delete", path: "/api/v1/hooks/{hook_id}",                       body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, action: "hook.delete", subject: Subject::Hook },
-    Row { method: "post",   path: "/api/v1/hooks/{hook_id}/secret",                body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(HOOK_WITH_SECRET), action: "hook.renew_secret", subject: Subject::Hook },
-    Row { method: "get",    path: "/api/v1/hooks/{hook_id}/deliveries",            body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), action: "hook.list_deliveries", subject: Subject::Hook },
-    Row { method: "post",   path: "/api/v1/hooks/{hook_id}/deliveries/{delivery_id}/retry", body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["delivery_id", "event_type", "state", "attempts", "next_time", "last_error", "created_time"]), action: "hook.retry_delivery", subject: Subject::Hook },
-    Row { method: "get",    path: "/api/v1/audit-events",                          body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), action: "audit.read", subject: Subject::None },
-    Row { method: "get",    path: "/api/v1/views",                                 body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(&["viewer", "attributes"]), action: "views.read", subject: Subject::None },
+pub const TABLE: &[Row] = &[
+    Row { method: "post",   path: "/api/v1/sessions",                              body: |s| Some(json!({"username": s.peer_name, "password": PASSWORD})), status: [201, 201, 201, 201], shape: Shape::NewSession, proof: Proof::Any, action: "session.sign_in", subject: Subject::Shown },
+    Row { method: "delete", path: "/api/v1/sessions",                              body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, proof: Proof::Recent, action: "session.revoke_of_everyone", subject: Subject::None },
+    Row { method: "get",    path: "/api/v1/sessions/current",                      body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(SESSION), proof: Proof::Any, action: "session.read", subject: Subject::Caller },
+    Row { method: "delete", path: "/api/v1/sessions/current",                      body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, proof: Proof::Any, action: "session.sign_out", subject: Subject::Caller },
+    Row { method: "post",   path: "/api/v1/sessions/current/renew",                body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(SESSION), proof: Proof::Any, action: "session.renew", subject: Subject::Caller },
+    Row { method: "post",   path: "/api/v1/sessions/current/confirm",              body: |_| Some(json!({"password": PASSWORD})), status: [401, 200, 200, 401], shape: Shape::NewSession, proof: Proof::Any, action: "session.confirm", subject: Subject::Caller },
+    Row { method: "get",    path: "/api/v1/sessions/current/attributes",            body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Items(ATTRIBUTE), proof: Proof::Any, action: "session.list_attributes", subject: Subject::Caller },
+    Row { method: "put",    path: "/api/v1/sessions/current/attributes",            body: |_| Some(json!({"attributes": {"size": {"value": [1.5], "encrypted": true}, "gone": null}})), status: [401, 200, 200, 401], shape: Shape::Items(ATTRIBUTE), proof: Proof::Any, action: "session.set_attributes", subject: Subject::Caller },
+    Row { method: "delete", path: "/api/v1/sessions/current/attributes",            body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, proof: Proof::Any, action: "session.delete_attributes", subject: Subject::Caller },
+    Row { method: "get",    path: "/api/v1/sessions/current/attributes/{name}",     body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(ATTRIBUTE), proof: Proof::Any, action: "session.read_attribute", subject: Subject::Caller },
+    Row { method: "put",    path: "/api/v1/sessions/current/attributes/{name}",     body: |_| Some(json!({"value": "red", "expires_in": 60})), status: [401, 200, 200, 401], shape: Shape::Keys(ATTRIBUTE), proof: Proof::Any, action: "session.set_attribute", subject: Subject::Caller },
+    Row { method: "delete", path: "/api/v1/sessions/current/attributes/{name}",     body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, proof: Proof::Any, action: "session.delete_attribute", subject: Subject::Caller },
+    Row { method: "post",   path: "/api/v1/sessions/current/tokens",               body: |_| Some(json!({"audience": "default", "scopes": ["profile"]})), status: [401, 201, 201, 401], shape: Shape::Keys(&["token", "token_type", "audience", "scope", "expires_time", "revocable"]), proof: Proof::Any, action: "token.issue", subject: Subject::Caller },
+    Row { method: "post",   path: "/api/v1/sessions/introspect",                   body: |s| Some(json!({"ust": s.peer.ust})), status: [401, 403, 200, 200], shape: Shape::Keys(&["active", "user", "session"]), proof: Proof::Any, action: "session.introspect", subject: Subject::Peer },
+    Row { method: "post",   path: "/api/v1/signups",                               body: |s| Some(json!({"username": s.fresh_name, "email": format!("{}@example.org", s.fresh_name), "password": PASSWORD})), status: [202, 202, 202, 202], shape: Shape::Empty, proof: Proof::Any, action: "user.sign_up", subject: Subject::None },
+    Row { method: "post",   path: "/api/v1/signups/confirm",                       body: |s| Some(json!({"token": s.confirmation()})), status: [200, 200, 200, 200], shape: Shape::Keys(&["username", "is_approval_pending"]), proof: Proof::Any, action: "user.confirm_sign_up", subject: Subject::Named },
+    Row { method: "post",   path: "/api/v1/password-resets",                       body: |s| Some(json!({"username": s.peer_name})), status: [202, 202, 202, 202], shape: Shape::Empty, proof: Proof::Any, action: "password_reset.request", subject: Subject::None },
+    Row { method: "post",   path: "/api/v1/password-resets/open",                  body: |s| Some(json!({"token": s.reset_link()})), status: [200, 200, 200, 200], shape: Shape::Keys(&["reset_key", "expires_time", "is_totp_required"]), proof: Proof::Any, action: "password_reset.open", subject: Subject::Peer },
+    Row { method: "post",   path: "/api/v1/password-resets/finish",                body: |s| Some(json!({"reset_key": s.reset_key(), "new_password": "another good long password"})), status: [204, 204, 204, 204], shape: Shape::Empty, proof: Proof::Any, action: "password_reset.finish", subject: Subject::Peer },
+    Row { method: "get",    path: "/api/v1/users/me",                              body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::User, proof: Proof::Any, action: "user.read_current", subject: Subject::Caller },
+    Row { method: "patch",  path: "/api/v1/users/me",                              body: |_| Some(json!({"first_name": "Ann"})), status: [401, 200, 200, 401], shape: Shape::User, proof: Proof::Any, action: "user.update_current", subject: Subject::Caller },
+    Row { method: "put",    path: "/api/v1/users/me/password",                     body: |_| Some(json!({"old_password": PASSWORD, "new_password": "another good long password"})), status: [401, 200, 200, 401], shape: Shape::NewSession, proof: Proof::Any, action: "user.change_password", subject: Subject::Caller },
+    Row { method: "post",   path: "/api/v1/users/me/totp",                         body: NO_BODY, status: [401, 201, 201, 401], shape: Shape::Keys(&["totp_key", "otpauth_uri", "qr_svg", "expiry"]), proof: Proof::Session, action: "user.enrol_totp", subject: Subject::Caller },
+    Row { method: "delete", path: "/api/v1/users/me/totp",                         body: |s| s.enrolled(2), status: [401, 204, 204, 401], shape: Shape::Empty, proof: Proof::Session, action: "user.disable_totp", subject: Subject::Caller },
+    Row { method: "post",   path: "/api/v1/users/me/totp/confirm",                 body: |s| s.enrolled(1), status: [401, 200, 200, 401], shape: Shape::Keys(&["recovery_codes"]), proof: Proof::Any, action: "user.confirm_totp", subject: Subject::Caller },
+    Row { method: "post",   path: "/api/v1/users/me/recovery-codes",               body: |s| s.enrolled(2), status: [401, 201, 201, 401], shape: Shape::Keys(&["recovery_codes"]), proof: Proof::Session, action: "user.renew_recovery_codes", subject: Subject::Caller },
+    Row { method: "get",    path: "/api/v1/users/me/sessions",                     body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Items(SESSION), proof: Proof::Any, action: "session.list", subject: Subject::Caller },
+    Row { method: "delete", path: "/api/v1/users/me/sessions",                     body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, proof: Proof::Session, action: "session.revoke_all", subject: Subject::Caller },
+    Row { method: "delete", path: "/api/v1/users/me/sessions/{session_id}",        body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, proof: Proof::Session, action: "session.revoke", subject: Subject::Caller },
+    Row { method: "get",    path: "/api/v1/users/me/attributes",                    body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Items(ATTRIBUTE), proof: Proof::Any, action: "user.list_attributes", subject: Subject::Caller },
+    Row { method: "put",    path: "/api/v1/users/me/attributes",                    body: |_| Some(json!({"attributes": {"size": {"value": [1.5], "encrypted": true}, "gone": null}})), status: [401, 200, 200, 401], shape: Shape::Items(ATTRIBUTE), proof: Proof::Any, action: "user.set_attributes", subject: Subject::Caller },
+    Row { method: "delete", path: "/api/v1/users/me/attributes",                    body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, proof: Proof::Any, action: "user.delete_attributes", subject: Subject::Caller },
+    Row { method: "get",    path: "/api/v1/users/me/attributes/{name}",             body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(ATTRIBUTE), proof: Proof::Any, action: "user.read_attribute", subject: Subject::Caller },
+    Row { method: "put",    path: "/api/v1/users/me/attributes/{name}",             body: |_| Some(json!({"value": "red", "expires_in": 60})), status: [401, 200, 200, 401], shape: Shape::Keys(ATTRIBUTE), proof: Proof::Any, action: "user.set_attribute", subject: Subject::Caller },
+    Row { method: "delete", path: "/api/v1/users/me/attributes/{name}",             body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, proof: Proof::Any, action: "user.delete_attribute", subject: Subject::Caller },
+    Row { method: "get",    path: "/api/v1/users/me/api-keys",                     body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Items(API_KEY), proof: Proof::Any, action: "api_key.list", subject: Subject::Caller },
+    Row { method: "post",   path: "/api/v1/users/me/api-keys",                     body: |_| Some(json!({"name": "robot", "scope": "manage"})), status: [401, 201, 201, 401], shape: Shape::Keys(&["key_id", "user_id", "name", "scope", "created_time", "expiry", "last_used_time", "key"]), proof: Proof::Session, action: "api_key.create", subject: Subject::Caller },
+    Row { method: "delete", path: "/api/v1/users/me/api-keys/{key_id}",            body: NO_BODY, status: [401, 204, 204, 401], shape: Shape::Empty, proof: Proof::Session, action: "api_key.revoke", subject: Subject::Caller },
+    Row { method: "get",    path: "/api/v1/users",                                 body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Users, proof: Proof::Any, action: "user.list", subject: Subject::None },
+    Row { method: "get",    path: "/api/v1/users/count",                           body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["total"]), proof: Proof::Any, action: "user.count", subject: Subject::None },
+    Row { method: "post",   path: "/api/v1/users",                                 body: |s| Some(json!({"username": s.fresh_name, "password": PASSWORD})), status: [401, 403, 201, 401], shape: Shape::User, proof: Proof::Any, action: "user.create", subject: Subject::Shown },
+    Row { method: "post",   path: "/api/v1/users/import",                          body: |s| Some(json!({"username": s.fresh_name})), status: [401, 403, 200, 401], shape: Shape::Lines, proof: Proof::Any, action: "user.import", subject: Subject::None },
+    Row { method: "get",    path: "/api/v1/users/export",                          body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Lines, proof: Proof::Any, action: "user.export", subject: Subject::None },
+    Row { method: "get",    path: "/api/v1/users/me/data",                         body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Data, proof: Proof::Any, action: "user.read_current_data", subject: Subject::Caller },
+    Row { method: "get",    path: "/api/v1/users/{user_id}/data",                  body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Data, proof: Proof::Any, action: "user.read_data", subject: Subject::Peer },
+    Row { method: "get",    path: "/api/v1/users/{user_id}",                       body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::User, proof: Proof::Any, action: "user.read", subject: Subject::Peer },
+    Row { method: "patch",  path: "/api/v1/users/{user_id}",                       body: |_| Some(json!({"remark": "new here"})), status: [401, 403, 200, 401], shape: Shape::User, proof: Proof::Any, action: "user.update", subject: Subject::Peer },
+    Row { method: "delete", path: "/api/v1/users/{user_id}",                       body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, proof: Proof::Any, action: "user.delete", subject: Subject::Peer },
+    Row { method: "post",   path: "/api/v1/users/{user_id}/approve",               body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::User, proof: Proof::Recent, action: "user.approve", subject: Subject::Peer },
+    Row { method: "post",   path: "/api/v1/users/{user_id}/reject",                body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::User, proof: Proof::Any, action: "user.reject", subject: Subject::Peer },
+    Row { method: "put",    path: "/api/v1/users/{user_id}/password",              body: |_| Some(json!({"new_password": "another good long password"})), status: [401, 403, 200, 401], shape: Shape::User, proof: Proof::Session, action: "user.set_password", subject: Subject::Peer },
+    Row { method: "delete", path: "/api/v1/users/{user_id}/totp",                  body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, proof: Proof::Session, action: "user.reset_totp", subject: Subject::Peer },
+    Row { method: "post",   path: "/api/v1/users/{user_id}/lock",                  body: |_| Some(json!({"reason": "left"})), status: [401, 403, 200, 401], shape: Shape::User, proof: Proof::Any, action: "user.lock", subject: Subject::Peer },
+    Row { method: "post",   path: "/api/v1/users/{user_id}/unlock",                body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::User, proof: Proof::Recent, action: "user.unlock", subject: Subject::Peer },
+    Row { method: "get",    path: "/api/v1/users/{user_id}/sessions",              body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Items(SESSION), proof: Proof::Any, action: "session.list", subject: Subject::Peer },
+    Row { method: "delete", path: "/api/v1/users/{user_id}/sessions",              body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, proof: Proof::Any, action: "session.revoke_all", subject: Subject::Peer },
+    Row { method: "delete", path: "/api/v1/users/{user_id}/sessions/{session_id}", body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, proof: Proof::Any, action: "session.revoke", subject: Subject::Peer },
+    Row { method: "get",    path: "/api/v1/users/{user_id}/attributes",             body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Items(ATTRIBUTE), proof: Proof::Any, action: "user.list_attributes", subject: Subject::Peer },
+    Row { method: "put",    path: "/api/v1/users/{user_id}/attributes",             body: |_| Some(json!({"attributes": {"size": {"value": [1.5], "encrypted": true}, "gone": null}})), status: [401, 403, 200, 401], shape: Shape::Items(ATTRIBUTE), proof: Proof::Any, action: "user.set_attributes", subject: Subject::Peer },
+    Row { method: "delete", path: "/api/v1/users/{user_id}/attributes",             body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, proof: Proof::Any, action: "user.delete_attributes", subject: Subject::Peer },
+    Row { method: "get",    path: "/api/v1/users/{user_id}/attributes/{name}",      body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(ATTRIBUTE), proof: Proof::Any, action: "user.read_attribute", subject: Subject::Peer },
+    Row { method: "put",    path: "/api/v1/users/{user_id}/attributes/{name}",      body: |_| Some(json!({"value": "red", "expires_in": 60})), status: [401, 403, 200, 401], shape: Shape::Keys(ATTRIBUTE), proof: Proof::Any, action: "user.set_attribute", subject: Subject::Peer },
+    Row { method: "delete", path: "/api/v1/users/{user_id}/attributes/{name}",      body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, proof: Proof::Any, action: "user.delete_attribute", subject: Subject::Peer },
+    Row { method: "get",    path: "/api/v1/users/{user_id}/networks",              body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["networks"]), proof: Proof::Any, action: "user.read_networks", subject: Subject::Peer },
+    Row { method: "put",    path: "/api/v1/users/{user_id}/networks",              body: |_| Some(json!({"networks": ["10.0.0.0/8"]})), status: [401, 403, 200, 401], shape: Shape::Keys(&["networks"]), proof: Proof::Session, action: "user.set_networks", subject: Subject::Peer },
+    Row { method: "get",    path: "/api/v1/groups",                                body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), proof: Proof::Any, action: "group.list", subject: Subject::None },
+    Row { method: "post",   path: "/api/v1/groups",                                body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 201, 401], shape: Shape::Keys(GROUP), proof: Proof::Any, action: "group.create", subject: Subject::Shown },
+    Row { method: "get",    path: "/api/v1/groups/{group_id}",                     body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(GROUP), proof: Proof::Any, action: "group.read", subject: Subject::Group },
+    Row { method: "patch",  path: "/api/v1/groups/{group_id}",                     body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 200, 401], shape: Shape::Keys(GROUP), proof: Proof::Recent, action: "group.update", subject: Subject::Group },
+    Row { method: "delete", path: "/api/v1/groups/{group_id}",                     body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, proof: Proof::Recent, action: "group.delete", subject: Subject::Group },
+    Row { method: "get",    path: "/api/v1/groups/{group_id}/members",             body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Users, proof: Proof::Any, action: "group.list_members", subject: Subject::Group },
+    Row { method: "post",   path: "/api/v1/groups/{group_id}/members",             body: |s| Some(json!({"user_id": s.peer.id()})), status: [401, 403, 200, 401], shape: Shape::User, proof: Proof::Recent, action: "group.add_member", subject: Subject::Peer },
+    Row { method: "delete", path: "/api/v1/groups/{group_id}/members/{user_id}",   body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, proof: Proof::Recent, action: "group.remove_member", subject: Subject::Peer },
+    Row { method: "get",    path: "/api/v1/applications",                          body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Items(APPLICATION), proof: Proof::Any, action: "application.list", subject: Subject::None },
+    Row { method: "post",   path: "/api/v1/applications",                          body: |s| Some(json!({"name": s.fresh_name})), status: [401, 403, 201, 401], shape: Shape::Keys(&["application_id", "name", "session_scope", "is_key_required", "may_set_remote_addr", "second_factor", "access", "allowed_roles", "allowed_groups", "allowed_networks", "is_sign_up_open", "is_sign_up_approval_needed", "created_time", "key"]), proof: Proof::Session, action: "application.create", subject: Subject::Shown },
+    Row { method: "get",    path: "/api/v1/applications/{application_id}",         body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(APPLICATION), proof: Proof::Any, action: "application.read", subject: Subject::Application },
+    Row { method: "patch",  path: "/api/v1/applications/{application_id}",         body: |_| Some(json!({"access": "listed"})), status: [401, 403, 200, 401], shape: Shape::Keys(APPLICATION), proof: Proof::Session, action: "application.update", subject: Subject::Application },
+    Row { method: "post",   path: "/api/v1/applications/{application_id}/key",     body: NO_BODY, status: [401, 403, 201, 401], shape: Shape::Keys(&["application_id", "name", "session_scope", "is_key_required", "may_set_remote_addr", "second_factor", "access", "allowed_roles", "allowed_groups", "allowed_networks", "is_sign_up_open", "is_sign_up_approval_needed", "created_time", "key"]), proof: Proof::Session, action: "application.renew_key", subject: Subject::Application },
+    Row { method: "delete", path: "/api/v1/applications/{application_id}",         body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, proof: Proof::Session, action: "application.delete", subject: Subject::Application },
+    Row { method: "delete", path: "/api/v1/applications/{application_id}/sessions", body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, proof: Proof::Recent, action: "session.revoke_of_application", subject: Subject::Application },
+    Row { method: "get",    path: "/api/v1/api-keys",                              body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), proof: Proof::Any, action: "api_key.list", subject: Subject::None },
+    Row { method: "post",   path: "/api/v1/api-keys",                              body: |s| Some(json!({"user_id": s.peer.id(), "name": "robot"})), status: [401, 403, 201, 401], shape: Shape::Keys(&["key_id", "user_id", "name", "scope", "created_time", "expiry", "last_used_time", "key"]), proof: Proof::Session, action: "api_key.create", subject: Subject::Peer },
+    Row { method: "delete", path: "/api/v1/api-keys/{key_id}",                     body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, proof: Proof::Session, action: "api_key.revoke", subject: Subject::Peer },
+    Row { method: "get",    path: "/api/v1/hooks",                                 body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Items(HOOK), proof: Proof::Any, action: "hook.list", subject: Subject::None },
+    Row { method: "post",   path: "/api/v1/hooks",                                 body: |s| Some(json!({"name": s.fresh_name, "url": "https://hook.example/", "is_active": false})), status: [401, 403, 201, 401], shape: Shape::Keys(HOOK_WITH_SECRET), proof: Proof::Session, action: "hook.create", subject: Subject::Shown },
+    Row { method: "get",    path: "/api/v1/hooks/{hook_id}",                       body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(HOOK), proof: Proof::Any, action: "hook.read", subject: Subject::Hook },
+    Row { method: "patch",  path: "/api/v1/hooks/{hook_id}",                       body: |_| Some(json!({"event_types": ["user.locked"]})), status: [401, 403, 200, 401], shape: Shape::Keys(HOOK), proof: Proof::Session, action: "hook.update", subject: Subject::Hook },
+    Row { method: "delete", path: "/api/v1/hooks/{hook_id}",                       body: NO_BODY, status: [401, 403, 204, 401], shape: Shape::Empty, proof: Proof::Session, action: "hook.delete", subject: Subject::Hook },
+    Row { method: "post",   path: "/api/v1/hooks/{hook_id}/secret",                body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(HOOK_WITH_SECRET), proof: Proof::Session, action: "hook.renew_secret", subject: Subject::Hook },
+    Row { method: "get",    path: "/api/v1/hooks/{hook_id}/deliveries",            body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), proof: Proof::Any, action: "hook.list_deliveries", subject: Subject::Hook },
+    Row { method: "post",   path: "/api/v1/hooks/{hook_id}/deliveries/{delivery_id}/retry", body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["delivery_id", "event_type", "state", "attempts", "next_time", "last_error", "created_time"]), proof: Proof::Session, action: "hook.retry_delivery", subject: Subject::Hook },
+    Row { method: "get",    path: "/api/v1/audit-events",                          body: NO_BODY, status: [401, 403, 200, 401], shape: Shape::Keys(&["items", "next_cursor"]), proof: Proof::Any, action: "audit.read", subject: Subject::None },
+    Row { method: "get",    path: "/api/v1/views",                                 body: NO_BODY, status: [401, 200, 200, 401], shape: Shape::Keys(&["viewer", "attributes"]), proof: Proof::Any, action: "views.read", subject: Subject::None },
 ];
 
 /// Open to everyone, without anything about anyone, and without an audit event.
@@ -418,14 +469,14 @@ impl Stage<'_> {
 static STAGES: AtomicUsize = AtomicUsize::new(0);
 
 /// A town with an application that has a key.
-struct Scene {
-    town: Town,
+pub struct Scene {
+    pub town: Town,
     root: RefCell<Client>,
     key: String,
 }
 
 impl Scene {
-    fn new(engine: Engine) -> Self {
+    pub fn new(engine: Engine) -> Self {
         let town = Town::on(
             Site::with_mail(engine).with("links.asking_free", "1000000").with("tokens.issuer", "\"https://sso.example\""),
         );
@@ -435,7 +486,7 @@ impl Scene {
         Self { root: RefCell::new(town.root()), town, key }
     }
 
-    fn root(&self) -> Client {
+    pub fn root(&self) -> Client {
         self.root.borrow().clone()
     }
 
@@ -517,9 +568,22 @@ impl Scene {
         (hook, delivery)
     }
 
-    /// Makes one call of the table and compares everything about it.
-    fn check(&self, row: &Row, caller: Caller) {
-        let stage = self.stage(caller, row.path);
+    /// After the clock has moved: who makes what the rows are about is to be fresh.
+    pub fn sign_in_again(&self) {
+        self.root.replace(self.town.root());
+    }
+
+    /// A row's call, with all that it takes, as a super-user who signed in just now.
+    pub fn prepared(&self, row: &Row) -> Call {
+        let stage = self.stage(SuperUser, row.path);
+        let (path, body) = self.filled(row, &stage);
+        let content_type = if path.ends_with("/import") { "application/x-ndjson" } else { "application/json" };
+        let what = format!("{} {}", row.method, row.path);
+        Call { client: stage.client.clone(), method: row.method.to_uppercase(), path, body, content_type, what }
+    }
+
+    /// The path and the body of a row's call.
+    fn filled(&self, row: &Row, stage: &Stage<'_>) -> (String, Option<String>) {
         let session = if row.path.contains("/me/") { &stage.own_other_session } else { stage.peer.session_id.as_ref().unwrap() };
         let session = if session.is_empty() { stage.peer.session_id.as_ref().unwrap() } else { session };
         let path = row.path.replace("{user_id}", stage.peer.id()).replace("{session_id}", session);
@@ -528,7 +592,13 @@ impl Scene {
         let path = path.replace("{hook_id}", &stage.hook).replace("{delivery_id}", &stage.delivery);
         let own_api_key = stage.own_api_key.as_ref().filter(|_| row.path.contains("/me/"));
         let path = path.replace("{key_id}", own_api_key.unwrap_or(&stage.api_key));
-        let body = (row.body)(&stage).map(|b| b.to_string());
+        (path, (row.body)(stage).map(|b| b.to_string()))
+    }
+
+    /// Makes one call of the table and compares everything about it.
+    fn check(&self, row: &Row, caller: Caller) {
+        let stage = self.stage(caller, row.path);
+        let (path, body) = self.filled(row, &stage);
         // The one body that is no JSON document.
         let client = if path.ends_with("/import") {
             stage.client.with("content-type", "application/x-ndjson")

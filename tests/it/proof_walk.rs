@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 const EVIL: &str = "somebody else's long password 7";
+/// Ann's password, which nobody else has.
+const HERS: &str = "amber lantern harbour 52";
 const LINKED: &str = "copper window paper 31";
 const STEPS: usize = 200;
 
@@ -283,19 +285,19 @@ fn walk(engine: Engine, hold: Hold, steps: Vec<Step>) -> Result<usize, TestCaseE
     let group = root.post("/api/v1/groups", &json!({"name": "desk"})).expect(201).json["group_id"].as_str().unwrap().to_owned();
     let mut people = Vec::new();
     for (name, role) in [("ann", "administrator"), ("bob", "administrator"), ("carl", "viewer")] {
-        let body = json!({"username": name, "email": format!("{name}@example.org"), "password": PASSWORD, "user_role": role});
+        let body = json!({"username": name, "email": format!("{name}@example.org"), "password": if name == "ann" { HERS } else { PASSWORD }, "user_role": role});
         let made = root.post("/api/v1/users", &body).expect(201).json;
         people.push((name.to_owned(), made["user_id"].as_str().unwrap().to_owned()));
     }
     people.insert(2, ("root".to_owned(), town.root_id.clone()));
-    let ann = town.anon().sign_in("ann", PASSWORD);
+    let ann = town.anon().sign_in("ann", HERS);
     let key = ann.post("/api/v1/users/me/totp", &json!({})).expect(201).json["totp_key"].as_str().unwrap().to_owned();
     let confirmed = ann.post("/api/v1/users/me/totp/confirm", &json!({"code": town.code(&key)})).expect(200).json;
     let mut passwords = vec![EVIL];
     let credentials = match hold {
         Hold::Stale => vec![Credential::Session(ann.ust.clone().unwrap())],
         Hold::StaleAndPassword => {
-            passwords.push(PASSWORD);
+            passwords.push(HERS);
             vec![Credential::Session(ann.ust.clone().unwrap())]
         }
         Hold::Key => {

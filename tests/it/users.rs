@@ -283,7 +283,7 @@ both! {
             assert!(!trail.contains(trace), "{trace} is left");
         }
         let verified = town.usher(&["audit", "verify", "--json"]).expect(0).json();
-        assert_eq!((&verified["sound"], &verified["erased"]), (&json!(true), &json!(2)));
+        assert_eq!((&verified["sound"], &verified["erased"]), (&json!(true), &json!(3)));
         // The name is free again.
         root.post("/api/v1/users", &json!({"username": "ann"})).expect(201);
         let second = json!({"username": "second", "password": PASSWORD, "user_role": "administrator"});
