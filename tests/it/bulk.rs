@@ -382,6 +382,46 @@ both! {
         assert_eq!(other.get("/api/v1/users?username=second").json["items"], json!([]));
     }
 
+    /// S26, S49: an import draws nobody's proof out. Batch by batch it is judged by the clock: what needs a recent proof is refused once it is
+    /// not recent any more, the rest goes on, events tell when they were, and after an hour it ends.
+    fn a_long_import(engine) {
+        let town = Town::new(engine);
+        let (root, other) = (town.root(), town.root());
+        let mut stream = TcpStream::connect(town.base.trim_start_matches("http://")).unwrap();
+        let ust = root.ust.as_deref().unwrap();
+        write!(stream, "POST {IMPORT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ust}\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+        let mut send = |row: Value| {
+            let row = format!("{row}\n");
+            write!(stream, "{:x}\r\n{row}\r\n", row.len()).unwrap();
+        };
+        let arrives = |name: &str| while other.get(&format!("/api/v1/users?username={name}")).json["items"] == json!([]) {};
+        send(json!({"external_id": "chief", "username": "chief", "user_role": "administrator"}));
+        arrives("chief");
+        town.advance(Duration::from_secs(321));
+        send(json!({"external_id": "late", "username": "late-chief", "user_role": "administrator"}));
+        send(json!({"external_id": "chief", "email": "moved@example.org"}));
+        send(json!({"external_id": "grouped", "username": "grouped", "groups": ["crew"]}));
+        send(json!({"external_id": "plain", "username": "plain"}));
+        arrives("plain");
+        let user = other.get("/api/v1/users?username=plain").json["items"][0].clone();
+        let made = format!("/api/v1/audit-events?action=user.create&subject={}", user["user_id"].as_str().unwrap());
+        let event = other.get(&made).json["items"][0].clone();
+        assert_eq!((&event["subject"], &event["time"]), (&user["user_id"], &json!(town.now().to_string())));
+        assert_eq!(user["created_time"], event["time"]);
+        town.advance(Duration::from_secs(3600));
+        send(json!({"external_id": "never", "username": "never"}));
+        write!(stream, "0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let rows: Vec<Value> = answer.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(Value::is_object).collect();
+        let codes: Vec<&str> = rows.iter().filter_map(|row| row["errors"][0]["code"].as_str()).collect();
+        assert_eq!(codes, ["fresh_sign_in_required"; 3], "{answer}");
+        let summary = &rows.last().unwrap()["summary"];
+        assert_eq!((&summary["complete"], &summary["created"], &summary["error"]["code"]), (&json!(false), &json!(2), &json!("request_timeout")), "{answer}");
+        assert!(summary["error"]["detail"].as_str().unwrap().contains("after an hour"), "{answer}");
+        assert_eq!(town.root().get("/api/v1/users?username=never").json["items"], json!([]));
+    }
+
     /// Others go on while an import is under way.
     fn others_go_on_meanwhile(engine) {
         let town = Town::new(engine);
