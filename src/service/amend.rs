@@ -4,7 +4,7 @@
 //! where there is only one, else that of an update.
 
 use super::caller::SuperUser;
-use super::context::Did;
+use super::did::Did;
 use super::difference::changes;
 use super::leniency::Leniency;
 use super::passwords::set_in;

@@ -3,7 +3,8 @@
 //! Making and revoking ask for a recent sign-in (S26). A key makes no keys: else whoever got hold of one could outlive its end.
 
 use super::caller::{Authenticated, SignedIn, SuperUser};
-use super::context::{Context, Did};
+use super::context::Context;
+use super::did::Did;
 use super::paging::Pages;
 use crate::domain::api_key::{ApiKey, ApiKeyView, KeyScope, MOST_KEYS};
 use crate::domain::attribute::Viewer;

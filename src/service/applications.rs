@@ -1,7 +1,7 @@
 //! Applications: registering, looking at, changing, giving them new keys, removing.
 
 use super::caller::SuperUser;
-use super::context::Did;
+use super::did::Did;
 use crate::domain::application::{Application, ApplicationPatch, ApplicationView, MOST_GROUPS};
 use crate::domain::audit::Changes;
 use crate::domain::ids::{ApplicationId, GroupId};

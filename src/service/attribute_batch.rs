@@ -4,8 +4,8 @@
 //! are stay. The holders are changed in one order, so that two batches never wait for each other crosswise.
 
 use super::caller::SuperUser;
-use super::context::Did;
 use super::custom_attributes::{Attributes, Shelf, value_of};
+use super::did::Did;
 use crate::domain::audit::Changes;
 use crate::domain::custom_attribute::{AttributeName, AttributeValue, AttributeView, Holder, Setting};
 use crate::domain::ids::{SessionId, UserId};

@@ -2,7 +2,8 @@
 
 use super::Services;
 use super::caller::SuperUser;
-use super::context::{Call, Context, Did};
+use super::context::{Call, Context};
+use super::did::Did;
 use super::paging::Pages;
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::{Action, Actor, ActorType, Changes, EventView, Link};

@@ -4,8 +4,8 @@
 //! transaction of its own, with an event if anything changed. Linked accounts come with no password, so they can only be told of.
 
 use super::caller::SuperUser;
-use super::context::Did;
 use super::custom_attributes::{Shelf, value_of};
+use super::did::Did;
 use crate::domain::audit::{Action, Changes};
 use crate::domain::custom_attribute::{AttributeName, Holder, Setting};
 use crate::error::Result;

@@ -6,7 +6,7 @@
 //! password nothing but that it is not right.
 
 use super::caller::{Authenticated, TrustedApplication};
-use super::context::Did;
+use super::did::Did;
 use super::sign_in::take_back;
 use crate::auth::hashing::Verdict;
 use crate::auth::policy::is_oversized;

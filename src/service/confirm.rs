@@ -3,7 +3,7 @@
 //! secrets that it verifies are counted with all others (S9).
 
 use super::caller::{SignedIn, user_actor};
-use super::context::Did;
+use super::did::Did;
 use super::difference::{changes_with_codes, with_methods};
 use super::enrolment::SecondFactor;
 use super::sign_in::NewSession;

@@ -5,6 +5,7 @@
 //! [`Trail`] remembers what has become known on the way, and whether the event is written.
 
 use super::Services;
+use super::did::Did;
 use super::leniency::Leniency;
 use super::notices::notify;
 use super::proof::{Credential, Places, Proof};
@@ -12,8 +13,7 @@ use super::proven::Mover;
 use super::showing::Showing;
 use super::tidings::tell;
 use crate::domain::application::Application;
-use crate::domain::attribute::Viewer;
-use crate::domain::audit::{Action, Actor, Changes, Event, Outcome};
+use crate::domain::audit::{Action, Actor, Event, Outcome};
 use crate::domain::demand::Whom;
 use crate::domain::ids::{ApplicationId, SessionId, UserId};
 use crate::domain::time::Utc;
@@ -173,82 +173,6 @@ impl Trail {
     /// Who turned out to be calling; for the log.
     pub fn actor(&self) -> Actor {
         self.draft().actor.clone()
-    }
-}
-
-/// What a change did, for its event.
-#[derive(Debug)]
-pub(super) struct Did {
-    outcome: Outcome,
-    reason: Option<&'static str>,
-    subject: Option<String>,
-    changes: Option<Changes>,
-    actor: Option<Actor>,
-    action: Option<Action>,
-    /// Whom the answer shows, and as whom the caller sees that one.
-    showing: Option<(UserId, Viewer)>,
-    /// What else was done by the way, each with its own demand on the proof.
-    parts: Vec<Action>,
-    /// On whom it was done as well.
-    members: Vec<UserId>,
-}
-
-impl Did {
-    pub(super) fn bare(outcome: Outcome) -> Self {
-        let (reason, subject, changes, actor, action, showing) = (None, None, None, None, None, None);
-        Self { outcome, reason, subject, changes, actor, action, showing, parts: Vec::new(), members: Vec::new() }
-    }
-
-    /// It was done as asked, to `subject`.
-    pub(super) fn to(subject: impl ToString) -> Self {
-        Self { subject: Some(subject.to_string()), ..Self::bare(Outcome::Success) }
-    }
-
-    /// It was done as asked, and on whom is not to be told, or not known yet.
-    pub(super) fn noted() -> Self {
-        Self::bare(Outcome::Success)
-    }
-
-    /// It was refused, but something has to be remembered all the same.
-    pub(super) fn refused(reason: &'static str, subject: Option<UserId>) -> Self {
-        let subject = subject.map(|id| id.to_string());
-        Self { reason: Some(reason), subject, ..Self::bare(Outcome::Refused) }
-    }
-
-    /// These attributes changed.
-    pub(super) fn changing(mut self, changes: Option<Changes>) -> Self {
-        self.changes = changes;
-        self
-    }
-
-    /// The answer shows this user to `viewer`. What is told of later than here cannot be shown any more.
-    pub(super) fn showing(mut self, shown: UserId, viewer: Viewer) -> Self {
-        self.showing = Some((shown, viewer));
-        self
-    }
-
-    /// It is another thing than the call as a whole: one of the many that it does.
-    pub(super) fn by_action(mut self, action: Action) -> Self {
-        self.action = Some(action);
-        self
-    }
-
-    /// These were done as well, under the name of the whole.
-    pub(super) fn with_parts(mut self, parts: Vec<Action>) -> Self {
-        self.parts = parts;
-        self
-    }
-
-    /// These users were concerned as well.
-    pub(super) fn with_members(mut self, members: Vec<UserId>) -> Self {
-        self.members = members;
-        self
-    }
-
-    /// It turned out who acted.
-    pub(super) fn by(mut self, actor: Actor) -> Self {
-        self.actor = Some(actor);
-        self
     }
 }
 

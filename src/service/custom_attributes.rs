@@ -4,7 +4,8 @@
 //! out the shelf ([`Attributes`]); there is no other way to one. Several are set and removed in one transaction, all or none.
 
 use super::caller::{Authenticated, SignedIn, SuperUser};
-use super::context::{Context, Did};
+use super::context::Context;
+use super::did::Did;
 use super::vault::Vault;
 use crate::domain::audit::Changes;
 use crate::domain::chance::Entropy;

@@ -5,8 +5,9 @@
 //! does and the end of the errand are one transaction, so it is done once, with an audit event of its own: by `system`, under the
 //! correlation id of the call that asked.
 
-use super::context::{Call, Context, Did};
+use super::context::{Call, Context};
 use super::courier::send;
+use super::did::Did;
 use super::{Services, resets, sign_up};
 use crate::domain::audit::{Action, Actor, ActorType};
 use crate::domain::ids::MessageId;

@@ -1,7 +1,8 @@
 //! The first start: an empty database gets its first super-user.
 
 use super::Services;
-use super::context::{Call, Context, Did};
+use super::context::{Call, Context};
+use super::did::Did;
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::{Action, Actor, ActorType, Changes};
 use crate::domain::ids::UserId;

@@ -1,7 +1,7 @@
 //! Groups: making, renaming, removing, and who is in them.
 
 use super::caller::SuperUser;
-use super::context::Did;
+use super::did::Did;
 use super::paging::Pages;
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::Changes;

@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::caller::SuperUser;
-use super::context::Did;
+use super::did::Did;
 use super::paging::Pages;
 use crate::domain::account_event::EventType;
 use crate::domain::audit::Changes;

@@ -4,7 +4,7 @@
 //! ([`super::Leniency`]). What comes of it is an account like any other that signed up: not confirmed, and swept away if it never is.
 
 use super::caller::Anyone;
-use super::context::Did;
+use super::did::Did;
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::Changes;
 use crate::domain::ids::UserId;

@@ -4,7 +4,8 @@
 //! for. Attempts are counted by the one lock-out, in a bucket of the account's name, whether or not there is such an account.
 
 use super::caller::{Anyone, Authenticated, SuperUser, user_actor};
-use super::context::{Context, Did};
+use super::context::Context;
+use super::did::Did;
 use super::difference::with_methods;
 use super::lockout::Attempt;
 use super::proof::{Places, standing};

@@ -1,6 +1,6 @@
 //! A user's row that somebody altered without the key file is not there for any call. An operator, who has the key file, brings it back.
 
-use super::context::Did;
+use super::did::Did;
 use super::difference::changes;
 use super::proven::Proven;
 use crate::domain::ids::UserId;

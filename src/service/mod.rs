@@ -17,6 +17,7 @@ mod confirm;
 mod context;
 mod courier;
 mod custom_attributes;
+mod did;
 mod difference;
 mod enrolment;
 mod errands;

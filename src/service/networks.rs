@@ -1,7 +1,7 @@
 //! The networks that a user may come from.
 
 use super::caller::SuperUser;
-use super::context::Did;
+use super::did::Did;
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::Changes;
 use crate::domain::ids::UserId;

@@ -2,7 +2,8 @@
 
 use super::Services;
 use super::caller::{Authority, SignedIn, SuperUser, user_actor};
-use super::context::{Context, Did};
+use super::context::Context;
+use super::did::Did;
 use super::leniency::Leniency;
 use super::sign_in::NewSession;
 use crate::auth::hashing::Verdict;

@@ -8,7 +8,7 @@
 //! the token alone cannot make the key, nor can whoever has the database.
 
 use super::caller::Anyone;
-use super::context::Did;
+use super::did::Did;
 use super::errands::Errand;
 use super::post::Page;
 use super::{Password, Services};

@@ -6,7 +6,8 @@
 //! the use cases of `second_factor.rs`.
 
 use super::caller::{Authenticated, SuperUser};
-use super::context::{Context, Did};
+use super::context::Context;
+use super::did::Did;
 use super::difference::changes;
 use super::second_factor::{switch_off, switch_on};
 use super::users::{Edit, Maker, is_last_super_user, lock_in, unlock_in};

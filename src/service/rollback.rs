@@ -2,7 +2,7 @@
 
 use super::Services;
 use super::caller::SuperUser;
-use super::context::Did;
+use super::did::Did;
 use crate::domain::audit::{Changes, Head, Mark};
 use crate::error::Result;
 use crate::store::Tx;

@@ -8,7 +8,8 @@
 //! "Used" and "wrong" are one answer, [`Code::TotpInvalid`] (S14); the trail knows better.
 
 use super::caller::{SignedIn, SuperUser};
-use super::context::{Context, Did};
+use super::context::Context;
+use super::did::Did;
 use super::difference::{CodesLeft, changes_with_codes};
 use super::lockout::{Attempt, Lockout};
 use super::sign_in::take_back;

@@ -1,7 +1,8 @@
 //! Sessions: looking at them, renewing them, ending them, asking about a token.
 
 use super::caller::{Authenticated, Bearer, SignedIn, SuperUser, TrustedApplication, user_actor};
-use super::context::{Context, Did};
+use super::context::Context;
+use super::did::Did;
 use super::known::WrittenView;
 use super::proof::{Places, Proof, Shown};
 use crate::domain::attribute::Viewer;

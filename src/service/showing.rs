@@ -1,6 +1,7 @@
 //! Whom an answer shows: taken down on the way, and told in the call's event, or in further ones where an answer is long.
 
-use super::context::{Context, Did, Trail};
+use super::context::{Context, Trail};
+use super::did::Did;
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::{Event, Outcome, Persons};
 use crate::domain::ids::UserId;

@@ -4,7 +4,8 @@
 //! steps, with a decoy where there is nothing to compare with. What else stands in the way is told only once the password was right.
 
 use super::caller::{Anyone, user_actor};
-use super::context::{Context, Did};
+use super::context::Context;
+use super::did::Did;
 use super::difference::with_methods;
 use super::enrolment::{Acceptance, SecondFactor};
 use super::lockout::{Attempt, Lockout};

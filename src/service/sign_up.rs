@@ -5,7 +5,8 @@
 //! which of several sign-ups with the address is the real one.
 
 use super::caller::Anyone;
-use super::context::{Call, Did};
+use super::context::Call;
+use super::did::Did;
 use super::difference::changes;
 use super::errands::Errand;
 use super::post::Page;

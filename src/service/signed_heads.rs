@@ -6,7 +6,7 @@
 
 use super::Services;
 use super::caller::SuperUser;
-use super::context::Did;
+use super::did::Did;
 use crate::auth::signing::TokenKey;
 use crate::domain::audit::{End, Head};
 use crate::domain::ids::SigningKeyId;

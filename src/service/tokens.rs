@@ -5,7 +5,7 @@
 
 use super::Services;
 use super::caller::{SignedIn, SuperUser};
-use super::context::Did;
+use super::did::Did;
 use super::proof::{Places, Proof};
 use crate::auth::signing::TokenKey;
 use crate::domain::attribute::Viewer;

@@ -2,7 +2,7 @@
 
 use super::Services;
 use super::caller::{Authenticated, SuperUser};
-use super::context::Did;
+use super::did::Did;
 use super::difference::{changes, shown};
 use super::known::{WrittenView, show};
 use super::leniency::Leniency;

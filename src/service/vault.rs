@@ -6,7 +6,7 @@
 
 use super::Context;
 use super::caller::SuperUser;
-use super::context::Did;
+use super::did::Did;
 use crate::auth::data_key::DataKey;
 use crate::auth::keys::Keys;
 use crate::domain::chance::Entropy;

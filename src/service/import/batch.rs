@@ -12,7 +12,7 @@ use crate::domain::ids::{GroupId, UserId};
 use crate::domain::text::{Line, Name};
 use crate::domain::user::{Account, ApprovalStatus, GroupRef, LockCause, User};
 use crate::error::{Code, Error, Result};
-use crate::service::context::Did;
+use crate::service::did::Did;
 use crate::service::difference::changes_between;
 use crate::service::import::row::{Row, errors_of};
 use crate::service::users::{Maker, is_last_super_user, stays_super_user};
