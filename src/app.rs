@@ -27,6 +27,8 @@ const ROUND: Duration = Duration::from_secs(60);
 const WATCH: Duration = Duration::from_secs(1);
 /// Between two looks into the outbox, and for what the audit trail has gained.
 const LOOK: Duration = Duration::from_millis(500);
+/// Between two looks at the refusals that one event stands for.
+const REFUSALS: Duration = Duration::from_millis(200);
 
 /// Why usher does not start, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,6 +173,14 @@ pub fn start(settings: &Settings, services: &Services) -> Result<http::Running, 
     let server = http::fit_descriptors(&settings.server, settings.database.readers).map_err(StartError::Refused)?;
     let mut running = http::start(&server, &settings.dialects, metrics, spans, services.clone())
         .map_err(|e| StartError::Refused(e.to_string()))?;
+    let (server, refusals) = (running.server, services.clone());
+    running.server = Box::pin(async move {
+        let served = server.await;
+        if let Err(error) = refusals.write_refusals(true).await {
+            tracing::error!(cause = error.logged_cause(), "refusals were counted and could not be recorded");
+        }
+        served
+    });
     if let Some(traces) = traces {
         let server = running.server;
         running.server = Box::pin(async move {
@@ -184,6 +194,7 @@ pub fn start(settings: &Settings, services: &Services) -> Result<http::Running, 
         tracing::info!(%address, "metrics");
     }
     start_couriers(services);
+    start_refusals(services);
     start_indexer(services);
     start_watch(services);
     let services = services.clone();
@@ -258,6 +269,21 @@ fn start_watch(services: &Services) {
                 Some(_) | None => {}
             }
             was_fit = unfit.is_none();
+        }
+    });
+}
+
+/// Writes the events that stand for many refusals.
+fn start_refusals(services: &Services) {
+    let services = services.clone();
+    actix_web::rt::spawn(async move {
+        let mut looks = tokio::time::interval(REFUSALS);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            if let Err(error) = services.write_refusals(false).await {
+                tracing::warn!(cause = error.logged_cause(), "refusals were counted and could not be recorded yet");
+            }
         }
     });
 }

@@ -73,7 +73,7 @@ sections! {
         shutdown_seconds: u64,
     }
     /// `[database]`
-    Database { url: String, readers: u32 }
+    Database { url: String, readers: u32, least_free_mib: u64 }
     /// `[secrets]`
     Secrets { file: PathBuf }
     /// `[bootstrap]`
@@ -143,7 +143,7 @@ sections! {
     /// `[connect]`
     Connect { open_user_list: bool, default_user_role: DefaultRole, version: String }
     /// `[audit]`
-    Audit { keep_months: u32, own_reads: OwnReads, mark_file: PathBuf }
+    Audit { keep_months: u32, own_reads: OwnReads, mark_file: PathBuf, refusals_free: u32, user_bytes_per_hour: u64 }
     /// `[traces]`
     Traces {
         otlp_endpoint: String,

@@ -186,6 +186,7 @@ pub fn types_of(event: &Event) -> Vec<EventType> {
         | Action::AuditExport
         | Action::AuditExpire
         | Action::AuditAcceptRollback
+        | Action::AuditRefusals
         | Action::AuditKeyRotate
         | Action::AuditVerify
         | Action::SecretsRotate

@@ -212,6 +212,8 @@ super::words::words! {
         AuditExport = "audit.export",
         /// Verify the audit trail.
         AuditVerify = "audit.verify",
+        /// What stands for further refusals of calls by nobody.
+        AuditRefusals = "audit.refusals",
         /// Drop what is older than the trail is kept.
         AuditExpire = "audit.expire",
         /// Go on with a trail that was put back.

@@ -234,9 +234,10 @@ impl Action {
             | Self::ContentList
             | Self::LinkedAccountList
             | Self::Unrouted => Demand::ANY,
-            // At the command line alone, by whoever has the key file.
+            // At the command line alone, by whoever has the key file, or by the service itself.
             Self::AuditExpire
             | Self::AuditAcceptRollback
+            | Self::AuditRefusals
             | Self::SecretsRotate
             | Self::AuditKeyRotate
             | Self::DatabaseBackup => Demand::CREDENTIAL,

@@ -86,6 +86,7 @@ fn of_action(action: Action) -> OfAction {
         | Action::AuditVerify
         | Action::AuditExpire
         | Action::AuditAcceptRollback
+        | Action::AuditRefusals
         | Action::SecretsRotate
         | Action::ApplicationCreate
         | Action::ApplicationRead

@@ -10,10 +10,11 @@ use super::leniency::Leniency;
 use super::notices::notify;
 use super::proof::{Credential, Places, Proof};
 use super::proven::Mover;
+use super::quota;
 use super::showing::Showing;
 use super::tidings::tell;
 use crate::domain::application::Application;
-use crate::domain::audit::{Action, Actor, Event, Outcome};
+use crate::domain::audit::{Action, Actor, ActorType, Event, Outcome};
 use crate::domain::demand::Whom;
 use crate::domain::ids::{ApplicationId, SessionId, UserId};
 use crate::domain::time::Utc;
@@ -348,6 +349,14 @@ impl Context {
         }
     }
 
+    /// Whoever changes the own custom attributes has some of what they may add to the trail left. Returns whose they are.
+    fn check_quota(&self, mover: Option<Mover>) -> Result<Option<UserId>> {
+        let subject = self.trail.draft().subject.as_ref().and_then(|subject| subject.parse::<UserId>().ok());
+        let own = mover.map(|mover| mover.user_id).filter(|own| quota::binds(self.action()) && subject == Some(*own));
+        own.map(|own| self.services.inner.quota.check(own, self.now())).transpose()?;
+        Ok(own)
+    }
+
     /// What was done asks no more of the proof than the mover has. Asked when it is known what was done: nothing of it stays otherwise.
     fn check_demands(&self, tx: &mut Tx<'_>, mover: Option<Mover>, did: &Did, was_super_user: bool) -> Result<()> {
         let Some(mover) = mover.filter(|_| did.outcome == Outcome::Success) else { return Ok(()) };
@@ -420,8 +429,13 @@ impl Context {
             let mover = context.check_bond(tx)?;
             // A role that the change takes away, or a user that it removes, counts as well.
             let was_super_user = context.is_about_super_user(tx, mover)?;
+            let quota = context.check_quota(mover)?;
             let (value, did) = work(tx)?;
             context.check_demands(tx, mover, &did, was_super_user)?;
+            if let Some(user_id) = quota {
+                let bytes = did.changes.as_ref().map_or(0, |changes| changes.as_text().len());
+                context.services.inner.quota.add(user_id, bytes, context.now());
+            }
             let event = context.event(did);
             // Here, so that no use case can forget it.
             notify(&context.services, tx, std::slice::from_ref(&event), context.now())?;
@@ -496,8 +510,15 @@ impl Context {
                 Did { reason: Some(error.reason()), ..Did::bare(outcome) }
             }
         };
-        let is_outage = outcome.is_err_and(|error| error.code() == Code::Unavailable);
         let inner = &self.services.inner;
+        if did.outcome == Outcome::Refused
+            && self.trail.draft().actor.kind == ActorType::Anonymous
+            && inner.refusals.join(self.action(), self.call.remote_addr, &self.call.cid, self.call.now)
+        {
+            self.trail.draft().is_written = true;
+            return Ok(());
+        }
+        let is_outage = outcome.is_err_and(|error| error.code() == Code::Unavailable);
         let event = self.event(did);
         let is_own_read = event.action == Action::CurrentUserRead && event.outcome == Outcome::Success;
         let is_buffered = inner.audit.own_reads == OwnReads::Buffered;

@@ -45,6 +45,9 @@ const TRIES: usize = 3;
 impl Context {
     /// Counts what is asked for from one address, before any work is done for it.
     pub(super) async fn count_asking(&self) -> Result<()> {
+        if self.services.inner.refusals.is_disk_nearly_full() {
+            return Err(Error::new(Code::Unavailable).because("disk_nearly_full").cause("the disk is nearly full"));
+        }
         let Some(address) = self.remote_addr() else { return Ok(()) };
         let (lockout, now) = (self.services.inner.lockout.clone(), self.now());
         let count = move |tx: &mut crate::store::Tx<'_>| Ok(lockout.ask(tx, &Bucket::of_asking(address), now)?);

@@ -43,8 +43,10 @@ mod passwords;
 mod post;
 mod proof;
 mod proven;
+mod quota;
 mod readiness;
 mod recent;
+mod refusals;
 mod resets;
 mod revise;
 mod rollback;
@@ -117,8 +119,10 @@ use known::Memories;
 pub use known::WrittenView;
 use lanes::Lanes;
 use lockout::Lockout;
+use quota::Quota;
 use readiness::Readiness;
 use recent::Recent;
+use refusals::Refusals;
 use std::sync::Arc;
 use std::time::Duration;
 use vault::Vault;
@@ -151,6 +155,10 @@ struct Inner {
     /// Whether this process leaves the mark: one that serves, and can write it.
     keeps_mark: std::sync::atomic::AtomicBool,
     lockout: Lockout,
+    /// Refusals that one event stands for.
+    refusals: Refusals,
+    /// What users' own attributes may add to the trail.
+    quota: Quota,
     /// Of whom a second factor is demanded.
     second_factor: settings::SecondFactor,
     /// Passwords of linked accounts that were right a moment ago.
@@ -220,6 +228,8 @@ impl Services {
             mark_file: outside.mark_file,
             keeps_mark: std::sync::atomic::AtomicBool::new(false),
             lockout,
+            refusals: Refusals::of(settings),
+            quota: Quota::new(settings.audit.user_bytes_per_hour),
             second_factor: settings.sign_in.second_factor,
             recent: Recent::new(&entropy),
             policy,

@@ -63,6 +63,7 @@ mod poolers;
 mod proof_matrix;
 mod proof_walk;
 mod python_client;
+mod refusals;
 mod refused_start;
 mod rotation;
 mod row_macs;
