@@ -83,6 +83,7 @@ mod tokens;
 mod traces;
 mod trail_foreign;
 mod trail_held;
+mod trail_tampered;
 mod transport;
 mod upgrading;
 mod user_address;

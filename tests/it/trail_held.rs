@@ -13,7 +13,7 @@ fn count(site: &Site, query: &str) -> i64 {
 }
 
 /// The texts in the column `line`.
-fn lines(site: &Site, query: &str) -> Vec<String> {
+pub fn lines(site: &Site, query: &str) -> Vec<String> {
     use diesel::RunQueryDsl as _;
     use usher::store::connection::{AnyConnection, Location, Purpose};
     #[derive(diesel::QueryableByName)]

@@ -178,8 +178,8 @@ fn verify(snapshot: &mut Snapshot<'_>, key: &MacKey, now: Utc) -> Result<Finding
             }
         }
     }
-    if let Some((chain, seq)) = stray(snapshot)? {
-        return Ok(Finding::Broken { chain, seq, flaw: "the event belongs to no chain".to_owned() });
+    if let Some((chain, seq, flaw)) = stray(snapshot)? {
+        return Ok(Finding::Broken { chain, seq, flaw: flaw.to_owned() });
     }
     match index_flaw(snapshot, &beginnings, &markers, expected)? {
         Some(broken) => Ok(broken),
@@ -309,12 +309,39 @@ fn head_of(snapshot: &mut Snapshot<'_>, chain: i64) -> Result<Option<(End, Vec<u
     Ok(row.map(HeadRow::into_parts))
 }
 
-/// A batch outside the chains that there are.
-fn stray(snapshot: &mut Snapshot<'_>) -> Result<Option<(i64, i64)>, StoreError> {
-    use audit_batches::dsl;
+/// The tables whose rows are of a chain, the column with the event's number, and what is said of a row that is of none.
+const OF_CHAINS: [(&str, &str, &str); 6] = [
+    ("audit_batches", "last", "the event belongs to no chain"),
+    ("audit_changes", "seq", "the changed values belong to no chain"),
+    ("audit_shown", "seq", "the persons shown belong to no chain"),
+    ("audit_chains", "seq", "the head belongs to no chain"),
+    ("audit_beginnings", "seq", "the beginning belongs to no chain"),
+    ("audit_indexed", "seq", "the mark of the index belongs to no chain"),
+];
+
+#[derive(diesel::QueryableByName)]
+struct Place {
+    #[diesel(sql_type = BigInt)]
+    chain: i64,
+    #[diesel(sql_type = BigInt)]
+    seq: i64,
+}
+
+/// A row outside the chains that there are. Their keys begin with the chain, so this takes looks at two ends of an index each.
+fn stray(snapshot: &mut Snapshot<'_>) -> Result<Option<(i64, i64, &'static str)>, StoreError> {
     let chains = chains(snapshot.0);
-    let outside = dsl::chain.lt(1).or(dsl::chain.gt(chains)).or(dsl::last.lt(1));
-    Ok(dsl::audit_batches.filter(outside).select((dsl::chain, dsl::last)).limit(1).get_result(snapshot.0).optional()?)
+    for (table, number, flaw) in OF_CHAINS {
+        // An end, a beginning and a mark may be of no event yet; an event has a number.
+        let least = if matches!(table, "audit_batches" | "audit_changes" | "audit_shown") { 1 } else { 0 };
+        let query = format!(
+            "SELECT chain, {number} AS seq FROM {table} WHERE chain < 1 OR chain > $1 OR {number} < {least} ORDER BY chain, {number} LIMIT 1"
+        );
+        let found: Option<Place> = diesel::sql_query(query).bind::<BigInt, _>(chains).get_result(snapshot.0).optional()?;
+        if let Some(Place { chain, seq }) = found {
+            return Ok(Some((chain, seq, flaw)));
+        }
+    }
+    Ok(None)
 }
 
 impl Snapshot<'_> {
