@@ -6,7 +6,7 @@ use super::chains::{HEADS, HeadRow, chains};
 use super::index::Entry;
 use super::objects::flaw_of_objects;
 use super::walk::{Flaw, Walk, flaw_of_months};
-use crate::domain::audit::{Action, End, Link, Outcome, Side, audit_batches, audit_changes, audit_index, audit_shown};
+use crate::domain::audit::{Action, End, Link, Outcome, Side, audit_changes, audit_index, audit_shown};
 use crate::domain::secret::MacKey;
 use crate::domain::time::Utc;
 use crate::error::Result;
