@@ -278,7 +278,8 @@ both! {
         assert_eq!(town.count("SELECT count(*) AS count FROM recovery_codes WHERE length(code_hash) = 32"), 10);
         let used = sign_in(&ann.codes[0]).expect(201);
         let event = town.root().get(&format!("/api/v1/audit-events?cid={}", used.cid())).json["items"][0].clone();
-        assert_eq!(event["changes"], json!({"recovery_codes": {"before": 10, "after": 9}}));
+        let told = json!({"recovery_codes": {"before": 10, "after": 9}, "auth_methods": {"before": null, "after": ["pwd", "rec"]}});
+        assert_eq!(event["changes"], told);
         sign_in(&ann.codes[0]).refused(401, "totp_invalid");
         sign_in(&ann.codes[1].to_lowercase()).expect(201);
         sign_in(&ann.codes[2].replace('-', "")).expect(201);
