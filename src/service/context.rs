@@ -367,6 +367,10 @@ impl Context {
         let makes_super_users = self.leniency.do_keys_make_super_users;
         let subject: Option<UserId> = subject.and_then(|subject| subject.parse().ok());
         for action in std::iter::once(action).chain(did.parts.iter().copied()) {
+            // Where that switch is on, whoever has a session changes its factor by nothing else: that is what it says.
+            if action == Action::TotpReplace && self.leniency.is_totp_changed_without_code() {
+                continue;
+            }
             let subjects = subject.into_iter().chain(did.members.iter().copied());
             mover.may_have_done(tx, action, subjects, was_super_user, makes_super_users, self.call.now)?;
         }
