@@ -7,6 +7,7 @@ use crate::domain::chance::Entropy;
 use crate::domain::outbox::MessageKind;
 use crate::domain::span::Spans;
 use crate::domain::time::Clock;
+use crate::error::Error;
 use crate::http;
 use crate::outbound::Carrier;
 use crate::outbound::mail::Mail;
@@ -273,34 +274,30 @@ fn start_watch(services: &Services) {
     });
 }
 
-/// Writes the events that stand for many refusals.
-fn start_refusals(services: &Services) {
-    let services = services.clone();
+/// Does something again and again, `span` apart. `failure`: what the log says of a time that it fails.
+fn repeat(span: Duration, failure: &'static str, work: impl AsyncFn() -> Result<(), Error> + 'static) {
     actix_web::rt::spawn(async move {
-        let mut looks = tokio::time::interval(REFUSALS);
+        let mut looks = tokio::time::interval(span);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
-            if let Err(error) = services.write_refusals(false).await {
-                tracing::warn!(cause = error.logged_cause(), "refusals were counted and could not be recorded yet");
+            if let Err(error) = work().await {
+                tracing::warn!(cause = error.logged_cause(), "{failure}");
             }
         }
     });
 }
 
+/// Writes the events that stand for many refusals.
+fn start_refusals(services: &Services) {
+    let services = services.clone();
+    repeat(REFUSALS, "refusals were counted and could not be recorded yet", async move || services.write_refusals(false).await);
+}
+
 /// Takes the audit trail into its index, a moment behind.
 fn start_indexer(services: &Services) {
     let services = services.clone();
-    actix_web::rt::spawn(async move {
-        let mut looks = tokio::time::interval(LOOK);
-        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            looks.tick().await;
-            if let Err(error) = services.index_audit().await {
-                tracing::warn!(cause = error.logged_cause(), "the audit trail was not taken into its index");
-            }
-        }
-    });
+    repeat(LOOK, "the audit trail was not taken into its index", async move || services.index_audit().await);
 }
 
 /// Carries what waits in the outbox, each kind on its own: a mail server that hangs does not hold up the rest.
