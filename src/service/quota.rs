@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
-/// Users that are counted at most. Whoever has used the least goes first.
+/// Users that are counted at most at a time.
 const MOST: usize = 100_000;
 
 /// What each user has added within the hour.
@@ -66,12 +66,9 @@ impl Quota {
             return;
         }
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        // This is within a transaction: what is full begins anew, for a look at all of them would hold up everybody.
         if used.len() >= MOST && !used.contains_key(&user_id) {
-            used.retain(|_, (began, _)| now < *began + HOUR);
-            if used.len() >= MOST {
-                let least = used.iter().min_by_key(|(_, (_, bytes))| *bytes).map(|(id, _)| *id);
-                least.map(|id| used.remove(&id));
-            }
+            used.clear();
         }
         let of = used.entry(user_id).or_insert((now, 0));
         if now >= of.0 + HOUR || now < of.0 {
