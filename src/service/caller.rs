@@ -36,7 +36,7 @@ use super::Context;
 use super::context::Bond;
 use super::known::Known;
 use super::proof::{Places, Proof, Shown};
-use super::proven::{Mover, Proven};
+use super::proven::{Principal, Proven};
 use crate::domain::application::{self, Application};
 use crate::domain::attribute::Viewer;
 use crate::domain::audit::{Action, Actor, ActorType};
@@ -272,7 +272,7 @@ impl SignedIn {
     pub(super) fn expect_proof(&self) -> Result<()> {
         let proven = self.context.proven_by(&self.opened.session, &self.opened.user);
         let action = self.context.action();
-        self.context.expect_proof(Mover { user_id: self.user_id(), proven }, action, Some(self.user_id()))
+        self.context.expect_proof(Principal { user_id: self.user_id(), proven }, action, Some(self.user_id()))
     }
 }
 
@@ -343,7 +343,7 @@ impl Authenticated {
     /// # Errors
     /// Those of [`Authenticated::expect_proof`].
     pub(super) fn expect_proof_for(&self, action: Action, whom: Option<UserId>) -> Result<()> {
-        self.context.expect_proof(Mover { user_id: self.user_id(), proven: self.proven() }, action, whom)
+        self.context.expect_proof(Principal { user_id: self.user_id(), proven: self.proven() }, action, whom)
     }
 
     /// Notes the time of use, at most once a minute.

@@ -9,7 +9,7 @@ use super::did::Did;
 use super::leniency::Leniency;
 use super::notices::notify;
 use super::proof::{Credential, Places, Proof};
-use super::proven::Mover;
+use super::proven::Principal;
 use super::quota;
 use super::showing::Showing;
 use super::tidings::tell;
@@ -201,7 +201,7 @@ pub(super) struct Bond {
 
 impl Bond {
     /// `is_change`: whether something is about to be changed, which a key that may only read must not.
-    fn check(self, snapshot: &mut Snapshot<'_>, context: &Context, is_change: bool, now: Utc) -> Result<Mover> {
+    fn check(self, snapshot: &mut Snapshot<'_>, context: &Context, is_change: bool, now: Utc) -> Result<Principal> {
         let refuse = |reason| Error::new(Code::SessionInvalid).because(reason);
         let (proof, user) = self.credential.find(snapshot)?.ok_or_else(|| refuse(self.credential.unknown()))?;
         let through = match &proof {
@@ -217,7 +217,7 @@ impl Bond {
         if self.needs_role && !user.is_super_user() {
             return Err(Error::new(Code::Forbidden).because("not_super_user"));
         }
-        Ok(Mover { user_id: user.user_id, proven: context.proven(&proof, &user) })
+        Ok(Principal { user_id: user.user_id, proven: context.proven(&proof, &user) })
     }
 }
 
@@ -334,54 +334,49 @@ impl Context {
         &self.trail
     }
 
-    /// What let the caller in still holds. Returns who moves, where somebody had to be let in.
-    fn check_bond(&self, tx: &mut Tx<'_>) -> Result<Option<Mover>> {
+    /// What let the caller in still holds. Returns who makes the change, where somebody had to be let in.
+    fn check_bond(&self, tx: &mut Tx<'_>) -> Result<Option<Principal>> {
         let now = self.services.inner.clock.now();
         self.bond.map(|bond| bond.check(&mut tx.read(), self, true, now)).transpose()
     }
 
+    /// The user whom the call is about, as far as is known.
+    fn subject(&self) -> Option<UserId> {
+        self.trail.draft().subject.as_ref()?.parse().ok()
+    }
+
     /// Whether the user whom the call is about, as far as is known before it, is a super-user. Not asked where it would not matter.
-    fn is_about_super_user(&self, tx: &mut Tx<'_>, mover: Option<Mover>) -> Result<bool> {
-        let subject = self.trail.draft().subject.as_ref().and_then(|subject| subject.parse::<UserId>().ok());
-        match (mover.filter(|mover| !mover.is_recent(self.call.now)), subject) {
-            (Some(_), Some(user_id)) => Ok(tx.read().user(user_id)?.is_some_and(|user| user.is_super_user())),
-            (Some(_), None) | (None, _) => Ok(false),
-        }
+    fn is_about_super_user(&self, tx: &mut Tx<'_>, principal: Option<Principal>) -> Result<bool> {
+        let demand = self.leniency.demand(self.action());
+        let asks = principal.is_some_and(|principal| principal.depends_on_whom(demand, self.call.now));
+        let Some(user_id) = self.subject().filter(|_| asks) else { return Ok(false) };
+        Ok(tx.read().user(user_id)?.is_some_and(|user| user.is_super_user()))
     }
 
     /// Whoever changes the own custom attributes has some of what they may add to the trail left. Returns whose they are.
-    fn check_quota(&self, mover: Option<Mover>) -> Result<Option<UserId>> {
-        let subject = self.trail.draft().subject.as_ref().and_then(|subject| subject.parse::<UserId>().ok());
-        let own = mover.map(|mover| mover.user_id).filter(|own| quota::binds(self.action()) && subject == Some(*own));
+    fn check_quota(&self, principal: Option<Principal>) -> Result<Option<UserId>> {
+        let subject = self.subject();
+        let own = principal.map(|principal| principal.user_id).filter(|own| quota::binds(self.action()) && subject == Some(*own));
         own.map(|own| self.services.inner.quota.check(own, self.now())).transpose()?;
         Ok(own)
     }
 
-    /// What was done asks no more of the proof than the mover has. Asked when it is known what was done: nothing of it stays otherwise.
-    fn check_demands(&self, tx: &mut Tx<'_>, mover: Option<Mover>, did: &Did, was_super_user: bool) -> Result<()> {
-        let Some(mover) = mover.filter(|_| did.outcome == Outcome::Success) else { return Ok(()) };
-        let (action, subject) = {
-            let draft = self.trail.draft();
-            (did.action.or(draft.action).unwrap_or(self.call.action), did.subject.clone().or_else(|| draft.subject.clone()))
-        };
-        let makes_super_users = self.leniency.do_keys_make_super_users;
-        let subject: Option<UserId> = subject.and_then(|subject| subject.parse().ok());
-        for action in std::iter::once(action).chain(did.parts.iter().copied()) {
-            // Where that switch is on, whoever has a session changes its factor by nothing else: that is what it says.
-            if action == Action::TotpReplace && self.leniency.is_totp_changed_without_code() {
-                continue;
-            }
-            let subjects = subject.into_iter().chain(did.members.iter().copied());
-            mover.may_have_done(tx, action, subjects, was_super_user, makes_super_users, self.call.now)?;
+    /// What was done asks no more of the proof than there is. Asked when it is known what was done: nothing of it stays otherwise.
+    fn check_demands(&self, tx: &mut Tx<'_>, principal: Option<Principal>, did: &Did, was_super_user: bool) -> Result<()> {
+        let Some(principal) = principal.filter(|_| did.outcome == Outcome::Success) else { return Ok(()) };
+        let told = did.subject.as_ref().map_or_else(|| self.subject(), |subject| subject.parse().ok());
+        let subjects: Vec<UserId> = told.into_iter().chain(did.members.iter().copied()).collect();
+        for action in std::iter::once(did.action.unwrap_or(self.action())).chain(did.parts.iter().copied()) {
+            principal.may_have_done(tx, self.leniency.demand(action), &subjects, was_super_user, self.call.now)?;
         }
         Ok(())
     }
 
     /// Whether the proof meets what an action demands, as far as is known before anything is done: so that nobody waits for a
     /// password to be hashed, or learns of what there is, for a change that is refused in the end.
-    pub(super) fn expect_proof(&self, mover: Mover, action: Action, whom: Option<UserId>) -> Result<()> {
-        let whom = Whom { is_own: whom == Some(mover.user_id), is_super_user: false };
-        mover.proven.meets(action.demand(), whom, self.call.now)
+    pub(super) fn expect_proof(&self, principal: Principal, action: Action, whom: Option<UserId>) -> Result<()> {
+        let whom = Whom { is_own: whom == Some(principal.user_id), is_super_user: false };
+        principal.proven.meets(self.leniency.demand(action), whom, self.call.now)
     }
 
     /// Whether what let the caller in still holds: for calls that go on reading for a while.
@@ -430,12 +425,12 @@ impl Context {
         let is_decided = Arc::new(AtomicBool::new(false));
         let was_decided = Arc::clone(&is_decided);
         let decided = move |tx: &mut Tx<'_>| {
-            let mover = context.check_bond(tx)?;
+            let principal = context.check_bond(tx)?;
             // A role that the change takes away, or a user that it removes, counts as well.
-            let was_super_user = context.is_about_super_user(tx, mover)?;
-            let quota = context.check_quota(mover)?;
+            let was_super_user = context.is_about_super_user(tx, principal)?;
+            let quota = context.check_quota(principal)?;
             let (value, did) = work(tx)?;
-            context.check_demands(tx, mover, &did, was_super_user)?;
+            context.check_demands(tx, principal, &did, was_super_user)?;
             if let Some(user_id) = quota {
                 let bytes = did.changes.as_ref().map_or(0, |changes| changes.as_text().len());
                 context.services.inner.quota.add(user_id, bytes, context.now());

@@ -7,6 +7,8 @@
 use super::caller::{Anyone, Authenticated, SuperUser};
 use super::users::{read_patch, refusals};
 use crate::domain::attribute::{Refused, Viewer, Why, read_member};
+use crate::domain::audit::Action;
+use crate::domain::demand::{ByKey, Demand};
 use crate::domain::text::{Email, Name};
 use crate::domain::user::Patch;
 use crate::error::Result;
@@ -66,6 +68,16 @@ impl Leniency {
     /// That of the ECM's dialect, with these switches.
     pub(super) fn of_ecm(switches: EcmParity) -> Self {
         Self { do_sessions_stay_fresh: switches.sessions_stay_fresh, ..Self::NONE }
+    }
+
+    /// What an action demands: natively, but for what this dialect's clients cannot do without and for what a switch lets through.
+    pub(super) fn demand(self, action: Action) -> Demand {
+        match (action, action.demand()) {
+            (Action::UserCreate, demand) if self.do_keys_make_super_users => Demand { by_key: ByKey::Counts, ..demand },
+            // Where that switch is on, whoever has a session changes its factor by nothing else: that is what it says.
+            (Action::TotpReplace, _) if self.is_totp_changed_without_code() => Demand::ANY,
+            (_, demand) => demand,
+        }
     }
 
     /// Whether one-time codes are changed without one.

@@ -5,7 +5,6 @@
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new variant must be decided on, not fall through")]
 
-use crate::domain::audit::Action;
 use crate::domain::demand::{Demand, Lack, Strength, Whom};
 use crate::domain::ids::UserId;
 use crate::domain::time::Utc;
@@ -55,40 +54,35 @@ impl Proven {
 
 /// Who is about to make a change: the user, and how it was proved. Read in the transaction of the change.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Mover {
+pub(super) struct Principal {
     pub(super) user_id: UserId,
     pub(super) proven: Proven,
 }
 
-impl Mover {
-    /// Whether it is as recent and strong as anything asks for.
-    pub(super) fn is_recent(self, now: Utc) -> bool {
-        matches!(self.proven.strength(now), None | Some(Strength::Recent))
+impl Principal {
+    /// Whether it takes knowing whom a change is about to say if the proof is enough.
+    pub(super) fn depends_on_whom(self, demand: Demand, now: Utc) -> bool {
+        self.proven.strength(now).is_some_and(|strength| demand.depends_on_whom(strength))
     }
 
     /// Whether the proof is enough for what was done to `subjects`, which are users where they are anyone. `was_super_user`: one of them was
-    /// a super-user before. `makes_super_users`: whether a super-user that the change makes counts as an ordinary user.
+    /// a super-user before. Where nobody is known to be concerned, it is asked as if oneself and a super-user were.
     ///
     /// # Errors
     /// Those of [`Proven::meets`], or the database fails.
     pub(super) fn may_have_done(
         self,
         tx: &mut Tx<'_>,
-        action: Action,
-        subjects: impl Iterator<Item = UserId>,
+        demand: Demand,
+        subjects: &[UserId],
         was_super_user: bool,
-        makes_super_users: bool,
         now: Utc,
     ) -> Result<()> {
-        let demand = action.demand();
-        let Some(strength) = self.proven.strength(now) else { return Ok(()) };
-        if !demand.depends_on_whom(strength) {
-            return self.proven.meets(demand, Whom::default(), now);
+        if !self.depends_on_whom(demand, now) || subjects.is_empty() {
+            return self.proven.meets(demand, Whom { is_own: true, is_super_user: true }, now);
         }
-        let is_exempt = makes_super_users && action == Action::UserCreate;
-        for user_id in subjects {
-            let is_one_now = !is_exempt && tx.read().user(user_id)?.is_some_and(|user| user.is_super_user());
-            let is_super_user = was_super_user || is_one_now;
+        for &user_id in subjects {
+            let is_super_user = was_super_user || tx.read().user(user_id)?.is_some_and(|user| user.is_super_user());
             self.proven.meets(demand, Whom { is_own: user_id == self.user_id, is_super_user }, now)?;
         }
         Ok(())

@@ -438,8 +438,8 @@ pub(super) struct Maker {
     pub(super) own_id: Option<UserId>,
     pub(super) proven: Proven,
     pub(super) viewer: Viewer,
-    /// Whether an API key makes super-users.
-    pub(super) do_keys_make_super_users: bool,
+    /// What the way by which the edit comes is allowed beyond others.
+    pub(super) leniency: Leniency,
 }
 
 impl Maker {
@@ -458,16 +458,15 @@ impl Maker {
         if !before.is_edit_of_recovery(after) {
             return Ok(());
         }
-        let is_made_super_user = after.is_super_user() && !self.do_keys_make_super_users;
+        let is_made_super_user = after.is_super_user() && !self.leniency.do_keys_make_super_users;
         let whom = Whom { is_own, is_super_user: before.is_super_user() || is_made_super_user };
         self.proven.meets(Demand::RECOVERY, whom, self.now)
     }
 
     /// Whether the maker's proof is enough for an action that is about this user.
     pub(super) fn may(&self, action: Action, user: &User) -> Result<()> {
-        let is_exempt = self.do_keys_make_super_users && action == Action::UserCreate;
-        let whom = Whom { is_own: self.own_id == Some(user.user_id), is_super_user: user.is_super_user() && !is_exempt };
-        self.proven.meets(action.demand(), whom, self.now)
+        let whom = Whom { is_own: self.own_id == Some(user.user_id), is_super_user: user.is_super_user() };
+        self.proven.meets(self.leniency.demand(action), whom, self.now)
     }
 }
 
@@ -494,8 +493,7 @@ impl Authenticated {
     /// As which maker of edits of a user the caller acts.
     pub(super) fn maker(&self, subject: UserId) -> Maker {
         let (now, own_id, proven) = (self.context.now(), Some(self.user_id()), self.proven());
-        let do_keys_make_super_users = self.context.leniency.do_keys_make_super_users;
-        Maker { now, own_id, proven, viewer: self.viewer_of(subject), do_keys_make_super_users }
+        Maker { now, own_id, proven, viewer: self.viewer_of(subject), leniency: self.context.leniency }
     }
 }
 
@@ -514,8 +512,7 @@ impl SuperUser {
     /// As which maker of edits the super-user acts.
     pub(super) fn maker(&self) -> Maker {
         let (now, own_id, proven) = (self.context.now(), self.own_id(), self.proven());
-        let do_keys_make_super_users = self.context.leniency.do_keys_make_super_users;
-        Maker { now, own_id, proven, viewer: Viewer::SuperUser, do_keys_make_super_users }
+        Maker { now, own_id, proven, viewer: Viewer::SuperUser, leniency: self.context.leniency }
     }
 
     /// Deletes a user with all that hangs on it; the audit trail keeps the id.

